@@ -1,0 +1,1 @@
+"""Acts: talks to IBKR, decides, places orders, serves the operator."""

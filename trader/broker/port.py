@@ -1,0 +1,260 @@
+"""What the trader may ask of a broker and what it is told: plain values, no client library.
+
+`BrokerSnapshot` exists only when every question was answered to its end marker. A lost answer gives `Unknown`,
+a type of its own, so that nothing can take it for an empty account (invariant 2).
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from state.model import Action
+from trader.strategy.bars import Bar
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerPosition:
+    """Shares of one contract in one account; `quantity` is signed."""
+
+    account: str
+    symbol: str
+    con_id: int
+    quantity: int
+    avg_cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOrder:
+    """An order that IBKR knows, open or completed. Completed ones have order_id and client_id 0."""
+
+    order_ref: str
+    perm_id: int
+    order_id: int
+    client_id: int
+    account: str
+    symbol: str
+    con_id: int
+    action: Action
+    quantity: int
+    filled: int
+    order_type: str
+    limit_price: float | None
+    stop_price: float | None
+    status: str  # IBKR's word: PreSubmitted, Submitted, PendingCancel, Filled, Cancelled, Inactive ...
+    parent_id: int = 0
+    oca_group: str = ""
+    text: str = ""
+
+    @property
+    def remaining(self) -> int:
+        """Shares that may still execute."""
+        return max(0, self.quantity - self.filled)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerExecution:
+    """One execution as IBKR reports it; `commission` is None until its report came."""
+
+    exec_id: str
+    order_ref: str
+    perm_id: int
+    order_id: int
+    client_id: int
+    account: str
+    symbol: str
+    con_id: int
+    side: Literal["BOT", "SLD"]
+    shares: int
+    price: float
+    time: datetime
+    cum_quantity: int
+    commission: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountValues:
+    """The account's money in its base currency."""
+
+    account: str
+    net_liquidation: float
+    buying_power: float
+    cash: float
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSnapshot:
+    """A complete answer: everything that IBKR holds of one account, each part up to its end marker."""
+
+    account: str
+    taken_at: datetime
+    positions: tuple[BrokerPosition, ...]
+    open_orders: tuple[BrokerOrder, ...]
+    completed_orders: tuple[BrokerOrder, ...]
+    executions: tuple[BrokerExecution, ...]
+    values: AccountValues
+
+    def quantity(self, symbol: str) -> int:
+        """Signed shares; absent from a complete answer means zero."""
+        return sum(p.quantity for p in self.positions if p.symbol == symbol)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No complete answer. Nothing may be dropped, closed or entered on it."""
+
+    missing: tuple[str, ...]  # which questions stayed open, in words
+    reason: str
+
+
+BrokerAnswer = BrokerSnapshot | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTicket:
+    """One order as it is sent; the same order_id again modifies it in place."""
+
+    order_id: int
+    order_ref: str
+    account: str
+    symbol: str
+    con_id: int
+    action: Action
+    quantity: int
+    order_type: Literal["MKT", "STP"]
+    stop_price: float | None = None
+    tif: Literal["DAY", "GTC"] = "DAY"
+    parent_id: int = 0
+    transmit: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """A stock as IBKR describes it; the hours are IBKR's own strings."""
+
+    symbol: str
+    con_id: int
+    min_tick: float
+    liquid_hours: str
+    time_zone: str
+
+
+# What the broker tells by itself. Facts are only queued; the trader's own loop decides on them.
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFact:
+    """An openOrder or orderStatus message."""
+
+    order: BrokerOrder
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFact:
+    execution: BrokerExecution
+
+
+@dataclass(frozen=True, slots=True)
+class CommissionFact:
+    exec_id: str
+    commission: float
+
+
+@dataclass(frozen=True, slots=True)
+class PositionFact:
+    """The account's position changed, by whoever's hand; quantity 0 is flat."""
+
+    position: BrokerPosition
+
+
+@dataclass(frozen=True, slots=True)
+class BarFact:
+    symbol: str
+    bar: Bar
+
+
+@dataclass(frozen=True, slots=True)
+class PricesFact:
+    """The newest last prices since the one before; never NaN, never zero."""
+
+    prices: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFact:
+    """An error or a notice of IBKR; `order_ref` where it concerns an order of ours."""
+
+    code: int
+    text: str
+    order_id: int = -1
+    symbol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LineFact:
+    """The line to IBKR: `down` socket lost, `broken` 1100 or 2110 with the socket up, `restored` 1101 or 1102."""
+
+    state: Literal["down", "broken", "restored"]
+    text: str
+    data_lost: bool = False
+
+
+Fact = OrderFact | ExecutionFact | CommissionFact | PositionFact | BarFact | PricesFact | MessageFact | LineFact
+
+
+@dataclass(slots=True)
+class Facts:
+    """What came from the broker and is not handled yet. Prices are conflated: the newest of each symbol."""
+
+    queue: asyncio.Queue[Fact] = field(default_factory=asyncio.Queue)
+
+
+class Broker(Protocol):
+    """The line to one broker. Every method that asks has a bound and raises a `BrokerError` when it passes."""
+
+    facts: Facts
+
+    @property
+    def connected(self) -> bool: ...
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """Accounts that this login manages, as IBKR told at connect."""
+        ...
+
+    async def connect(self) -> None:
+        """One try. Raises BrokerUnreachableError, or ClientIdInUseError on 326."""
+        ...
+
+    async def disconnect(self) -> None: ...
+
+    async def current_time(self) -> int:
+        """The broker's clock, whole seconds since the epoch (reqCurrentTime); also the heartbeat."""
+        ...
+
+    async def snapshot(self, account: str) -> BrokerAnswer:
+        """Positions, open orders of all clients, completed orders, executions and account, each to its end."""
+        ...
+
+    async def instrument(self, symbol: str) -> Instrument: ...
+
+    async def history(self, symbol: str, end: datetime, seconds: int) -> list[Bar]:
+        """5-second bars up to `end` (exclusive), within IBKR's pacing."""
+        ...
+
+    def subscribe(self, symbol: str) -> None:
+        """Real-time 5-second bars and last prices, as BarFact and PricesFact."""
+        ...
+
+    def next_order_id(self, above: int) -> int:
+        """An order id that IBKR accepts and that is higher than `above`, our own high-water mark."""
+        ...
+
+    def send(self, tickets: list[OrderTicket]) -> None:
+        """Write the orders to the socket, in order and in one go; the same id again modifies.
+
+        Raises BrokerError when the line is down, before anything was written.
+        """
+        ...
+
+    def cancel(self, order_id: int) -> None: ...
