@@ -1,0 +1,85 @@
+"""One-minute candles in whole price units: the plan that every day, invented or recorded, is walked from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from paper_gateway.market.model import CENT
+
+_STEP: Final = 0.0006
+"""Standard deviation of a calm minute's change, as a fraction of the price."""
+_PULL: Final = 0.03
+"""Share of the distance to the middle of its range that a calm walk returns in a minute."""
+_WICK: Final = 0.0004
+"""Longest wick beyond a candle's body, as a fraction of the price."""
+_VOLUME_SPREAD: Final = 0.05
+"""An ordinary minute's volume lies within this fraction of its mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """One minute. `minute` counts from 09:30; prices in price units; volume in shares."""
+
+    minute: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+
+
+def to_grid(units: float) -> int:
+    """The nearest whole cent, at least one, in price units."""
+    return max(CENT, round(units / CENT) * CENT)
+
+
+def calm_closes(rng: random.Random, first: int, low: int, high: int, minutes: int) -> list[int]:
+    """Closes of a mean-reverting walk from `first` that stays within [low, high]."""
+    middle, closes = (low + high) / 2, []
+    price = float(first)
+    for _ in range(minutes):
+        price += (middle - price) * _PULL + rng.gauss(0.0, _STEP * price)
+        price = min(max(price, low), high)
+        closes.append(to_grid(price))
+    return closes
+
+
+def bridge_closes(rng: random.Random, first: int, last: int, minutes: int) -> list[int]:
+    """Closes of a calm walk from `first` that ends exactly at `last` after `minutes` minutes."""
+    closes: list[int] = []
+    price = float(first)
+    for left in range(minutes, 0, -1):
+        price += (last - price) / left + (rng.gauss(0.0, _STEP * price) if left > 1 else 0.0)
+        closes.append(to_grid(price))
+    return closes
+
+
+def ordinary_volume(rng: random.Random, mean: int) -> int:
+    """The volume of a minute in which nothing happens."""
+    return round(mean * rng.uniform(1 - _VOLUME_SPREAD, 1 + _VOLUME_SPREAD))
+
+
+def with_wicks(
+    rng: random.Random, first_open: int, closes: Sequence[int], volumes: Sequence[int], levels: Sequence[int]
+) -> list[Candle]:
+    """Candles from 09:30 on, each opening at the close before it.
+
+    A wick never crosses one of `levels` (support, resistance) that its candle's body does not cross:
+    a level breaks where the script says so, not by chance.
+    """
+    candles, open_ = [], first_open
+    for minute, (close, volume) in enumerate(zip(closes, volumes, strict=True)):
+        top, bottom = max(open_, close), min(open_, close)
+        high = to_grid(top * (1 + rng.random() * _WICK))
+        low = to_grid(bottom * (1 - rng.random() * _WICK))
+        for level in levels:
+            if top < level:
+                high = max(top, min(high, level - CENT))
+            elif bottom > level:
+                low = min(bottom, max(low, level + CENT))
+        candles.append(Candle(minute, open_, high, low, close, volume))
+        open_ = close
+    return candles

@@ -1,0 +1,131 @@
+"""One symbol's trading day: its trades ahead, the shifts set on it, and the 5-second slots behind.
+
+Time on the tape is whole milliseconds since 09:30. The tape knows how far it was read (`read_to`);
+what lies behind is final, so that shifts apply to trades still ahead only.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from paper_gateway.market.candles import Candle
+from paper_gateway.market.model import CENT
+from paper_gateway.market.slots import SLOTS_PER_MINUTE, Slot, slots_of_minute
+from paper_gateway.market.walk import MINUTE_MS, TRADES_PER_MINUTE, RawTrade, walk_minute
+
+
+class Tape:
+    """The day's candles (by minute since 09:30, gaps allowed), walked on demand.
+
+    `seed` names the day and symbol: the same seed and candles give the same trades.
+    """
+
+    def __init__(self, candles: Sequence[Candle], prev_close: int, seed: str) -> None:
+        self.prev_close = prev_close
+        self.session = Slot.flat(prev_close)
+        self.last: RawTrade | None = None
+        self._candles = {candle.minute: candle for candle in candles}
+        self._end_ms = (max(self._candles, default=-1) + 1) * MINUTE_MS
+        self._seed = seed
+        self._read_to_ms = -1
+        self._minute = 0
+        self._index = 0
+        self._walked: tuple[int, list[RawTrade]] = (-1, [])
+        self._shift_from: list[tuple[int, int]] = []
+        self._shift_by: list[int] = []
+        self._price_ahead: int | None = None
+        self._slots: dict[int, list[Slot]] = {}
+
+    def set_price(self, price: int) -> None:
+        """The next trade will be at `price`, and the path goes on from there."""
+        self._price_ahead = price
+
+    def read(self, to_ms: int) -> list[tuple[int, RawTrade]]:
+        """The trades ahead up to `to_ms`, each with its minute, shifts applied; moves the tape on."""
+        found: list[tuple[int, RawTrade]] = []
+        while (base_ms := self._minute * MINUTE_MS) <= to_ms and base_ms < self._end_ms:
+            trades = self._raw(self._minute)
+            while self._index < len(trades) and base_ms + trades[self._index].ms <= to_ms:
+                trade = self._shifted_ahead(trades[self._index])
+                self.session.add(trade.price, trade.size)
+                found.append((self._minute, trade))
+                self._index += 1
+            if to_ms < base_ms + MINUTE_MS:
+                break
+            self._minute, self._index = self._minute + 1, 0
+        self._read_to_ms = max(self._read_to_ms, to_ms)
+        if found:
+            self.last = found[-1][1]
+        return found
+
+    def skip(self, to_ms: int) -> None:
+        """Like `read`, for a stretch nobody watched: whole minutes are taken from their candles."""
+        while (self._minute + 1) * MINUTE_MS <= to_ms and self._minute * MINUTE_MS < self._end_ms:
+            candle = self._candles.get(self._minute)
+            if candle is not None:
+                self._take(candle)
+            self._minute += 1
+        self.read(to_ms)
+
+    def slots(self, first: int, stop: int) -> list[Slot]:
+        """The 5-second slots numbered [first, stop) since 09:30. They must lie behind the tape's place."""
+        found: list[Slot] = []
+        for minute in range(first // SLOTS_PER_MINUTE, -(-stop // SLOTS_PER_MINUTE)):
+            base = minute * SLOTS_PER_MINUTE
+            found += self._slots_of(minute)[max(first - base, 0) : stop - base]
+        return found
+
+    def _slots_of(self, minute: int) -> list[Slot]:
+        known = self._slots.get(minute)
+        if known is None:
+            known = slots_of_minute(self._past(minute), self._close_before(minute))
+            if (minute + 1) * MINUTE_MS <= self._read_to_ms + 1:
+                self._slots[minute] = known
+        return known
+
+    def _past(self, minute: int) -> list[RawTrade]:
+        behind_ms = self._read_to_ms - minute * MINUTE_MS
+        trades = [trade for trade in self._raw(minute) if trade.ms <= behind_ms]
+        if not self._shift_from:
+            return trades
+        return [_moved(trade, self._shift_at(minute, index)) for index, trade in enumerate(trades)]
+
+    def _close_before(self, minute: int) -> int:
+        """The last price before `minute`: the close of the last candle with trades, as shifted then."""
+        for earlier in range(minute - 1, -1, -1):
+            candle = self._candles.get(earlier)
+            if candle is not None and (candle.volume or candle.high > candle.low):
+                return max(CENT, candle.close + self._shift_at(earlier, TRADES_PER_MINUTE))
+        return self.prev_close
+
+    def _take(self, candle: Candle) -> None:
+        trades = self._raw(candle.minute)
+        for trade in trades:
+            self.session.add(trade.price, trade.size)
+        if trades:
+            self.last = trades[-1]
+
+    def _raw(self, minute: int) -> list[RawTrade]:
+        if self._walked[0] != minute:
+            candle = self._candles.get(minute)
+            trades = walk_minute(candle, f"{self._seed}:{minute}") if candle else []
+            self._walked = (minute, trades)
+        return self._walked[1]
+
+    def _shifted_ahead(self, trade: RawTrade) -> RawTrade:
+        if self._price_ahead is not None:
+            self._shift_from.append((self._minute, self._index))
+            self._shift_by.append(self._price_ahead - trade.price)
+            self._price_ahead = None
+        return _moved(trade, self._shift_by[-1]) if self._shift_by else trade
+
+    def _shift_at(self, minute: int, index: int) -> int:
+        place = bisect_right(self._shift_from, (minute, index))
+        return self._shift_by[place - 1] if place else 0
+
+
+def _moved(trade: RawTrade, by: int) -> RawTrade:
+    # A shift must not take the path to nothing: a cent is the lowest price a stock trades at.
+    return RawTrade(trade.ms, max(CENT, trade.price + by), trade.size) if by else trade
+
