@@ -1,0 +1,221 @@
+"""5-second bars and the 1-minute candles made of them: the order of things, gaps and warmth.
+
+A bar's time is its start, on the 5-second grid. A candle is the aggregation of the bars of one minute; it is
+closed when the bar of its twelfth slot came, or a bar of a later minute. Times compare as instants.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from trader.errors import MarketDataError
+
+BAR_S = 5
+CANDLE_S = 60
+SLOTS = CANDLE_S // BAR_S
+WARM_BARS = 20  # 100 seconds
+WARM_SLOTS = 25  # the latest 20 bars may lie in no more than so many slots
+CANDLES_KEPT = 60  # more than any entry path looks back, see breakout.lookback_candles
+
+BAR = timedelta(seconds=BAR_S)
+CANDLE = timedelta(seconds=CANDLE_S)
+LAST_SLOT = CANDLE - BAR
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Trades of [time, time + 5 s): `time` aware, prices in dollars, volume in shares."""
+
+    time: datetime
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """Trades of [time, time + 1 minute), made of `n` 5-second bars (12 if none is missing)."""
+
+    time: datetime
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    n: int = SLOTS
+
+    @property
+    def end(self) -> datetime:
+        """The moment at which the candle closes."""
+        return self.time + CANDLE
+
+
+def check_bar(bar: Bar | Candle, grid_s: int = BAR_S) -> None:
+    """Raises MarketDataError for a bar that cannot be: NaN, no price, high below low, off the grid (f20)."""
+    prices = (bar.open, bar.high, bar.low, bar.close)
+    problem = ""
+    if bar.time.tzinfo is None:
+        problem = "its time has no zone"
+    elif bar.time.timestamp() % grid_s:
+        problem = f"its time is not on the {grid_s}-second grid"
+    elif not all(math.isfinite(price) and price > 0 for price in prices):
+        problem = "it has a price that is no price"
+    elif not math.isfinite(bar.volume) or bar.volume < 0:
+        problem = "its volume is no volume"
+    elif bar.high < max(prices) or bar.low > min(prices):
+        problem = "its high and low do not enclose its open and close"
+    if problem:
+        raise MarketDataError(f"Unusable bar {bar}: {problem}.", "It is left out; check the feed.")
+
+
+def minute_of(moment: datetime) -> datetime:
+    """The start of the minute that `moment` lies in."""
+    return moment.replace(second=0, microsecond=0)
+
+
+def aggregate(bars: Sequence[Bar]) -> Candle:
+    """The candle of the bars of one minute, in order; at least one."""
+    return Candle(
+        time=minute_of(bars[0].time),
+        open=bars[0].open,
+        high=max(bar.high for bar in bars),
+        low=min(bar.low for bar in bars),
+        close=bars[-1].close,
+        volume=sum(bar.volume for bar in bars),
+        n=len(bars),
+    )
+
+
+class BarBuffer:
+    """The latest bars of one symbol, without duplicates and in order, and the candles closed by them.
+
+    The bars are the last `maxlen`; closed candles are kept longer (`CANDLES_KEPT`), since the entry paths
+    look back over more minutes than 240 bars hold. Whoever persists the buffer keeps both.
+    """
+
+    def __init__(self, maxlen: int = 240) -> None:
+        if maxlen < WARM_SLOTS:
+            raise ValueError(f"a buffer of {maxlen} bars can never be warm")
+        self.maxlen = maxlen
+        self._bars: list[Bar] = []
+        self._candles: list[Candle] = []
+
+    @property
+    def bars(self) -> tuple[Bar, ...]:
+        """The bars held, in order of time."""
+        return tuple(self._bars)
+
+    @property
+    def candles(self) -> tuple[Candle, ...]:
+        """The closed candles held, in order of time."""
+        return tuple(self._candles)
+
+    @property
+    def last_time(self) -> datetime | None:
+        """Start of the latest bar."""
+        return self._bars[-1].time if self._bars else None
+
+    @property
+    def warm(self) -> bool:
+        """Whether there are 20 bars that lie closely enough together to judge by (100 s)."""
+        if len(self._bars) < WARM_BARS:
+            return False
+        return self._bars[-1].time - self._bars[-WARM_BARS].time < WARM_SLOTS * BAR
+
+    def add(self, bar: Bar) -> Candle | None:
+        """Take the next bar of the feed; the candle that it completed, if it did.
+
+        A bar that is not later than the latest one is ignored: `merge` is for those. Raises MarketDataError
+        for a bar that cannot be.
+        """
+        check_bar(bar)
+        last = self.last_time
+        if last is not None and bar.time <= last:
+            return None
+        before = self._candles[-1].time if self._candles else None
+        self._bars.append(bar)
+        self._close_minutes([minute_of(last)] if last else [], bar)
+        del self._bars[: -self.maxlen]
+        latest = self._candles[-1] if self._candles else None
+        return latest if latest is not None and (before is None or latest.time > before) else None
+
+    def merge(self, history: Iterable[Bar]) -> tuple[Candle, ...]:
+        """Fill gaps from historical bars; the candles that are new or changed by it, in order of time.
+
+        A bar that is held already stays as it is: what was seen live is what decisions were made on.
+        Bars older than the buffer reaches back are dropped. Raises MarketDataError, changing nothing, if
+        any bar cannot be.
+        """
+        offered = {bar.time: bar for bar in history}
+        for bar in offered.values():
+            check_bar(bar)
+        held = {bar.time for bar in self._bars}
+        new = [bar for time, bar in offered.items() if time not in held]
+        if not new:
+            return ()
+        before = {candle.time: candle for candle in self._candles}
+        self._bars = sorted([*self._bars, *new], key=lambda bar: bar.time)
+        minutes = sorted({minute_of(bar.time) for bar in new} | {minute_of(self._bars[-1].time)})
+        self._close_minutes(minutes, self._bars[-1])
+        del self._bars[: -self.maxlen]
+        return tuple(candle for candle in self._candles if before.get(candle.time) != candle)
+
+    def merge_candles(self, history: Iterable[Candle]) -> None:
+        """Take older 1-minute candles (kept on disk, or IBKR's 1-minute bars) for minutes not held.
+
+        Raises MarketDataError, changing nothing, if any candle cannot be.
+        """
+        held = {candle.time for candle in self._candles}
+        new = {candle.time: candle for candle in history if candle.time not in held}
+        for candle in new.values():
+            check_bar(candle, CANDLE_S)
+        open_minute = minute_of(self._bars[-1].time) if self._bars else None
+        for candle in new.values():
+            if open_minute is None or candle.time < open_minute:
+                insort(self._candles, candle, key=lambda c: c.time)
+        del self._candles[:-CANDLES_KEPT]
+
+    def missing(self, now: datetime) -> list[tuple[datetime, datetime]]:
+        """Spans [start, end) without bars, from the oldest bar held to the last slot that `now` has completed.
+
+        With no bars at all: the whole buffer's length before `now`.
+        """
+        end = now - timedelta(seconds=now.timestamp() % BAR_S)
+        if not self._bars:
+            return [(end - self.maxlen * BAR, end)]
+        gaps = [
+            (earlier.time + BAR, later.time)
+            for earlier, later in zip(self._bars, self._bars[1:], strict=False)
+            if later.time - earlier.time > BAR
+        ]
+        after = self._bars[-1].time + BAR
+        if after < end:
+            gaps.append((after, end))
+        return gaps
+
+    def _close_minutes(self, minutes: Iterable[datetime], latest: Bar) -> None:
+        """Put the candles of `minutes`, and of the latest bar's own minute, in place where they are closed."""
+        latest_minute = minute_of(latest.time)
+        for minute in sorted({*minutes, latest_minute}):
+            if minute == latest_minute and latest.time < minute + LAST_SLOT:
+                continue
+            start = bisect_left(self._bars, minute, key=lambda bar: bar.time)
+            stop = bisect_left(self._bars, minute + CANDLE, key=lambda bar: bar.time)
+            if start < stop:
+                self._put(aggregate(self._bars[start:stop]))
+        del self._candles[:-CANDLES_KEPT]
+
+    def _put(self, candle: Candle) -> None:
+        """Insert or replace; a candle made of more bars is never replaced by one made of fewer."""
+        at = bisect_left(self._candles, candle.time, key=lambda c: c.time)
+        if at < len(self._candles) and self._candles[at].time == candle.time:
+            if candle.n >= self._candles[at].n:
+                self._candles[at] = candle
+        else:
+            self._candles.insert(at, candle)
