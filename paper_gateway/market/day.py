@@ -2,7 +2,8 @@
 
 A symbol's plan plays on one side of one pivot: resistance for a LONG, support for a SHORT. Its steps give
 closes as percent beyond that pivot in the direction of the break (negative: not broken) at minutes counted
-from the anchor, the first minute of breaks. Between steps the price goes straight, with a little noise.
+from the anchor, the first minute of breaks. Between near steps the price goes straight with a little noise,
+between distant ones and after the last it wanders calmly between support and resistance.
 """
 
 from __future__ import annotations
@@ -106,14 +107,15 @@ PLANS: Final[tuple[SymbolPlan, ...]] = (
         (
             *_FIRST, Step(-4, -0.45), Step(1, -0.1), Step(2, 0.15, _MILD), Step(3, 0.29, _MILD),
             Step(4, 0.43, _MILD), Step(5, 0.5, _MILD), Step(9, 1.05), Step(24, 2.8), Step(30, 3.2),
-            Step(38, 1.9), Step(70, -1.2),
+            Step(38, 1.9), Step(70, -1.2), Step(270, -1.0), *_momentum(300), *_run(300),
         ),
     ),
     SymbolPlan(
         "PLTR", "LONG", 180.3, 171.3, 178.55, 80_000, 4.8, 75, "Tested 14x | 10-day high",
         (
             *_FIRST, *_approach(1), Step(1, 0.55, _MILD), Step(2, -0.03, 1.0, -0.08),
-            Step(3, 0.63, 1.25), *_run(3),
+            Step(3, 0.63, 1.25), *_run(3), Step(80, -1.0), *_momentum(100), *_stop_out(100),
+            Step(115, -0.9),
         ),
     ),
     SymbolPlan(
@@ -129,6 +131,9 @@ PLANS: Final[tuple[SymbolPlan, ...]] = (
     ),
     SymbolPlan(
         "PATH", "SHORT", 13.7, 13.0, 13.12, 110_000, 4.6, 55, "Tested 3x | 5-day closing low",
-        (*_FIRST, *_approach(30), Step(30, 0.55, _STRONG), *_run(30)),
+        (
+            *_FIRST, Step(0, -0.35), Step(4, -0.75), Step(8, -0.35), Step(12, -0.75), Step(17, -0.35),
+            *_approach(30), Step(30, 0.55, _STRONG), *_run(30),
+        ),
     ),
 )  # fmt: skip

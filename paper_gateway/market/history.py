@@ -12,7 +12,7 @@ from typing import Final
 
 from paper_gateway.market.candles import Candle, bridge_closes, ordinary_volume, to_grid, with_wicks
 from paper_gateway.market.model import Bar
-from paper_gateway.market.slots import SLOT_S, Slot, merged
+from paper_gateway.market.slots import SLOT_S, Slot, merged, slot_of
 from paper_gateway.market.tape import Tape
 from paper_gateway.market.trading_days import (
     bar_spans,
@@ -20,7 +20,7 @@ from paper_gateway.market.trading_days import (
     session_minutes,
     session_open,
 )
-from paper_gateway.market.walk import MINUTE_MS, TRADES_PER_MINUTE
+from paper_gateway.market.walk import MINUTE_MS
 
 DAYS: Final = 30
 _DAILY_CHANGE: Final = 0.012
@@ -57,7 +57,7 @@ class PriorDays:
     def _slot(self, day: date, first_s: int, stop_s: int) -> Slot:
         if first_s % 60 == 0 and stop_s % 60 == 0:
             candles = self._candles_of(day)[first_s // 60 : stop_s // 60]
-            return merged(_as_slot(candle) for candle in candles)
+            return merged(slot_of(candle) for candle in candles)
         tape = self._tapes.get(day)
         if tape is None:
             tape = Tape(self._candles_of(day), self._ends[day][0], f"{self._seed}:{day}")
@@ -74,9 +74,3 @@ class PriorDays:
             volumes = [ordinary_volume(rng, self._minute_volume) for _ in closes]
             known = self._candles[day] = with_wicks(rng, open_, closes, volumes, ())
         return known
-
-
-def _as_slot(candle: Candle) -> Slot:
-    typical = round((candle.high + candle.low + candle.close) / 3)
-    turnover = typical * candle.volume
-    return Slot(candle.open, candle.high, candle.low, candle.close, candle.volume, turnover, TRADES_PER_MINUTE)

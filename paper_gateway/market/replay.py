@@ -18,7 +18,7 @@ from paper_gateway.market.contracts import check_symbol
 from paper_gateway.market.errors import MarketDataError, UnknownSymbolError
 from paper_gateway.market.model import CENT, EASTERN, PRICE_SCALE
 from paper_gateway.market.tape_market import SymbolDay, TapeMarket, start_of
-from paper_gateway.market.trading_days import MINUTE, OPEN_TIME, session_minutes, session_open
+from paper_gateway.market.trading_days import MINUTE, OPEN_TIME, is_trading_day, session_minutes, session_open
 
 COLUMNS: Final = ("time", "open", "high", "low", "close", "volume")
 _SEED: Final = 0
@@ -52,7 +52,7 @@ def _read_file(file: Path, day: date | None) -> tuple[list[Candle], date]:
     candles: list[Candle] = []
     previous: datetime | None = None
     try:
-        with file.open(newline="", encoding="utf-8") as handle:
+        with file.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.DictReader(handle)
             _check_header(file, reader.fieldnames)
             for row in reader:
@@ -89,6 +89,8 @@ def _time(where: str, row: dict[str, str | None], day: date | None, previous: da
     at = at.astimezone(EASTERN)
     if at.second or at.microsecond:
         raise MarketDataError(f"{where}: {text} is not the start of a minute; only 1-minute bars can be replayed")
+    if not is_trading_day(at.date()):
+        raise MarketDataError(f"{where}: {at.date()} is no trading day of the exchange; check the bars' dates")
     if day is not None and at.date() != day:
         raise MarketDataError(f"{where}: date {at.date()} among bars of {day}; one folder holds one day")
     if previous is not None and at <= previous:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from paper_gateway.market.candles import Candle
 from paper_gateway.market.model import PRICE_SCALE, Bar
-from paper_gateway.market.walk import MINUTE_MS, RawTrade
+from paper_gateway.market.walk import MINUTE_MS, TRADES_PER_MINUTE, RawTrade
 
 SLOT_S: Final = 5
 SLOT_MS: Final = SLOT_S * 1000
@@ -58,6 +59,13 @@ class Slot:
             wap / PRICE_SCALE,
             self.count,
         )
+
+
+def slot_of(candle: Candle) -> Slot:
+    """A whole minute without walking it: the weighted price is the mean of high, low and close."""
+    typical = round((candle.high + candle.low + candle.close) / 3)
+    turnover = typical * candle.volume
+    return Slot(candle.open, candle.high, candle.low, candle.close, candle.volume, turnover, TRADES_PER_MINUTE)
 
 
 def slots_of_minute(trades: Iterable[RawTrade], price_before: int) -> list[Slot]:

@@ -19,6 +19,8 @@ _JITTER = 0.0002
 _MARGIN = 0.004
 """How far the calm walk after the script keeps from support and resistance, as a fraction of the price."""
 _MEAN_CANDLES = 20
+_LONG_GAP = 20
+"""From this many minutes between two steps on, the price wanders as on a calm day."""
 
 
 def synthetic_day(day: date, seed: int, start: time) -> TapeMarket:
@@ -70,10 +72,13 @@ def _closes(plan: SymbolPlan, steps: dict[int, Step], rng: random.Random, minute
     quiet = bridge_closes(rng, to_grid(plan.prev_close * PRICE_SCALE), first_price, first_minute + 1)
     closes = [min(max(close, low), high) for close in quiet[:-1]] + [first_price]
     for (left_minute, left), (right_minute, right) in pairwise(places):
-        slope = (right - left) / (right_minute - left_minute)
-        for minute in range(left_minute + 1, right_minute):
-            straight = left + slope * (minute - left_minute)
-            closes.append(to_grid(straight * (1 + _JITTER * rng.uniform(-1, 1))))
+        gap = right_minute - left_minute
+        if gap >= _LONG_GAP and low <= left <= high:
+            walked = bridge_closes(rng, left, right, gap)
+            closes += [min(max(close, low), high) for close in walked[:-1]]
+        else:
+            straight = (left + (right - left) * n / gap for n in range(1, gap))
+            closes += [to_grid(price * (1 + _JITTER * rng.uniform(-1, 1))) for price in straight]
         closes.append(right)
     closes += calm_closes(rng, closes[-1], low, high, max(0, minutes - len(closes)))
     return closes[:minutes]

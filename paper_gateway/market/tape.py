@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from paper_gateway.market.candles import Candle
 from paper_gateway.market.model import CENT
-from paper_gateway.market.slots import SLOTS_PER_MINUTE, Slot, slots_of_minute
+from paper_gateway.market.slots import SLOTS_PER_MINUTE, Slot, merged, slot_of, slots_of_minute
 from paper_gateway.market.walk import MINUTE_MS, TRADES_PER_MINUTE, RawTrade, walk_minute
 
 
@@ -61,11 +61,15 @@ class Tape:
 
     def skip(self, to_ms: int) -> None:
         """Like `read`, for a stretch nobody watched: whole minutes are taken from their candles."""
+        traded: int | None = None
         while (self._minute + 1) * MINUTE_MS <= to_ms and self._minute * MINUTE_MS < self._end_ms:
             candle = self._candles.get(self._minute)
-            if candle is not None:
-                self._take(candle)
+            if candle is not None and _has_trades(candle):
+                self.session = merged((self.session, slot_of(candle)))
+                traded = self._minute
             self._minute += 1
+        if traded is not None:
+            self.last = self._raw(traded)[-1]
         self.read(to_ms)
 
     def slots(self, first: int, stop: int) -> list[Slot]:
@@ -95,16 +99,9 @@ class Tape:
         """The last price before `minute`: the close of the last candle with trades, as shifted then."""
         for earlier in range(minute - 1, -1, -1):
             candle = self._candles.get(earlier)
-            if candle is not None and (candle.volume or candle.high > candle.low):
+            if candle is not None and _has_trades(candle):
                 return max(CENT, candle.close + self._shift_at(earlier, TRADES_PER_MINUTE))
         return self.prev_close
-
-    def _take(self, candle: Candle) -> None:
-        trades = self._raw(candle.minute)
-        for trade in trades:
-            self.session.add(trade.price, trade.size)
-        if trades:
-            self.last = trades[-1]
 
     def _raw(self, minute: int) -> list[RawTrade]:
         if self._walked[0] != minute:
@@ -125,7 +122,10 @@ class Tape:
         return self._shift_by[place - 1] if place else 0
 
 
+def _has_trades(candle: Candle) -> bool:
+    return candle.volume > 0 or candle.high > candle.low
+
+
 def _moved(trade: RawTrade, by: int) -> RawTrade:
     # A shift must not take the path to nothing: a cent is the lowest price a stock trades at.
     return RawTrade(trade.ms, max(CENT, trade.price + by), trade.size) if by else trade
-

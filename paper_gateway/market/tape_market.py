@@ -38,7 +38,7 @@ class TapeMarket:
     """A `Market` over the given symbol days. `start` is aware; what lies before it is history."""
 
     def __init__(self, start: datetime, days: Mapping[str, SymbolDay], seed: int) -> None:
-        self._start = start.astimezone(EASTERN)
+        self._start = _eastern(start)
         self._date = self._start.date()
         self._open = session_open(self._date)
         self._session_s = session_minutes(self._date) * 60
@@ -66,11 +66,10 @@ class TapeMarket:
 
     def advance(self, to: datetime) -> list[Tick]:
         """All trades after the last advance and up to `to`, in time order; see `Market.advance`."""
-        if to.tzinfo is None:
-            raise MarketError(f"cannot advance to {to}: it has no time zone; give an aware time")
+        to = _eastern(to)
         if to <= self._now:
             return []
-        self._now = to.astimezone(EASTERN)
+        self._now = to
         to_ms = self._ms(self._now)
         ticks: list[Tick] = []
         for symbol, tape in self._tapes.items():
@@ -123,8 +122,8 @@ class TapeMarket:
                 f"no bars of {bar_s} s: the size must be a multiple of {SLOT_S} s that divides a day"
             )
         tape = self._tape(symbol)
-        until = min(end.astimezone(EASTERN), self._now)
-        since = start.astimezone(EASTERN)
+        until = min(_eastern(end), self._now)
+        since = _eastern(start)
         bars: list[Bar] = []
         if since < self._open:
             bars += self._prior[symbol].bars(since, min(until, self._open), bar_s)
@@ -186,6 +185,12 @@ def calm_day(symbol: str, day: date, seed: int) -> SymbolDay:
 def start_of(day: date, start: time) -> datetime:
     """The session's start as an aware datetime."""
     return datetime.combine(day, start, EASTERN)
+
+
+def _eastern(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise MarketError(f"{at} has no time zone: the market asks for aware times; give it one in US Eastern")
+    return at.astimezone(EASTERN)
 
 
 def _spread(trade: RawTrade) -> tuple[int, int]:
