@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from state.events import CommissionSeen, ExecutionSeen, PositionAdjusted, PositionAdopted
 from state.model import (
+    UNKNOWN_PATH,
     Execution,
     Order,
     Partial,
@@ -156,6 +157,7 @@ def _open_position(state: TraderState, event: ExecutionSeen, order: Order) -> Po
         stop_ref=stop.order_ref if stop is not None else "",
         attempt=plan.attempt,
         path=plan.path,
+        estimated=plan.path == UNKNOWN_PATH,
     )
     state.positions[event.symbol] = position
     _count_attempt(state, event.symbol, position)

@@ -23,6 +23,7 @@ OrderStatus = Literal[
     "not_sent",  # proven never to have reached IBKR; never re-sent
     "unknown",  # no complete answer told either way
 ]
+UNKNOWN_PATH = "unknown"  # the entry path of a trade that was rebuilt from IBKR's records: its plan is estimated
 LIVE_STATUSES: frozenset[str] = frozenset({"intended", "working", "unknown"})
 
 

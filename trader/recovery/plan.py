@@ -1,0 +1,93 @@
+"""What reconciliation decides: rows for people, events for the books, actions for IBKR."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from state.events import Event
+from state.model import Action
+
+Severity = Literal["ok", "info", "warning", "conflict", "unknown"]
+Decision = Literal[
+    "matched",
+    "partial_taken",
+    "count_corrected",
+    "closed_while_down",
+    "closed_by_hand",
+    "closed_unexplained",
+    "conflict",
+    "adopted",
+    "foreign",
+    "foreign_gone",
+    "split_suspected",
+    "entry_working",
+    "entry_not_sent",
+    "entry_filled",
+    "entry_ended",
+    "stop_missing",
+    "stop_corrected",
+    "orphan_cancelled",
+    "other_client",
+    "unknown",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One decision about one symbol, in words, with what it rests on."""
+
+    symbol: str
+    decision: Decision
+    words: str
+    severity: Severity = "ok"
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceStop:
+    """Guard a position that has no live stop."""
+
+    symbol: str
+    action: Action
+    quantity: int
+    stop_price: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModifyStop:
+    """Bring a stop to the size and price that the position wants. `quantity` counts what it filled already."""
+
+    symbol: str
+    order_ref: str
+    order_id: int
+    quantity: int
+    stop_price: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """Take back an order of ours that guards nothing, or too much."""
+
+    symbol: str
+    order_ref: str
+    order_id: int
+    why: str
+
+
+BrokerAction = PlaceStop | ModifyStop | CancelOrder
+
+
+@dataclass(slots=True)
+class Plan:
+    """All decisions of one comparison. `complete` is False where IBKR gave no complete answer."""
+
+    complete: bool
+    rows: list[Row] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    actions: list[BrokerAction] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)  # symbols
+    uncertain: bool = False  # a count differs and no execution says why: worth asking twice
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing to book and nothing to send: the books and IBKR agree."""
+        return self.complete and not self.events and not self.actions and not self.conflicts

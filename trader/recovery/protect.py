@@ -1,0 +1,146 @@
+"""Which orders have to be placed, changed or taken back so that every managed position has exactly one live stop.
+
+The stop's size is what is held less what pending exits of ours will sell: all orders together can never close
+more than is there (invariant 4).
+"""
+
+from collections.abc import Iterable
+
+from state.model import Position, TraderState, exit_action
+from trader.broker.port import BrokerOrder, BrokerSnapshot
+from trader.order_ref import OrderRef, parse_ref
+from trader.recovery.plan import BrokerAction, CancelOrder, ModifyStop, PlaceStop
+
+DEAD = frozenset({"Cancelled", "ApiCancelled", "Inactive", "Filled"})
+CANCELLING = frozenset({"PendingCancel"})
+PRICE_TOLERANCE = 0.005
+
+
+def wanted_stop_size(state: TraderState, position: Position) -> int:
+    """Shares that the stop has to cover: held, less what exits that are on their way will close."""
+    exits = sum(
+        order.pending
+        for order in state.live_orders(position.symbol)
+        if order.role == "exit" and order.action == exit_action(position.side)
+    )
+    return max(0, position.held - exits)
+
+
+def protection_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[BrokerAction]:
+    """What to send so that the gate can pass. Only orders of ours, under our client id, are ever touched."""
+    actions: list[BrokerAction] = []
+    mine = [
+        (order, ref)
+        for order in snapshot.open_orders
+        if order.status not in DEAD
+        and (ref := parse_ref(order.order_ref)) is not None
+        and order.client_id == client_id
+    ]
+    symbols = {ref.symbol for _, ref in mine} | set(state.positions)
+    for symbol in sorted(symbols):
+        orders = [(order, ref) for order, ref in mine if ref.symbol == symbol]
+        position = state.positions.get(symbol)
+        if symbol in state.halted:
+            actions += _enlarging(symbol, orders, snapshot.quantity(symbol))
+        elif position is None or not position.managed:
+            actions += _orphans(symbol, orders)
+        else:
+            actions += _guard(state, position, orders)
+    return actions
+
+
+def violations(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[str]:
+    """Why the gate stays shut, in words; empty means that every managed position is protected."""
+    problems: list[str] = []
+    for position in state.positions.values():
+        if not position.managed or position.symbol in state.halted:
+            continue
+        at_broker = snapshot.quantity(position.symbol)
+        if at_broker != position.quantity:
+            problems.append(f"{position.symbol}: the books hold {position.quantity:+d}, IBKR {at_broker:+d}")
+    for action in protection_actions(state, snapshot, client_id):
+        problems.append(f"{action.symbol}: {describe(action)}")
+    return problems
+
+
+def describe(action: BrokerAction) -> str:
+    """An action in words."""
+    if isinstance(action, PlaceStop):
+        return f"has no live stop: {action.action} {action.quantity} at {action.stop_price:.2f} is to be placed"
+    if isinstance(action, ModifyStop):
+        return f"its stop is to become {action.quantity} shares at {action.stop_price:.2f}"
+    return f"the order {action.order_ref} is to be cancelled: {action.why}"
+
+
+def _guard(
+    state: TraderState, position: Position, orders: list[tuple[BrokerOrder, OrderRef]]
+) -> list[BrokerAction]:
+    closing = exit_action(position.side)
+    size = wanted_stop_size(state, position)
+    stops = [
+        order
+        for order, ref in orders
+        if ref.role == "stop" and order.action == closing and order.status not in CANCELLING
+    ]
+    keep = _best_stop(position, stops)
+    actions: list[BrokerAction] = [
+        CancelOrder(position.symbol, order.order_ref, order.order_id, "a second stop for the same shares")
+        for order in stops
+        if order is not keep
+    ]
+    actions += _wrong_side(position, orders, closing)
+    if size == 0:
+        return actions
+    if keep is None:
+        actions.append(PlaceStop(position.symbol, closing, size, position.stop_price))
+    elif keep.remaining != size or not _same_price(keep.stop_price, position.stop_price):
+        actions.append(
+            ModifyStop(position.symbol, keep.order_ref, keep.order_id, keep.filled + size, position.stop_price)
+        )
+    return actions
+
+
+def _best_stop(position: Position, stops: list[BrokerOrder]) -> BrokerOrder | None:
+    """The stop the books know, or else the one nearest to the wanted price."""
+    for order in stops:
+        if order.order_ref == position.stop_ref:
+            return order
+    return min(stops, key=lambda o: abs((o.stop_price or 0.0) - position.stop_price), default=None)
+
+
+def _wrong_side(
+    position: Position, orders: list[tuple[BrokerOrder, OrderRef]], closing: str
+) -> Iterable[BrokerAction]:
+    """A stop or an exit of ours that would enlarge the position."""
+    return [
+        CancelOrder(position.symbol, order.order_ref, order.order_id, "it is on the wrong side of the position")
+        for order, ref in orders
+        if ref.role != "entry" and order.action != closing
+    ]
+
+
+def _orphans(symbol: str, orders: list[tuple[BrokerOrder, OrderRef]]) -> Iterable[BrokerAction]:
+    """Without a position only an entry that still works, together with its stop, has a reason to be there."""
+    stops = {ref.trade_token for _, ref in orders if ref.role == "stop"}
+    entries = {ref.trade_token for _, ref in orders if ref.role == "entry"}
+    for order, ref in orders:
+        if order.status in CANCELLING:
+            continue
+        if ref.role == "entry" and ref.trade_token not in stops:
+            yield CancelOrder(symbol, order.order_ref, order.order_id, "an entry without its stop")
+        elif ref.role == "stop" and ref.trade_token not in entries:
+            yield CancelOrder(symbol, order.order_ref, order.order_id, "it guards no position")
+        elif ref.role == "exit":
+            yield CancelOrder(symbol, order.order_ref, order.order_id, "there is no position to close")
+
+
+def _enlarging(symbol: str, orders: list[tuple[BrokerOrder, OrderRef]], quantity: int) -> Iterable[BrokerAction]:
+    """In a halted symbol only what would make the account's position larger is taken back."""
+    for order, _ in orders:
+        grows = (order.action == "BUY") == (quantity > 0)
+        if quantity and grows and order.status not in CANCELLING:
+            yield CancelOrder(symbol, order.order_ref, order.order_id, "it would enlarge a position in conflict")
+
+
+def _same_price(left: float | None, right: float) -> bool:
+    return left is not None and abs(left - right) < PRICE_TOLERANCE
