@@ -57,13 +57,13 @@ class Clock:
         self,
         *,
         real_gateway: bool = True,
-        monotonic: Callable[[], float] = time.monotonic,
-        system: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] | None = None,
+        system: Callable[[], float] | None = None,
     ) -> None:
-        """`monotonic` and `system` give seconds; `real_gateway` says whether drift is worth a warning."""
+        """`monotonic` and `system` give seconds (default: this computer's); `real_gateway` says whether drift is worth a warning."""
         self.real_gateway = real_gateway
-        self._monotonic = monotonic
-        self._system = system
+        self._monotonic = monotonic or time.monotonic
+        self._system = system or time.time
         self._anchor: _Anchor | None = None
         self._fresh = True
         self._latest_s = -math.inf

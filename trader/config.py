@@ -68,11 +68,13 @@ KEYS = {f"{section}.{key}": section for section, kind in SECTIONS.items() for ke
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """One value as it was found: where, so that an error can name it, and what its paths are relative to."""
+    """One value as it was found: where, so that an error can name it, what its paths are relative to, and
+    whether its source has types of its own (TOML) or text alone may stand for a number (the rest)."""
 
     value: object
     where: str
     base: Path
+    typed: bool = False
 
 
 def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
@@ -110,7 +112,7 @@ def _from_file(path: Path) -> dict[str, _Given]:
         for key, value in table.items():
             if f"{section}.{key}" not in KEYS:
                 raise _unknown(f"key in [{section}]", key, str(path), SECTIONS[section].__struct_fields__)
-            given[f"{section}.{key}"] = _Given(value, f"{section}.{key} in {path}", base)
+            given[f"{section}.{key}"] = _Given(value, f"{section}.{key} in {path}", base, typed=True)
     return given
 
 
@@ -186,8 +188,7 @@ def _convert(given: _Given, kind: Any) -> Any:
     if isinstance(value, Path):
         return given.base / value.expanduser()
     try:
-        # Exact types, except that the environment and flags have only text to offer.
-        result = msgspec.convert(value, kind, strict=not isinstance(given.value, str))
+        result = msgspec.convert(value, kind, strict=given.typed or not isinstance(value, str))
     except msgspec.ValidationError as error:
         message = f"{given.where} is {given.value!r}: {error}."
         raise ConfigError(message, "See the comments in trader.toml for what it takes.") from error

@@ -103,7 +103,7 @@ class EntryRules(Struct, frozen=True, kw_only=True):
     sustained_give_back_pct: Percent = 0.3
     choppy_atr_ratio: NotNegative = 0.5
     room_to_target_pct: Percent = 1.5
-    min_volume_ratio: NotNegative = 0.5
+    min_volume_ratio: NotNegative = 0.7
     order_timeout_s: Positive = 30.0
 
 

@@ -14,8 +14,9 @@ memory to lose, so a restart that refills the buffer comes to the same signals a
 - *Sustained*, after a break without momentum: each of the next `sustained_minutes` candles closes beyond the
   pivot, and none gives back more than `sustained_give_back_pct` of the pivot.
 
-A break ends with its first signal. Minutes must follow one another without a hole: a break across a gap in the
-candles is no break, and a gap ends the watch.
+A break ends with its first signal. A candle that confirms an earlier break's retest, and is a break itself (the
+pullback went through the pivot), starts no watch of its own. Minutes must follow one another without a hole:
+a break across a gap in the candles is no break, and a gap ends the watch.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Signal:
 
 def lookback_candles(rules: EntryRules) -> int:
     """How many candles before a candle its signal can depend on."""
-    return max(VOLUME_CANDLES, ATR_CANDLES + 1) + watch_candles(rules) + 1
+    # The candle may confirm a break that is a watch away, which may be the retest of one a watch before it.
+    return max(VOLUME_CANDLES, ATR_CANDLES + 1) + 2 * watch_candles(rules) + 1
 
 
 def watch_candles(rules: EntryRules) -> int:
@@ -91,10 +93,9 @@ class Breakout:
         window = candles[-lookback_candles(self.rules) - 1 :]
         last = len(window) - 1
         for start in (last, *range(max(1, last - watch_candles(self.rules)), last)):
-            if self._breaks(window, start):
-                at, path = self._outcome(window, start)
-                if at == last and path is not None:
-                    return self._signal(window, start, path)
+            at, path = self._outcome(window, start)
+            if at == last and path is not None and (path == "momentum" or not self._confirms(window, start)):
+                return self._signal(window, start, path)
         return None
 
     def _signal(self, candles: Sequence[Candle], start: int, path: EntryPath) -> Signal:
@@ -121,7 +122,9 @@ class Breakout:
         )
 
     def _outcome(self, candles: Sequence[Candle], start: int) -> tuple[int, EntryPath | None]:
-        """Where the break at `start` gives its signal, and by which path; (-1, None) if it does not (yet)."""
+        """Where a break at `start` gives its signal, and by which path; (-1, None) if there is none (yet)."""
+        if not self._breaks(candles, start):
+            return -1, None
         if self._momentum(candles, start):
             return start, "momentum"
         touch: int | None = None
@@ -137,6 +140,11 @@ class Breakout:
             if held and at == start + self.rules.sustained_minutes:
                 return at, "sustained"
         return -1, None
+
+    def _confirms(self, candles: Sequence[Candle], at: int) -> bool:
+        """Whether the candle gave the signal of an earlier break, so that it begins nothing new."""
+        earlier = range(max(1, at - watch_candles(self.rules)), at)
+        return any(self._outcome(candles, start)[0] == at for start in earlier)
 
     def _momentum(self, candles: Sequence[Candle], at: int) -> bool:
         candle, before = candles[at], candles[:at]
