@@ -1,0 +1,287 @@
+"""The trader's memory, live: one state, one journal, two snapshots, one lock.
+
+    with StateManager.open(logs_dir, session_id) as memory:     # lock, read, verify
+        memory.loaded                                           # what the disk says
+        memory.begin(date, account, gateway, now)               # apply it or set it aside; open the journal
+        memory.record(event)                                    # apply, queue for the journal
+        await memory.record_durably(event)                      # ... and return once it is on disk
+        await memory.save()                                     # a snapshot, in a worker thread
+
+The event loop never waits for the disk but where it awaits durability (invariant 10).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from state.apply import apply, new_state
+from state.archive import set_aside
+from state.codec import decode_event, decode_state, encode_event, encode_state
+from state.disk import Disk
+from state.errors import InvariantError, SnapshotFailedError, SyncFailedError
+from state.events import Event, SessionStarted
+from state.files import Folder
+from state.journal import Journal
+from state.loader import JOURNAL, Loaded, load
+from state.lock import FolderLock
+from state.model import TraderState
+from state.snapshot import BACKUP, MAIN, SnapshotStore
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Begun:
+    """How this run's state came about."""
+
+    resumed: bool = False
+    previous: TraderState | None = None  # of another date, account or gateway: shown, never applied
+    set_aside: str = ""  # where it went
+    why: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+class StateManager:
+    """Owns the logs folder's state while it is open; one in all the machine (invariant 14)."""
+
+    def __init__(self, folder: Folder, lock: FolderLock, session_id: str, loaded: Loaded) -> None:
+        """Use `StateManager.open`."""
+        self.folder = folder
+        self.session_id = session_id
+        self.loaded = loaded
+        self.failure: SyncFailedError | None = None
+        self.on_failure: Callable[[SyncFailedError], None] = _log_failure
+        self.saves = 0
+        self.last_save_error = ""
+        self._lock = lock
+        self._store = SnapshotStore(folder)
+        self._store.mark_main_valid(loaded.main_valid)
+        self._journal: Journal | None = None
+        self._journal_folder: Folder | None = None
+        self._state: TraderState | None = None
+        self._saving = asyncio.Lock()
+
+    @classmethod
+    def open(cls, logs_dir: Path, session_id: str, disk: Disk | None = None) -> Self:
+        """Lock the folder, put leftovers and damaged files aside, and read what can be trusted.
+
+        Raises:
+            LockHeldError: another trader runs on this folder.
+            StateError, DiskError: the folder cannot be used, or belongs to a newer version.
+        """
+        folder = Folder.open(logs_dir, disk=disk)
+        try:
+            lock = FolderLock.acquire(folder, session_id, datetime.now(UTC).isoformat())
+        except BaseException:
+            folder.close()
+            raise
+        try:
+            folder.remove_leftovers()
+            loaded = load(folder)
+            for name, problem in loaded.damaged:
+                kept = folder.quarantine(name, problem)
+                loaded.notes.append(f"{name} is kept as quarantine/{kept}.")
+        except BaseException:
+            lock.release()
+            folder.close()
+            raise
+        return cls(folder, lock, session_id, loaded)
+
+    @property
+    def state(self) -> TraderState:
+        """The state as of the last recorded event."""
+        if self._state is None:
+            raise InvariantError("The state was asked for before `begin`.")
+        return self._state
+
+    @property
+    def begun(self) -> bool:
+        """Whether a state was taken up."""
+        return self._state is not None
+
+    @property
+    def durable_sequence(self) -> int:
+        """Events known to be on disk."""
+        return self._journal.durable_sequence if self._journal is not None else 0
+
+    def begin(
+        self,
+        trading_date: str,
+        account: str,
+        gateway: str,
+        now: datetime,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        fresh: bool = False,
+    ) -> Begun:
+        """Apply what was loaded if it is of this date, account and gateway; else set it aside (invariant 8).
+
+        now: the session's clock. fresh: set it aside in any case. Blocking; it happens before trading.
+        """
+        begun = Begun()
+        found = self.loaded.state
+        if found is not None:
+            begun.why = _mismatch(found, trading_date, account, gateway) or ("--fresh was given" if fresh else "")
+            if begun.why:
+                begun.previous = found
+                begun.set_aside = self._set_aside(found)
+                begun.notes.append(
+                    f"The state on disk was not applied: {begun.why}. It is kept in {begun.set_aside}."
+                )
+                found = None
+        begun.resumed = found is not None
+        self._state = found if found is not None else new_state(trading_date, account, gateway)
+        self._open_journal(trading_date, loop)
+        self.record(
+            SessionStarted(
+                time=now,
+                session_id=self.session_id,
+                trading_date=trading_date,
+                account=account,
+                gateway=gateway,
+                resumed_from=found.session_id if found is not None else "",
+            )
+        )
+        return begun
+
+    def record(self, event: Event) -> int:
+        """Apply an event and queue it for the journal; returns its sequence. Never waits.
+
+        What is applied is the event as the journal holds it, decoded again, so that what cannot be replayed
+        can never be part of the state (invariant 9).
+
+        Raises:
+            SyncFailedError: the disk failed before; nothing may be recorded any more (invariant 11).
+            InvariantError, BadContentError: the event is not one that could be replayed.
+        """
+        if self.failure is not None:
+            raise self.failure
+        journal = self._journal
+        if journal is None:
+            raise InvariantError(f"{event.kind()} was recorded before `begin`.")
+        data = encode_event(event)
+        sequence = self.state.sequence + 1
+        apply(self.state, decode_event(event.kind(), data), sequence)
+        if journal.append(event.kind(), data) != sequence:
+            raise InvariantError(f"The journal and the state disagree about the number of event {sequence}.")
+        return sequence
+
+    async def durable(self, sequence: int) -> None:
+        """Return once everything up to `sequence` is on disk. Raises SyncFailedError if it never will be."""
+        if self._journal is not None:
+            await self._journal.wait_durable(sequence)
+
+    async def record_durably(self, *events: Event) -> int:
+        """Record events and return once all are on disk: what an order waits for (invariant 1)."""
+        sequence = self.state.sequence
+        for event in events:
+            sequence = self.record(event)
+        await self.durable(sequence)
+        return sequence
+
+    async def save(self) -> bool:
+        """Write a snapshot of this moment; False if it failed in a way that the next one may mend.
+
+        Raises SyncFailedError if a flush failed: final.
+        """
+        async with self._saving:
+            sequence = self.state.sequence
+            data = encode_state(self.state, datetime.now(UTC))
+            await self.durable(sequence)
+            try:
+                await asyncio.to_thread(self._store.write, data, _validate)
+            except SnapshotFailedError as error:
+                self.last_save_error = str(error)
+                return False
+            except SyncFailedError as error:
+                self._fail(error)
+                raise
+            self._saved()
+            return True
+
+    def save_blocking(self) -> None:
+        """A snapshot for programs without an event loop. Raises SnapshotFailedError, SyncFailedError."""
+        if self._journal is not None:
+            self._journal.flush()
+        self._store.write(encode_state(self.state, datetime.now(UTC)), _validate)
+        self._saved()
+
+    def close(self) -> None:
+        """End the threads and let go of the lock. Blocking."""
+        if self._journal is not None:
+            self._journal.close()
+        if self._journal_folder is not None:
+            self._journal_folder.close()
+        self._lock.release()
+        self.folder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _saved(self) -> None:
+        self.saves += 1
+        self.last_save_error = ""
+
+    def _set_aside(self, found: TraderState) -> str:
+        label = f"{found.trading_date}-{found.account or 'no-account'}"
+        names = [MAIN, BACKUP]
+        kept = set_aside(self.folder, names, label)
+        with self.folder.subfolder(JOURNAL) as journals:
+            moved = set_aside(journals, [found.trading_date], label)
+        self._store.mark_main_valid(valid=False)
+        return kept or (f"{JOURNAL}/{moved}" if moved else "")
+
+    def _open_journal(self, trading_date: str, loop: asyncio.AbstractEventLoop | None) -> None:
+        with self.folder.subfolder(JOURNAL) as journals:
+            self._journal_folder = journals.subfolder(trading_date)
+        journal = Journal.open(
+            self._journal_folder,
+            snapshot_sequence=self.loaded.snapshot_sequence if self.loaded.state is self._state else 0,
+            clock=_real_time,
+            loop=loop,
+            on_failure=self._fail,
+        )
+        self.loaded.notes += [
+            f"A copy of the damaged part is quarantine/{name}." for name in journal.report.quarantined
+        ]
+        if journal.sequence != self.state.sequence:
+            # Events beyond what could be followed: their numbers are used up, what they said IBKR has to say.
+            self.loaded.doubtful = True
+            self.state.sequence = max(journal.sequence, self.state.sequence)
+        self._journal = journal
+
+    def _fail(self, error: SyncFailedError) -> None:
+        if self.failure is None:
+            self.failure = error
+            self.on_failure(error)
+
+
+def _mismatch(found: TraderState, trading_date: str, account: str, gateway: str) -> str:
+    """Why a state may not be applied, or nothing."""
+    if found.trading_date != trading_date:
+        return f"it is of {found.trading_date}, and the trading date is {trading_date}"
+    if found.account != account:
+        return f"it is of account {found.account}, and this is account {account}"
+    if found.gateway != gateway:
+        return f"it is of the gateway {found.gateway}, and this is {gateway}"
+    return ""
+
+
+def _validate(data: bytes) -> None:
+    """Nothing is written that the loader would refuse."""
+    decode_state(data)
+
+
+def _real_time() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _log_failure(error: SyncFailedError) -> None:
+    _log.critical("%s", error)
