@@ -1,0 +1,87 @@
+"""Executions: their ids, commissions and corrections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from paper_gateway.orders import Order
+
+COMMISSION_PER_SHARE = 0.005
+COMMISSION_MIN = 1.0
+COMMISSION_MAX_RATE = 0.01
+
+
+def commission(shares: int, price: float) -> float:
+    """IBKR Pro's fixed price for US stocks in USD: 0.005 a share, at least 1, at most 1 % of the value."""
+    value = shares * price
+    return round(min(max(shares * COMMISSION_PER_SHARE, COMMISSION_MIN), value * COMMISSION_MAX_RATE), 6)
+
+
+@dataclass(slots=True, eq=False)
+class Execution:
+    """One fill. `realized_pnl` is None for a fill that only opens. Prices in USD, time US/Eastern."""
+
+    exec_id: str
+    order: Order
+    shares: int
+    price: float
+    time: datetime
+    cum_qty: int
+    average_price: float
+    commission: float
+    realized_pnl: float | None = None
+    superseded: bool = False
+
+    @property
+    def side(self) -> str:
+        return "BOT" if self.order.action == "BUY" else "SLD"
+
+    @property
+    def signed_shares(self) -> int:
+        return self.order.sign * self.shares
+
+
+class Blotter:
+    """All executions of the day, in the order of their time."""
+
+    def __init__(self, instance: int) -> None:
+        """`instance` is the gateway's random number, which sets its execution ids apart from another run's."""
+        self.executions: list[Execution] = []
+        self._instance = instance & 0xFFFFFFFF
+
+    def record(self, order: Order, shares: int, price: float, time: datetime) -> Execution:
+        """Add a fill of `order`, whose own counts are already updated."""
+        exec_id = f"{self._instance:08x}.{len(self.executions) + 1:08x}.01.01"
+        execution = Execution(
+            exec_id, order, shares, price, time, order.filled, order.average_price, commission(shares, price)
+        )
+        self.executions.append(execution)
+        return execution
+
+    def find(self, exec_id: str) -> Execution | None:
+        return next((one for one in self.executions if one.exec_id == exec_id), None)
+
+    def correct(self, wrong: Execution, shares: int, price: float) -> Execution:
+        """Replace `wrong` by a new execution whose id differs after the last dot only (.01 becomes .02).
+
+        That is how IBKR reports a correction (Execution class reference). The new one stands right
+        behind the old one, so that a replay of the blotter meets it at its time.
+        """
+        stem, _, revision = wrong.exec_id.rpartition(".")
+        order = wrong.order
+        order.filled += shares - wrong.shares
+        order.shares_value += shares * price - wrong.shares * wrong.price
+        right = replace(
+            wrong,
+            exec_id=f"{stem}.{int(revision) + 1:02d}",
+            shares=shares,
+            price=price,
+            cum_qty=wrong.cum_qty + shares - wrong.shares,
+            average_price=order.average_price,
+            commission=commission(shares, price),
+            realized_pnl=None,
+        )
+        wrong.superseded = True
+        self.executions.insert(self.executions.index(wrong) + 1, right)
+        return right

@@ -1,0 +1,241 @@
+"""Takes orders in: places, modifies and cancels them for clients, and by hand as in TWS."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from paper_gateway import validation
+from paper_gateway.book import Book
+from paper_gateway.directory import Directory
+from paper_gateway.engine import Engine
+from paper_gateway.errors import RequestRefused
+from paper_gateway.events import OrderBound, OrderNotice
+from paper_gateway.hours import next_open
+from paper_gateway.market import ContractInfo
+from paper_gateway.order_encoder import zoned
+from paper_gateway.orders import ContractRef, Order, Status, Ticket
+
+MANUAL_CLIENT = 0
+"""Orders by hand in TWS carry client id 0 and order id 0."""
+
+
+class Desk:
+    """The engine's front: everything here is one client's wish, judged and handed on."""
+
+    def __init__(self, engine: Engine, directory: Directory) -> None:
+        self._engine = engine
+        self._book: Book = engine.book
+        self._directory = directory
+
+    def place(self, client_id: int, ticket: Ticket) -> None:
+        """A new order, or a change of one where the id is in use. Raises RequestRefused."""
+        if ticket.order_id <= 0:
+            raise validation.validation_error(f"Order id {ticket.order_id} is not greater than 0.")
+        info = self._directory.resolve(ticket.contract)
+        account = validation.check_account(ticket.account, self._engine.ledger.accounts)
+        shares = validation.check_terms(ticket, info.min_tick)
+        existing = self._book.by_client(client_id, ticket.order_id)
+        if existing is not None:
+            validation.check_modifiable(existing, ticket, info.symbol)
+            self._modify(existing, ticket, shares)
+            return
+        order = self._new_order(client_id, ticket, info, account, shares)
+        if ticket.transmit:
+            self._transmit(order)
+
+    def what_if(self, ticket: Ticket) -> tuple[Order, float]:
+        """The order that `ticket` would be, not booked, and the value of what it would open in USD."""
+        info = self._directory.resolve(ticket.contract)
+        account = validation.check_account(ticket.account, self._engine.ledger.accounts)
+        shares = validation.check_terms(ticket, info.min_tick)
+        order = self._build(0, replace(ticket, parent_id=0), info, account, shares)
+        order.status = Status.PRE_SUBMITTED
+        return order, self.opening_value(order)
+
+    def cancel(self, client_id: int, order_id: int) -> None:
+        """Cancel one's own order. Raises RequestRefused 10147 or 10148."""
+        order = self._book.by_client(client_id, order_id)
+        if order is None:
+            raise RequestRefused(10147, f"OrderId {order_id} that needs to be cancelled is not found.")
+        if order.status is Status.HELD:
+            self._drop_held(order)
+        elif not order.live:
+            raise RequestRefused(
+                10148, f"OrderId {order_id} that needs to be cancelled cannot be cancelled, state: {order.status}."
+            )
+        else:
+            self._engine.cancel(order)
+
+    def cancel_all(self) -> None:
+        """The global cancel: every working order of the account, whoever sent it."""
+        for order in self._book.live():
+            self._engine.cancel(order)
+
+    def drop_untransmitted(self, client_id: int) -> None:
+        """A client went away: what it never transmitted was never an order."""
+        for order in self._book.held_of(client_id):
+            self._book.forget(order)
+
+    def bind_manual_orders(self) -> None:
+        """Give working manual orders an order id of client 0, as client 0's requests do."""
+        for order in self._book.live():
+            if order.client_id == MANUAL_CLIENT and order.order_id == 0:
+                order.order_id = self._book.next_order_id(MANUAL_CLIENT)
+                self._book.bind(order)
+                self._engine.emit(OrderBound(order))
+
+    def by_hand(
+        self, symbol: str, action: str, shares: int, account: str, limit: float | None, stop: float | None
+    ) -> Order:
+        """An order entered in TWS itself. Raises RequestRefused."""
+        info = self._directory.info(symbol)
+        ticket = Ticket(
+            order_id=0,
+            contract=ContractRef(symbol=symbol, sec_type="STK", exchange="SMART", currency="USD"),
+            action=action,
+            quantity=float(shares),
+            order_type="STP" if stop else "LMT" if limit else "MKT",
+            limit_price=limit,
+            aux_price=stop,
+            tif="DAY",
+            oca_group="",
+            oca_type=0,
+            account=account,
+            order_ref="",
+            transmit=True,
+            parent_id=0,
+            outside_rth=False,
+            trail_stop_price=None,
+            trailing_percent=None,
+            what_if=False,
+        )
+        account = validation.check_account(account or self._engine.ledger.accounts[0], self._engine.ledger.accounts)
+        order = self._new_order(
+            MANUAL_CLIENT, ticket, info, account, validation.check_terms(ticket, info.min_tick)
+        )
+        self._transmit(order)
+        return order
+
+    def opening_value(self, order: Order) -> float:
+        """The value in USD of the shares by which the order would enlarge the position."""
+        held = self._engine.ledger.position(order.account, order.symbol).quantity
+        closing = min(abs(held), order.remaining) if held * order.sign < 0 else 0
+        touch = self._engine.touch(order.symbol)
+        return (order.remaining - closing) * (order.limit_price or order.aux_price or touch.ask)
+
+    def _new_order(self, client_id: int, ticket: Ticket, info: ContractInfo, account: str, shares: int) -> Order:
+        order = self._build(client_id, ticket, info, account, shares)
+        if ticket.parent_id:
+            parent = self._book.by_client(client_id, ticket.parent_id)
+            validation.check_parent(parent, account, info.symbol)
+            assert parent is not None
+            order.parent = parent
+            parent.children.append(order)
+            order.oca_group = ticket.oca_group or str(parent.perm_id)
+            order.oca_type = ticket.oca_type or 3
+        self._book.add(order)
+        return order
+
+    def _build(self, client_id: int, ticket: Ticket, info: ContractInfo, account: str, shares: int) -> Order:
+        return Order(
+            perm_id=self._book.new_perm_id(),
+            client_id=client_id,
+            order_id=ticket.order_id,
+            account=account,
+            symbol=info.symbol,
+            con_id=info.con_id,
+            exchange=ticket.contract.exchange,
+            trading_class=info.trading_class,
+            action=ticket.action,
+            quantity=shares,
+            order_type=ticket.order_type,
+            limit_price=ticket.limit_price,
+            aux_price=ticket.aux_price,
+            tif=ticket.tif,
+            oca_group=ticket.oca_group,
+            oca_type=ticket.oca_type or 3,
+            order_ref=ticket.order_ref,
+            outside_rth=ticket.outside_rth,
+            trailing_percent=ticket.trailing_percent,
+            trail_stop=ticket.trail_stop_price,
+            accepted_at=self._engine.now,
+            raw=ticket.raw,
+        )
+
+    def _transmit(self, order: Order) -> None:
+        """Send the order to work, with the untransmitted ones of its bracket: the parent, then the others."""
+        family = [order]
+        if order.parent is not None:
+            parent = order.parent
+            family = [one for one in (parent, *parent.children) if one is order or one.status is Status.HELD]
+        for member in family:
+            refusal = self._refusal(member)
+            if refusal is not None:
+                self._engine.reject(member, *refusal)
+                break
+        for member in family:
+            if member.status is Status.HELD:
+                self._engine.accept(member)
+        for member in family:
+            self._warn_if_closed(member)
+            self._engine.work(member)
+
+    def _refusal(self, order: Order) -> tuple[int, str] | None:
+        """Why the exchange's side refuses the order, if it does: told to, or no buying power."""
+        rejection = self._engine.faults.take_rejection(order)
+        if rejection is not None:
+            return rejection.code, rejection.text
+        if order.parent is not None:
+            return None
+        figures = self._engine.ledger.figures(order.account, lambda symbol: self._engine.touch(symbol).last)
+        working = sum(
+            self.opening_value(other)
+            for other in self._book.live()
+            if other.account == order.account and other.parent is None and other is not order
+        )
+        needed = self.opening_value(order)
+        if needed and needed > figures.buying_power - working:
+            free = figures.buying_power - working
+            return 201, (
+                "Order rejected - reason:YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION "
+                f"YOUR BUYING POWER [{free:.2f} USD] MUST EXCEED THE ORDER VALUE [{needed:.2f} USD]"
+            )
+        return None
+
+    def _warn_if_closed(self, order: Order) -> None:
+        if not order.live or self._engine.is_session(order):
+            return
+        info = self._directory.info(order.symbol)
+        opens = next_open(info.trading_hours if order.outside_rth else info.liquid_hours, self._engine.now)
+        when = zoned(opens) if opens else "the next session"
+        self._engine.emit(
+            OrderNotice(order, 399, f"Order Message:\n{order.action} {order.quantity} {order.symbol}\n"
+                        f"Warning: Your order will not be placed at the exchange until {when}")
+        )  # fmt: skip
+
+    def _drop_held(self, order: Order) -> None:
+        for child in list(order.children):
+            if child.status is Status.HELD:
+                self._book.forget(child)
+        self._book.forget(order)
+
+    def _modify(self, order: Order, ticket: Ticket, shares: int) -> None:
+        """Change size, prices, type and life in place; the permanent id and the fills stay."""
+        if shares <= order.filled:
+            raise validation.validation_error(
+                f"The new size {shares} is not greater than the {order.filled} shares filled."
+            )
+        order.quantity = shares
+        order.order_type = ticket.order_type
+        order.limit_price = ticket.limit_price
+        order.aux_price = ticket.aux_price
+        order.trailing_percent = ticket.trailing_percent
+        order.trail_stop = ticket.trail_stop_price or order.trail_stop
+        order.tif = ticket.tif
+        order.outside_rth = ticket.outside_rth
+        order.order_ref = ticket.order_ref
+        order.raw = ticket.raw
+        if order.status is not Status.HELD:
+            self._engine.modified(order)
+        elif ticket.transmit:
+            self._transmit(order)

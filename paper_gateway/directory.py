@@ -1,0 +1,53 @@
+"""Finds the stock that a client's contract means, or says as TWS does that there is none."""
+
+from __future__ import annotations
+
+from paper_gateway.errors import RequestRefused
+from paper_gateway.market import ContractInfo, Market, UnknownSymbolError
+from paper_gateway.orders import ContractRef
+
+NO_SECURITY = 200
+EXCHANGES = ("SMART", "NASDAQ", "NYSE", "ARCA", "AMEX", "BATS", "ISLAND", "IEX", "EDGX", "BYX", "BEX", "MEMX")
+"""Where an order or a data request may be routed; ISLAND is the old name of NASDAQ."""
+
+
+class Directory:
+    """Contract details by symbol or by contract id."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self._symbol_of: dict[int, str] = {}
+        for symbol in market.symbols:
+            self.info(symbol)
+
+    def info(self, symbol: str) -> ContractInfo:
+        """Details of a symbol, which starts to trade if it did not. Raises RequestRefused (200)."""
+        try:
+            self._market.ensure(symbol)
+            info = self._market.contract(symbol)
+        except UnknownSymbolError:
+            raise RequestRefused(NO_SECURITY, "No security definition has been found for the request") from None
+        self._symbol_of[info.con_id] = symbol
+        return info
+
+    def resolve(self, wanted: ContractRef, *, needs_exchange: bool = True) -> ContractInfo:
+        """The stock that `wanted` means: by conId if it has one, else by symbol.
+
+        Raises RequestRefused: 321 without an exchange where one is needed, 200 for everything that
+        is no US stock.
+        """
+        if needs_exchange and not wanted.exchange:
+            raise RequestRefused(321, "Error validating request.-'bW' : cause - Missing exchange")
+        known = (
+            wanted.sec_type in ("STK", "")
+            and wanted.currency in ("USD", "")
+            and wanted.exchange in (*EXCHANGES, "")
+        )
+        if not known:
+            raise RequestRefused(NO_SECURITY, "No security definition has been found for the request")
+        if wanted.con_id:
+            symbol = self._symbol_of.get(wanted.con_id)
+            if symbol is None:
+                raise RequestRefused(NO_SECURITY, "No security definition has been found for the request")
+            return self.info(symbol)
+        return self.info(wanted.symbol or wanted.local_symbol.strip().upper())

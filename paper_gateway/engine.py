@@ -1,0 +1,205 @@
+"""Works the orders: activates, triggers, fills and cancels them, and what follows from each.
+
+Synchronous and without I/O: it is called with each trade of the market in order, and tells the
+outside what happened through `emit`.
+
+Decisions where IBKR documents nothing:
+- A partly filled parent activates its children; together they may fill what the parent has filled.
+- Cancelling a partly filled parent leaves its children, cut to what was filled.
+- OCA types 2 and 3 reduce the others in proportion to the filled part of the order that filled
+  (IBKR: "proportionately reduced in size"), so a complete fill cancels them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from paper_gateway import matching
+from paper_gateway.blotter import Blotter, Execution
+from paper_gateway.book import Book
+from paper_gateway.events import (
+    Event,
+    Executed,
+    ExecutionCorrected,
+    OrderCancelled,
+    OrderChanged,
+    OrderRejected,
+    PositionChanged,
+)
+from paper_gateway.faults import Faults
+from paper_gateway.hours import is_open
+from paper_gateway.ledger import Ledger
+from paper_gateway.market import Market, Tick
+from paper_gateway.matching import Touch
+from paper_gateway.orders import STOP_TYPES, Order, Status
+
+OCA_CANCEL_ALL = 1
+
+
+class Engine:
+    """The one place where an order's status, fills and position change."""
+
+    def __init__(self, market: Market, ledger: Ledger, book: Book, blotter: Blotter, faults: Faults) -> None:
+        self.market = market
+        self.ledger = ledger
+        self.book = book
+        self.blotter = blotter
+        self.faults = faults
+        self.now: datetime = market.start
+        self.emit: Callable[[Event], None] = lambda event: None
+        self._touches: dict[str, Touch] = {}
+
+    def touch(self, symbol: str) -> Touch:
+        """Bid, ask and last of the latest trade."""
+        known = self._touches.get(symbol)
+        if known is None:
+            quote = self.market.quote(symbol)
+            known = self._touches[symbol] = Touch(quote.bid, quote.ask, quote.last)
+        return known
+
+    def on_tick(self, tick: Tick) -> None:
+        """One trade of the market: every working order of the symbol is looked at."""
+        self.now = tick.time
+        self._touches[tick.symbol] = Touch(tick.bid, tick.ask, tick.price)
+        for order in self.book.live(tick.symbol):
+            self.work(order)
+
+    def is_session(self, order: Order) -> bool:
+        """Whether the order may trade at this time of the day."""
+        info = self.market.contract(order.symbol)
+        return is_open(info.trading_hours if order.outside_rth else info.liquid_hours, self.now)
+
+    def accept(self, order: Order) -> None:
+        """A transmitted order is accepted and shown to its owner; `work` then matches it."""
+        order.status = self._resting_status(order)
+        order.accepted_at = self.now
+        if order.order_type == "TRAIL" and not order.waits_for_parent:
+            order.trail_stop = matching.trailed_stop(order, self.touch(order.symbol).last)
+        self.book.index(order)
+        self.emit(OrderChanged(order))
+
+    def modified(self, order: Order) -> None:
+        """A live order has new terms: show it and match it again."""
+        if not order.filled:
+            order.status = self._resting_status(order)
+        self.emit(OrderChanged(order))
+        self.work(order)
+
+    def work(self, order: Order) -> None:
+        """Trail, trigger and fill the order as far as the market allows now."""
+        if not order.live or order.symbol in self.faults.holds or not self.is_session(order):
+            return
+        allowed = order.allowed_shares()
+        if allowed <= 0:
+            return
+        touch = self.touch(order.symbol)
+        if not order.triggered and order.order_type in STOP_TYPES:
+            order.trail_stop = matching.trailed_stop(order, touch.last)
+            if not matching.triggers(order, touch.last):
+                return
+            order.triggered = True
+            order.status = Status.SUBMITTED
+            self.emit(OrderChanged(order))
+        price = matching.fill_price(order, touch)
+        if price is not None:
+            partial = self.faults.take_partial(order.symbol)
+            self.fill(order, min(partial or allowed, allowed), price)
+
+    def fill(self, order: Order, shares: int, price: float) -> Execution:
+        """Fill `shares` of a live order; the caller has checked that so many are allowed."""
+        before = order.remaining
+        order.filled += shares
+        order.shares_value += shares * price
+        order.last_price = price
+        order.status = Status.SUBMITTED
+        if order.remaining == 0:
+            self._complete(order, Status.FILLED, f"Filled Size: {order.filled}")
+        execution = self.blotter.record(order, shares, price, self.now)
+        self.ledger.apply(execution)
+        self.emit(Executed(execution))
+        self.emit(PositionChanged(order.account, order.symbol))
+        self._reduce_group(order, shares, before)
+        for child in list(order.children):
+            self._wake_child(child)
+        return execution
+
+    def correct(self, wrong: Execution, shares: int, price: float) -> Execution:
+        """Replace an execution; cash, position and every later P&L follow."""
+        right = self.blotter.correct(wrong, shares, price)
+        self.ledger.rebuild(self.blotter.executions)
+        self.emit(ExecutionCorrected(right))
+        self.emit(PositionChanged(right.order.account, right.order.symbol))
+        return right
+
+    def cancel(self, order: Order, text: str = "Order Canceled - reason:") -> None:
+        """Cancel a live order, with its group and its children, as recorded from the real gateway."""
+        if not order.live:
+            return
+        self._cancel_one(order, text)
+        for member in self.book.oca_members(order):
+            self.cancel(member)
+
+    def reject(self, order: Order, code: int, text: str) -> None:
+        """Refuse an order that was accepted for processing; its children go with it."""
+        self._complete(order, Status.INACTIVE, f"Rejected: {text}")
+        self.emit(OrderRejected(order, code, text))
+        for child in list(order.children):
+            self._orphan(child)
+
+    def expire_day_orders(self) -> None:
+        """The session is over: what is good for the day only is cancelled."""
+        for order in self.book.live():
+            if order.tif == "DAY" and not order.outside_rth:
+                self.cancel(order)
+
+    def _resting_status(self, order: Order) -> Status:
+        waits = order.waits_for_parent or not self.is_session(order)
+        is_stop = order.order_type in STOP_TYPES and not order.triggered
+        return Status.PRE_SUBMITTED if waits or is_stop else Status.SUBMITTED
+
+    def _cancel_one(self, order: Order, text: str = "Order Canceled - reason:") -> None:
+        self._complete(order, Status.CANCELLED, text)
+        self.emit(OrderCancelled(order, text))
+        for child in list(order.children):
+            self._orphan(child)
+
+    def _complete(self, order: Order, status: Status, text: str) -> None:
+        order.status = status
+        order.completed_at = self.now
+        order.completed_text = text
+        self.book.index(order)
+
+    def _wake_child(self, child: Order) -> None:
+        """The parent filled: a waiting child starts to work."""
+        if not child.live:
+            return
+        if not child.filled and not child.triggered:
+            child.status = self._resting_status(child)
+            self.emit(OrderChanged(child))
+        self.work(child)
+
+    def _orphan(self, child: Order) -> None:
+        """The parent is gone: the child goes too, or shrinks to what the parent filled."""
+        if child.status is Status.HELD:
+            self.book.forget(child)
+            return
+        parent_filled = child.parent.filled if child.parent else 0
+        if parent_filled <= child.filled:
+            self.cancel(child)
+        elif child.live and child.quantity > parent_filled:
+            child.quantity = parent_filled
+            self.emit(OrderChanged(child))
+
+    def _reduce_group(self, order: Order, shares: int, remaining_before: int) -> None:
+        """One member of a group filled: the others are cancelled or reduced."""
+        for member in self.book.oca_members(order):
+            if not member.live:  # gone with a member before it
+                continue
+            share = 1.0 if order.oca_type == OCA_CANCEL_ALL else shares / remaining_before
+            reduction = min(member.remaining, round(member.remaining * share))
+            if reduction == member.remaining:
+                self._cancel_one(member)
+            else:
+                member.quantity -= reduction
+                self.emit(OrderChanged(member))

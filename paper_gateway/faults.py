@@ -1,0 +1,79 @@
+"""The faults in force, set from the control port and asked by everything that trades or answers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from paper_gateway.orders import Order
+
+KINDS = (
+    "positions", "open_orders", "completed_orders", "executions", "account", "time", "order_status",
+    "exec_details", "commission", "ticks", "bars", "history", "contract", "errors", "ids",
+)  # fmt: skip
+"""Every message that leaves the gateway after the handshake is of one of these kinds."""
+
+LOST_IN_OUTAGE = frozenset({"ticks", "bars", "order_status", "exec_details", "commission"})
+"""What stays away between 1100 and 1101/1102: IBKR's servers send it, and they cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Reject the next order that matches; None matches everything."""
+
+    symbol: str | None
+    role: str | None
+    code: int
+    text: str
+
+    def matches(self, symbol: str, order_ref: str) -> bool:
+        return self.symbol in (None, symbol) and (self.role is None or self.role in order_ref)
+
+
+@dataclass
+class Faults:
+    """Times are seconds of the monotonic clock; `now` is replaceable so that tests need not wait."""
+
+    now: Callable[[], float] = time.monotonic
+    silences: dict[str, float] = field(default_factory=dict)
+    delays_ms: dict[str, float] = field(default_factory=dict)
+    holds: set[str] = field(default_factory=set)
+    partials: dict[str, deque[int]] = field(default_factory=dict)
+    rejections: list[Rejection] = field(default_factory=list)
+    stuck_clients: dict[int, float] = field(default_factory=dict)
+    refuse_until: float = -math.inf
+    outage: bool = False
+
+    def silence(self, kind: str, for_s: float | None) -> None:
+        self.silences[kind] = math.inf if for_s is None else self.now() + for_s
+
+    def is_silent(self, kind: str) -> bool:
+        """Whether messages of `kind` are dropped now."""
+        if self.outage and kind in LOST_IN_OUTAGE:
+            return True
+        return any(self.silences.get(key, -math.inf) > self.now() for key in (kind, "all"))
+
+    def delay_s(self, kind: str) -> float:
+        return max(self.delays_ms.get(kind, 0.0), self.delays_ms.get("all", 0.0)) / 1000
+
+    def refuses_connections(self) -> bool:
+        return self.refuse_until > self.now()
+
+    def is_stuck(self, client_id: int) -> bool:
+        return self.stuck_clients.get(client_id, -math.inf) > self.now()
+
+    def take_partial(self, symbol: str) -> int | None:
+        """The size of the next fill of `symbol`, where one was ordered; it is used up by this call."""
+        waiting = self.partials.get(symbol)
+        return waiting.popleft() if waiting else None
+
+    def take_rejection(self, order: Order) -> Rejection | None:
+        """The first rejection that matches `order`; it is used up by this call."""
+        for rejection in self.rejections:
+            if rejection.matches(order.symbol, order.order_ref):
+                self.rejections.remove(rejection)
+                return rejection
+        return None

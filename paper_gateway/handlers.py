@@ -1,0 +1,89 @@
+"""What each client message does: one table from message id to handler.
+
+A handler reads its fields and answers through the session. RequestRefused and ProtocolError that it
+raises are turned into API errors by `dispatch`, with the request id that the reader remembers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from paper_gateway.brokerage import Brokerage
+from paper_gateway.errors import ProtocolError, RequestRefused
+from paper_gateway.feed import Feed
+from paper_gateway.history import Pacing
+from paper_gateway.market import SessionClock
+from paper_gateway.publisher import Publisher
+from paper_gateway.session import Session
+from paper_gateway.wire import FieldReader
+
+log = logging.getLogger(__name__)
+
+READING_ERROR = 320
+UNKNOWN_MESSAGE = 505
+
+
+@dataclass
+class Services:
+    """What handlers work with."""
+
+    brokerage: Brokerage
+    clock: SessionClock
+    publisher: Publisher
+    feed: Feed
+    pacing: Pacing | None
+    executions_of: str  # "all" or "own": whose fills an execution filter with client id 0 means
+    seed: int
+
+
+Handler = Callable[[Services, Session, FieldReader], None]
+HANDLERS: dict[int, Handler] = {}
+
+REQUEST_ID_INDEX = {
+    10: 1, 11: 1, 21: 1, 22: 1, 23: 1, 52: 1, 53: 1, 54: 1, 55: 1, 56: 1, 57: 1, 67: 1, 68: 1, 69: 1, 70: 1, 74: 1,
+    75: 1, 78: 0, 79: 0, 81: 0, 83: 0, 84: 0, 86: 0, 87: 0, 88: 0, 89: 0, 90: 0, 92: 0, 93: 0, 94: 0, 95: 0, 96: 0,
+    97: 0, 98: 0, 100: 0, 101: 0, 102: 0, 103: 0, 104: 0,
+}  # fmt: skip
+"""Where requests that are known but not served carry their id, so that the refusal reaches its caller."""
+
+
+def handles(*message_ids: int) -> Callable[[Handler], Handler]:
+    """Register a function as the handler of client messages."""
+
+    def register(handler: Handler) -> Handler:
+        for message_id in message_ids:
+            HANDLERS[message_id] = handler
+        return handler
+
+    return register
+
+
+def dispatch(services: Services, session: Session, fields: list[str]) -> None:
+    """Serve one message of a client that has passed START_API."""
+    reader = FieldReader(fields)
+    try:
+        message_id = reader.whole("message id")
+        handler = HANDLERS.get(message_id)
+        if handler is None:
+            _refuse_unknown(session, message_id, fields[1:])
+            return
+        handler(services, session, reader)
+    except RequestRefused as refusal:
+        session.error(reader.request_id, refusal.code, refusal.message)
+    except ProtocolError as error:
+        log.warning("client %s: %s", session.client_id, error)
+        session.error(error.request_id, READING_ERROR, f"Error reading request. {error}")
+
+
+def _refuse_unknown(session: Session, message_id: int, fields: list[str]) -> None:
+    index = REQUEST_ID_INDEX.get(message_id)
+    if index is None:
+        session.error(-1, UNKNOWN_MESSAGE, f"Fatal Error: Unknown message id {message_id}")
+        return
+    reader = FieldReader(fields)
+    reader.skip(*["version"] * index)
+    request_id = reader.whole("request id")
+    cause = f"message {message_id} is not served by the paper gateway"
+    session.error(request_id, 321, f"Error validating request.-'paper' : cause - {cause}")

@@ -1,0 +1,140 @@
+"""Client messages about the market: contract details, ticks, real-time bars, historical bars."""
+
+from __future__ import annotations
+
+import time
+
+from paper_gateway import replies
+from paper_gateway.errors import RequestRefused
+from paper_gateway.feed import KeptBar
+from paper_gateway.handlers import Services, handles
+from paper_gateway.history import HistoryQuery, format_time, parse_query, refused
+from paper_gateway.market import Bar
+from paper_gateway.order_decoder import read_contract
+from paper_gateway.order_encoder import zoned
+from paper_gateway.session import Session
+from paper_gateway.wire import FieldReader, encode
+
+DUPLICATE_TICKER = 102
+NO_TICKER = 300
+
+
+@handles(9)
+def contract_details(services: Services, session: Session, reader: FieldReader) -> None:
+    reader.skip("version")
+    reader.request_id = reader.whole("reqId")
+    wanted = read_contract(reader)
+    info = services.brokerage.directory.resolve(wanted, needs_exchange=False)
+    frame = replies.contract_details(reader.request_id, info, wanted.exchange, session.version)
+    session.send("contract", frame, encode(52, 1, reader.request_id))
+
+
+@handles(59)
+def market_data_type(services: Services, session: Session, reader: FieldReader) -> None:
+    """Live data are always there, so whatever is asked for, live is what comes (as TWS does)."""
+    reader.skip("version")
+    if reader.whole("marketDataType") not in (1, 2, 3, 4):
+        raise refused("Market data type must be 1, 2, 3 or 4")
+
+
+@handles(1)
+def market_data(services: Services, session: Session, reader: FieldReader) -> None:
+    reader.skip("version")
+    reader.request_id = request_id = reader.whole("reqId")
+    info = services.brokerage.directory.resolve(read_contract(reader))
+    if reader.flag("dncFlag"):
+        raise refused("delta neutral contracts are not supported")
+    reader.skip("genericTicks")
+    snapshot_only = reader.flag("snapshot") or reader.flag("regulatorySnapshot")
+    if request_id in session.subscriptions.ticks:
+        raise RequestRefused(DUPLICATE_TICKER, "Duplicate ticker ID")
+    session.send("ticks", *services.feed.snapshot(request_id, info.symbol))
+    if snapshot_only:
+        session.send("ticks", encode(57, 1, request_id))
+    else:
+        session.subscriptions.ticks[request_id] = info.symbol
+
+
+@handles(2)
+def cancel_market_data(_: Services, session: Session, reader: FieldReader) -> None:
+    _cancel(session.subscriptions.ticks, reader)
+
+
+@handles(50)
+def real_time_bars(services: Services, session: Session, reader: FieldReader) -> None:
+    """Five-second bars, the only size there is; of trades, whatever is asked to be shown."""
+    reader.skip("version")
+    reader.request_id = reader.whole("reqId")
+    info = services.brokerage.directory.resolve(read_contract(reader))
+    if reader.whole("barSize") != 5:
+        raise refused("Real-time bars have 5 seconds")
+    if reader.text("whatToShow") not in ("TRADES", "MIDPOINT", "BID", "ASK"):
+        raise refused("What to show field is missing or incorrect")
+    reader.flag("useRTH")
+    if reader.request_id in session.subscriptions.real_time_bars:
+        raise RequestRefused(DUPLICATE_TICKER, "Duplicate ticker ID")
+    session.subscriptions.real_time_bars[reader.request_id] = info.symbol
+
+
+@handles(51)
+def cancel_real_time_bars(_: Services, session: Session, reader: FieldReader) -> None:
+    _cancel(session.subscriptions.real_time_bars, reader)
+
+
+@handles(20)
+def historical_bars(services: Services, session: Session, reader: FieldReader) -> None:
+    reader.request_id = request_id = reader.whole("reqId")
+    wanted = read_contract(reader)
+    reader.skip("includeExpired")
+    end, bar_size, duration = reader.text("end"), reader.text("barSize"), reader.text("duration")
+    reader.flag("useRTH")
+    show, format_date = reader.text("whatToShow"), reader.whole("formatDate")
+    keep = reader.flag("keepUpToDate")
+    info = services.brokerage.directory.resolve(wanted)
+    now = services.brokerage.engine.now
+    query = parse_query(end, bar_size, duration, show, format_date, now, keep=keep)
+    _pace(services, (info.symbol, end, bar_size, duration, show))
+    bars = services.brokerage.market.bars(info.symbol, query.start, query.end, query.bar_s)
+    if not bars and not keep:
+        raise _service_error(f"HMDS query returned no data: {info.symbol}@{wanted.exchange} {show}")
+    dated = [(format_time(bar.start, query.bar_s, format_date), bar) for bar in bars]
+    if keep:
+        dated += _keep(services, session, request_id, info.symbol, query)
+    session.send(
+        "history", replies.historical_bars(request_id, zoned(query.start), zoned(query.end), dated)
+    )
+
+
+@handles(25)
+def cancel_historical(services: Services, session: Session, reader: FieldReader) -> None:
+    reader.skip("version")
+    reader.request_id = reader.whole("reqId")
+    if services.feed.kept_bars.pop((id(session), reader.request_id), None) is None:
+        raise RequestRefused(NO_TICKER, f"Can't find EId with tickerId:{reader.request_id}")
+
+
+def _keep(
+    services: Services, session: Session, request_id: int, symbol: str, query: HistoryQuery
+) -> list[tuple[str, Bar]]:
+    """Start the updates; returns the bar that is forming, if anything of it has been seen."""
+    kept = KeptBar(session, request_id, symbol, query.bar_s, query.format_date)
+    services.feed.kept_bars[(id(session), request_id)] = kept
+    begun = kept.slot(query.end)
+    parts = services.brokerage.market.bars(symbol, begun, query.end, 5) if query.bar_s > 5 else []
+    return [kept.add(part) for part in parts][-1:]
+
+
+def _pace(services: Services, key: tuple[str, ...]) -> None:
+    if services.pacing is not None and not services.pacing.admits(key, time.monotonic()):
+        raise _service_error("Historical data request pacing violation")
+
+
+def _service_error(cause: str) -> RequestRefused:
+    return RequestRefused(162, f"Historical Market Data Service error message:{cause}")
+
+
+def _cancel(subscriptions: dict[int, str], reader: FieldReader) -> None:
+    reader.skip("version")
+    reader.request_id = reader.whole("reqId")
+    if subscriptions.pop(reader.request_id, None) is None:
+        raise RequestRefused(NO_TICKER, f"Can't find EId with tickerId:{reader.request_id}")

@@ -1,0 +1,100 @@
+"""Client messages about orders: place, cancel, and the lists of open and completed ones."""
+
+from __future__ import annotations
+
+from paper_gateway.blotter import commission
+from paper_gateway.errors import RequestRefused
+from paper_gateway.handlers import Services, handles
+from paper_gateway.ledger import LEVERAGE
+from paper_gateway.order_decoder import decode_ticket
+from paper_gateway.order_encoder import encode_completed, encode_open, encode_status
+from paper_gateway.orders import Order, Ticket
+from paper_gateway.session import Session
+from paper_gateway.wire import Field, FieldReader, encode
+
+
+@handles(3)
+def place_order(services: Services, session: Session, reader: FieldReader) -> None:
+    assert session.client_id is not None
+    ticket = decode_ticket(reader, session.version)
+    if ticket.what_if:
+        _answer_what_if(services, session, ticket)
+    else:
+        services.brokerage.desk.place(session.client_id, ticket)
+
+
+@handles(4)
+def cancel_order(services: Services, session: Session, reader: FieldReader) -> None:
+    assert session.client_id is not None
+    reader.skip("version")
+    reader.request_id = reader.whole("orderId")
+    services.brokerage.desk.cancel(session.client_id, reader.request_id)
+
+
+@handles(58)
+def global_cancel(services: Services, _: Session, __: FieldReader) -> None:
+    services.brokerage.desk.cancel_all()
+
+
+@handles(5)
+def open_orders(services: Services, session: Session, _: FieldReader) -> None:
+    """The client's own orders; client 0 also binds the manual ones."""
+    if session.client_id == 0:
+        services.brokerage.desk.bind_manual_orders()
+    own = [order for order in services.brokerage.book.live() if order.client_id == session.client_id]
+    _send_open(session, own)
+
+
+@handles(16)
+def all_open_orders(services: Services, session: Session, _: FieldReader) -> None:
+    """Every working order of the account, newest first: the real gateway's list is not by id either."""
+    _send_open(session, services.brokerage.book.live()[::-1])
+
+
+@handles(15)
+def auto_open_orders(services: Services, session: Session, reader: FieldReader) -> None:
+    reader.skip("version")
+    wanted = reader.flag("autoBind")
+    if session.client_id != 0:
+        raise RequestRefused(327, "Only the default client (i.e 0) can auto bind orders.")
+    if wanted:
+        services.brokerage.desk.bind_manual_orders()
+
+
+@handles(99)
+def completed_orders(services: Services, session: Session, reader: FieldReader) -> None:
+    """Orders that are done; with apiOnly without those entered by hand."""
+    api_only = reader.flag("apiOnly")
+    for order in services.brokerage.book.completed():
+        if not api_only or order.raw:
+            session.send("completed_orders", encode_completed(order, session.version))
+    session.send("completed_orders", encode(102))
+
+
+def _send_open(session: Session, orders: list[Order]) -> None:
+    for order in orders:
+        session.send("open_orders", encode_open(order, session.version), encode_status(order))
+    session.send("open_orders", encode(53, 1))
+
+
+def _answer_what_if(services: Services, session: Session, ticket: Ticket) -> None:
+    """The margin and commission that the order would have; nothing is placed."""
+    order, opening_value = services.brokerage.desk.what_if(ticket)
+    order.client_id = session.client_id or 0
+    figures = services.brokerage.figures(order.account)
+    change = opening_value / LEVERAGE
+    fee = commission(order.quantity, order.limit_price or services.brokerage.last(order.symbol))
+    state: dict[str, Field] = {
+        "initMarginBefore": figures.margin,
+        "maintMarginBefore": figures.margin,
+        "equityBefore": figures.net_liquidation,
+        "initMarginChange": change,
+        "maintMarginChange": change,
+        "equityChange": -fee,
+        "initMarginAfter": figures.margin + change,
+        "maintMarginAfter": figures.margin + change,
+        "equityAfter": figures.net_liquidation - fee,
+        "commission": fee,
+        "commissionCurrency": "USD",
+    }
+    session.send("order_status", encode_open(order, session.version, state))

@@ -1,0 +1,140 @@
+"""Historical bar requests: what they ask for, and when they come too fast. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from paper_gateway.errors import RequestRefused
+from paper_gateway.market import EASTERN, Bar
+
+DAY_S = 86400
+BAR_SIZES = {
+    "5 secs": 5, "10 secs": 10, "15 secs": 15, "30 secs": 30, "1 min": 60, "2 mins": 120, "3 mins": 180,
+    "5 mins": 300, "10 mins": 600, "15 mins": 900, "20 mins": 1200, "30 mins": 1800, "1 hour": 3600,
+    "2 hours": 7200, "3 hours": 10800, "4 hours": 14400, "8 hours": 28800, "1 day": DAY_S,
+}  # fmt: skip
+"""Bar sizes by TWS's words, in seconds. `1 secs`, weeks and months are not offered."""
+
+_UNITS_DAYS = {"D": 1, "W": 7, "M": 30, "Y": 365}
+_DURATION = re.compile(r"(\d{1,5}) ([SDWMY])")
+_SHOWN = frozenset({"TRADES", "MIDPOINT", "BID", "ASK", "ADJUSTED_LAST"})
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """A request, understood. `start` and `end` are US/Eastern."""
+
+    start: datetime
+    end: datetime
+    bar_s: int
+    format_date: int
+    keep_up_to_date: bool
+
+
+def refused(cause: str) -> RequestRefused:
+    """Error 321 for a request that cannot be understood."""
+    return RequestRefused(321, f"Error validating request.-'bI' : cause - {cause}")
+
+
+def parse_query(
+    end: str, bar_size: str, duration: str, show: str, format_date: int, now: datetime, *, keep: bool
+) -> HistoryQuery:
+    """Raises RequestRefused (321) for what is not understood."""
+    if bar_size not in BAR_SIZES:
+        raise refused(f"Historical data bar size setting is invalid: {bar_size[:40]!r}")
+    if show.upper() not in _SHOWN:
+        raise refused(f"What to show field is missing or incorrect: {show[:40]!r}")
+    if format_date not in (1, 2):
+        raise refused(f"formatDate must be 1 or 2, not {format_date}")
+    if keep and end:
+        raise refused("End time must be empty for a request that is kept up to date")
+    last = min(parse_time(end), now) if end else now
+    return HistoryQuery(_begin(last, duration), last, BAR_SIZES[bar_size], format_date, keep)
+
+
+def _begin(end: datetime, duration: str) -> datetime:
+    match = _DURATION.fullmatch(duration.strip().upper())
+    if match is None or int(match[1]) == 0:
+        raise refused(f"Historical data query duration is invalid: {duration[:40]!r}")
+    count, unit = int(match[1]), match[2]
+    if unit == "S":
+        return end - timedelta(seconds=count)
+    if count * _UNITS_DAYS[unit] > 366:
+        raise refused("the paper gateway has at most one year of history")
+    # "1 D" is the session of the day the end lies in, not the 24 hours before it
+    days = count * _UNITS_DAYS[unit]
+    midnight = end.replace(hour=0, minute=0, second=0, microsecond=0)
+    return _days_back(midnight, days) if unit == "D" else midnight - timedelta(days=days)
+
+
+def _days_back(midnight: datetime, sessions: int) -> datetime:
+    """The midnight before the given number of weekdays, the last of them being `midnight`'s day."""
+    day = midnight
+    left = sessions - 1
+    while left > 0 or day.weekday() >= 5:
+        left -= day.weekday() < 5
+        day -= timedelta(days=1)
+    return day
+
+
+def parse_time(text: str) -> datetime:
+    """`20251006 15:00:00 US/Eastern`, the same without a zone (then US/Eastern), or `20251006-19:00:00` in UTC."""
+    try:
+        if "-" in text[:9]:
+            return datetime.strptime(text, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC).astimezone(EASTERN)
+        stamp, _, zone = text.replace("  ", " ").partition(" ")
+        clock, _, zone = zone.partition(" ")
+        where = ZoneInfo(zone) if zone else EASTERN
+        parsed = datetime.strptime(f"{stamp} {clock or '00:00:00'}", "%Y%m%d %H:%M:%S").replace(tzinfo=where)
+        return parsed.astimezone(EASTERN)
+    except (ValueError, ZoneInfoNotFoundError):
+        raise refused(f"Invalid date or time: {text[:60]!r}") from None
+
+
+def format_time(start: datetime, bar_s: int, format_date: int) -> str:
+    """A bar's date: daily bars as yyyymmdd, others as text with a zone (1) or epoch seconds (2)."""
+    if bar_s >= DAY_S:
+        return start.strftime("%Y%m%d")
+    return str(int(start.timestamp())) if format_date == 2 else start.strftime("%Y%m%d %H:%M:%S US/Eastern")
+
+
+def merge(bars: list[Bar]) -> Bar:
+    """One bar over consecutive bars; a weighted price where there is volume."""
+    volume = sum(bar.volume for bar in bars)
+    wap = sum(bar.wap * bar.volume for bar in bars) / volume if volume else bars[-1].close
+    return Bar(
+        bars[0].start, bars[0].open, max(bar.high for bar in bars), min(bar.low for bar in bars), bars[-1].close,
+        volume, wap, sum(bar.count for bar in bars),
+    )  # fmt: skip
+
+
+@dataclass
+class Pacing:
+    """IBKR's historical data limits: 60 requests in 10 minutes, identical ones 15 s apart, 5 of one
+    contract within 2 s (historical_limitations). Times in seconds of the monotonic clock."""
+
+    _all: deque[float] = field(default_factory=deque)
+    _same: dict[tuple[str, ...], float] = field(default_factory=dict)
+    _contract: dict[str, deque[float]] = field(default_factory=dict)
+
+    def admits(self, key: tuple[str, ...], now_s: float) -> bool:
+        """Whether the request `key` (symbol first) may be served; a refused one counts too."""
+        recent = self._contract.setdefault(key[0], deque())
+        _drop_before(recent, now_s - 2)
+        _drop_before(self._all, now_s - 600)
+        fits = (
+            len(self._all) < 60 and len(recent) < 5 and now_s - self._same.get(key, -3600.0) >= 15
+        )
+        self._all.append(now_s)
+        recent.append(now_s)
+        self._same[key] = now_s
+        return fits
+
+
+def _drop_before(times: deque[float], limit: float) -> None:
+    while times and times[0] < limit:
+        times.popleft()

@@ -1,0 +1,114 @@
+"""Writes openOrder (5), completedOrder (101) and orderStatus (3)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from paper_gateway import order_fields as names
+from paper_gateway import wire
+from paper_gateway.orders import Order, Status
+from paper_gateway.wire import Field
+
+_ZERO = dict.fromkeys(
+    (
+        "origin", "outsideRth", "hidden", "discretionaryAmt", "shortSaleSlot", "auctionStrategy", "displaySize",
+        "blockOrder", "sweepToFill", "allOrNone", "eTradeOnly", "firmQuoteOnly", "parentId", "triggerMethod",
+        "volatilityType", "continuousUpdate", "nLegs", "nOrderLegs", "nSmartParams", "optOutSmartRouting",
+        "notHeld", "dncFlag", "solicited", "whatIf", "randomizeSize", "randomizePrice", "nConditions",
+        "dontUseAutoPriceForHedge", "isOmsContainer", "discretionaryUpToLimitPrice", "usePriceMgmtAlgo",
+        "autoCancelParent", "dnConId", "dnShortSale", "dnShortSaleSlot", "refFuturesConId", "imbalanceOnly",
+        "routeMarketableToBbo", "clientId",
+    ),
+    "0",
+)  # fmt: skip
+_DEFAULT = _ZERO | {
+    "exemptCode": "-1",
+    "deltaNeutralOrderType": "None",
+    "adjustedOrderType": "None",
+    "clearingIntent": "IB",
+    "shareholder": "Not an insider or substantial shareholder",
+}
+_ECHOED = (
+    "openClose", "origin", "hidden", "discretionaryAmt", "rule80A", "displaySize", "blockOrder", "sweepToFill",
+    "allOrNone", "minQty", "triggerMethod", "modelCode", "solicited", "randomizeSize", "randomizePrice",
+    "settlingFirm", "clearingAccount", "extOperator", "softDollarName", "softDollarVal",
+)  # fmt: skip
+"""What the gateway keeps for the client without acting on it."""
+
+
+def encode_status(order: Order) -> bytes:
+    """orderStatus, in its form without a version (server version 131 and later)."""
+    parent_id = order.parent.order_id if order.parent else 0
+    return wire.encode(
+        3, order.order_id, order.status.value, order.filled, order.remaining, order.average_price, order.perm_id,
+        parent_id, order.last_price, order.client_id, order.why_held, 0.0,
+    )  # fmt: skip
+
+
+def encode_open(order: Order, version: int, order_state: dict[str, Field] | None = None) -> bytes:
+    """openOrder; with `order_state` (names of ORDER_STATE) it is the answer to a what-if request."""
+    values = _values(order)
+    values["parentId"] = order.parent.order_id if order.parent else 0
+    if order_state is not None:
+        values |= {"whatIf": True} | order_state
+    listed = [
+        *names.OPEN_HEAD, *names.DELTA_NEUTRAL_OPEN, *names.OPEN_MIDDLE, *names.ORDER_STATE, *names.OPEN_TAIL,
+        *(name for since, name in names.OPEN_TAIL_SINCE if version >= since),
+        *(names.PEGGED if version >= names.PEGGED_SINCE else ()),
+    ]  # fmt: skip
+    return wire.encode(5, order.order_id, *_contract(order), *(values.get(name, "") for name in listed))
+
+
+def encode_completed(order: Order, version: int) -> bytes:
+    """completedOrder: no order id and no client id; a filled order reports a total quantity of 0, as TWS does."""
+    values = _values(order)
+    completed_at = order.completed_at or order.accepted_at
+    values |= {
+        "totalQuantity": 0 if order.status is Status.FILLED else order.quantity,
+        "filledQuantity": order.filled,
+        "parentPermId": order.parent.perm_id if order.parent else 0,
+        "completedTime": zoned(completed_at),
+        "completedStatus": order.completed_text,
+        "autoCancelDate": "",
+    }
+    listed = [
+        *names.COMPLETED_HEAD, *names.DELTA_NEUTRAL_COMPLETED, *names.COMPLETED_TAIL,
+        *(names.PEGGED if version >= names.PEGGED_SINCE else ()),
+    ]  # fmt: skip
+    return wire.encode(101, *_contract(order), *(values.get(name, "") for name in listed))
+
+
+def zoned(time: datetime) -> str:
+    """A time as TWS writes it: `20251006 09:45:00 US/Eastern`."""
+    return time.strftime("%Y%m%d %H:%M:%S US/Eastern")
+
+
+def _contract(order: Order) -> tuple[Field, ...]:
+    return (
+        order.con_id, order.symbol, "STK", "", 0, "?", "", order.exchange or "SMART", "USD", order.symbol,
+        order.trading_class,
+    )  # fmt: skip
+
+
+def _values(order: Order) -> dict[str, Field]:
+    values: dict[str, Field] = dict(_DEFAULT)
+    values |= {name: order.raw[name] for name in _ECHOED if order.raw.get(name)}
+    values |= {
+        "action": order.action,
+        "totalQuantity": order.quantity,
+        "orderType": order.order_type,
+        "lmtPrice": order.limit_price or 0.0,  # unset prices come back as 0.0
+        "auxPrice": order.aux_price or 0.0,
+        "tif": order.tif,
+        "ocaGroup": order.oca_group,
+        "ocaType": order.oca_type or 3,
+        "account": order.account,
+        "orderRef": order.order_ref,
+        "clientId": order.client_id,
+        "permId": order.perm_id,
+        "outsideRth": order.outside_rth,
+        "trailStopPrice": order.trail_stop,
+        "trailingPercent": order.trailing_percent,
+        "status": order.status.value,
+    }
+    return values

@@ -1,0 +1,94 @@
+"""Turns the engine's events into messages for the clients they concern, in the sequences recorded
+from a real IB Gateway."""
+
+from __future__ import annotations
+
+from paper_gateway import replies
+from paper_gateway.account_view import account_rows, portfolio_frame
+from paper_gateway.brokerage import Brokerage
+from paper_gateway.events import (
+    Event,
+    Executed,
+    ExecutionCorrected,
+    OrderBound,
+    OrderCancelled,
+    OrderChanged,
+    OrderNotice,
+    OrderRejected,
+    PositionChanged,
+)
+from paper_gateway.order_encoder import encode_open, encode_status
+from paper_gateway.orders import Order
+from paper_gateway.session import Session
+
+
+class Publisher:
+    """Knows the connected clients by id; the engine's `emit` is its `publish`."""
+
+    def __init__(self, brokerage: Brokerage) -> None:
+        self.sessions: dict[int, Session] = {}
+        self._brokerage = brokerage
+
+    def publish(self, event: Event) -> None:
+        """Tell whoever is concerned. Orders and executions go to the client that owns the order only:
+        manual orders carry client id 0 and so reach client 0."""
+        match event:
+            case PositionChanged(account, symbol):
+                self._position_changed(account, symbol)
+            case Executed(execution) | ExecutionCorrected(execution):
+                owner = self._owner(execution.order)
+                if owner is None:
+                    return
+                info = self._brokerage.info(execution.order.symbol)
+                owner.send("exec_details", replies.execution(-1, execution, info))
+                if isinstance(event, Executed):
+                    self._pair(owner, execution.order, times=2)
+                owner.send("commission", replies.commission(execution))
+            case _:
+                owner = self._owner(event.order)
+                if owner is not None:
+                    self._order_event(owner, event)
+
+    def _order_event(
+        self, owner: Session, event: OrderChanged | OrderCancelled | OrderRejected | OrderNotice | OrderBound
+    ) -> None:
+        order = event.order
+        match event:
+            case OrderChanged():
+                self._pair(owner, order, times=2)
+            case OrderCancelled(text=text):
+                owner.send("order_status", encode_status(order))
+                self._order_error(owner, order, 202, text)
+            case OrderRejected(code=code, text=text):
+                self._order_error(owner, order, code, text)
+                self._pair(owner, order, times=1)
+            case OrderNotice(code=code, text=text):
+                self._order_error(owner, order, code, text)
+            case OrderBound():
+                owner.send(
+                    "order_status", replies.order_bound(order.perm_id, order.client_id, order.order_id)
+                )
+
+    def position_frame(self, account: str, symbol: str) -> bytes:
+        held = self._brokerage.ledger.position(account, symbol)
+        return replies.position(account, self._brokerage.info(symbol), held)
+
+    def _owner(self, order: Order) -> Session | None:
+        return self.sessions.get(order.client_id)
+
+    @staticmethod
+    def _pair(owner: Session, order: Order, times: int) -> None:
+        frames = (encode_open(order, owner.version), encode_status(order))
+        owner.send("order_status", *(frames * times))
+
+    @staticmethod
+    def _order_error(owner: Session, order: Order, code: int, text: str) -> None:
+        owner.send("order_status", replies.error(order.order_id, code, text, owner.version))
+
+    def _position_changed(self, account: str, symbol: str) -> None:
+        for session in self.sessions.values():
+            if session.subscriptions.positions:
+                session.send("positions", self.position_frame(account, symbol))
+            if account in session.subscriptions.accounts:
+                session.send("account", portfolio_frame(self._brokerage, account, symbol))
+                session.send("account", *account_rows(self._brokerage, account))

@@ -1,0 +1,179 @@
+"""The listener: accepts connections, shakes hands, reads messages, and never lets one client's
+misbehaviour reach another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+
+from paper_gateway import handlers_account, handlers_market, handlers_orders, replies, wire
+from paper_gateway.control import Control
+from paper_gateway.errors import FrameError, ProtocolError
+from paper_gateway.handlers import Services, dispatch
+from paper_gateway.session import Session
+
+log = logging.getLogger(__name__)
+
+MIN_VERSION = 157
+MAX_VERSION = 176
+"""The newest version whose messages are all text, and the newest ib_insync speaks."""
+
+HANDSHAKE_TIMEOUT_S = 10.0
+BODY_TIMEOUT_S = 30.0
+MAX_CONNECTIONS = 64
+MAX_BAD_MESSAGES = 50
+CONTROL_MAGIC = b"CTL\0"
+START_API = 71
+CLIENT_ID_IN_USE = "Unable to connect as the client id is already in use. Retry with a unique client id."
+STEP_S = 0.025
+
+HANDLER_MODULES = (handlers_account, handlers_market, handlers_orders)
+"""Imported for their registrations."""
+
+_NOTICES = (
+    (2104, "Market data farm connection is OK:usfarm"),
+    (2106, "HMDS data farm connection is OK:ushmds"),
+    (2158, "Sec-def data farm connection is OK:secdefnj"),
+)
+_OFFER = re.compile(rb"v(\d{1,4})\.\.(\d{1,4})( .*)?", re.DOTALL)
+
+
+class Server:
+    """One TCP port for API clients and, behind another first word, for the control client."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.stopping = asyncio.Event()
+        self._control = Control(services, self.stopping.set)
+        self._connections = 0
+
+    async def listen(self, port: int) -> asyncio.Server:
+        """Bind 127.0.0.1 only. Raises OSError where the port is taken."""
+        return await asyncio.start_server(self._connected, "127.0.0.1", port)
+
+    async def run_market(self) -> None:
+        """Walk the market until cancelled."""
+        while True:
+            self.services.feed.step()
+            await asyncio.sleep(STEP_S)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections += 1
+        try:
+            if self._connections > MAX_CONNECTIONS:
+                log.warning("more than %d connections: one refused", MAX_CONNECTIONS)
+                return
+            await self._serve(reader, writer)
+        except (FrameError, ProtocolError) as error:
+            log.warning("connection closed: %s", error)
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
+            log.info("connection ended: %r", error)
+        finally:
+            self._connections -= 1
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+            magic = await reader.readexactly(4)
+            if magic == CONTROL_MAGIC:
+                request = await wire.read_frame(reader)
+        if magic == CONTROL_MAGIC:
+            await self._serve_control(request, reader, writer)
+        elif magic != b"API\0":
+            raise FrameError(f"a connection began with {magic!r} instead of API\\0")
+        elif not self.services.brokerage.faults.refuses_connections():
+            await self._serve_client(reader, writer)
+
+    async def _serve_control(
+        self, request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while True:
+            writer.write(wire.frame(self._control.answer(request)))
+            await writer.drain()
+            request = await wire.read_frame(reader, BODY_TIMEOUT_S)
+
+    async def _serve_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+            version = _agree(await wire.read_frame(reader))
+            if version is None:
+                writer.write(replies.error(-1, 503, "The API client is too old or too new for this gateway.", 176))
+                return
+            writer.write(replies.handshake(version, self.services.clock.now()))
+            session = Session(writer, self.services.brokerage.faults, version)
+            client_id = _client_id(wire.split(await wire.read_frame(reader)))
+        if not self._admit(session, client_id):
+            return
+        try:
+            await self._read_messages(session, reader)
+        finally:
+            self._release(session)
+
+    def _admit(self, session: Session, client_id: int) -> bool:
+        sessions = self.services.publisher.sessions
+        if client_id in sessions or self.services.brokerage.faults.is_stuck(client_id):
+            session.error(-1, 326, CLIENT_ID_IN_USE)
+            session.close()
+            return False
+        session.client_id = client_id
+        sessions[client_id] = session
+        log.info("client %d connected", client_id)
+        brokerage = self.services.brokerage
+        session.send(
+            "ids",
+            replies.managed_accounts(brokerage.accounts),
+            replies.next_valid_id(brokerage.book.next_order_id(client_id)),
+        )
+        for code, text in _NOTICES:
+            session.error(-1, code, text)
+        return True
+
+    def _release(self, session: Session) -> None:
+        session.closed = True
+        assert session.client_id is not None
+        if self.services.publisher.sessions.get(session.client_id) is session:
+            del self.services.publisher.sessions[session.client_id]
+        self.services.feed.forget(session)
+        self.services.brokerage.desk.drop_untransmitted(session.client_id)
+        log.info("client %d gone", session.client_id)
+
+    async def _read_messages(self, session: Session, reader: asyncio.StreamReader) -> None:
+        bad = 0
+        while not session.closed:
+            body = await wire.read_frame(reader, BODY_TIMEOUT_S)
+            try:
+                fields = wire.split(body)
+            except ProtocolError as error:
+                bad += 1
+                session.error(-1, 320, f"Error reading request. {error}")
+                if bad > MAX_BAD_MESSAGES:
+                    raise
+                continue
+            self.services.feed.step()
+            dispatch(self.services, session, fields)
+
+
+def _agree(offer: bytes) -> int | None:
+    """The version to speak: the client's maximum, at most MAX_VERSION; None if there is none.
+
+    Raises FrameError where the offer is not one.
+    """
+    match = _OFFER.fullmatch(offer)
+    if match is None:
+        raise FrameError(f"the version offer is {offer[:40]!r} instead of v<min>..<max>")
+    lowest, highest = int(match[1]), int(match[2])
+    version = min(highest, MAX_VERSION)
+    return version if lowest <= version >= MIN_VERSION else None
+
+
+def _client_id(fields: list[str]) -> int:
+    """The client id of START_API. Raises ProtocolError for any other message."""
+    reader = wire.FieldReader(fields)
+    if reader.whole("message id") != START_API:
+        raise ProtocolError(f"the first message is {fields[0][:10]!r} instead of START_API (71)")
+    reader.skip("version")
+    client_id = reader.whole("clientId")
+    if client_id < 0 or client_id > wire.UNSET_INTEGER:
+        raise ProtocolError(f"client id {client_id} is out of range")
+    return client_id
+

@@ -1,0 +1,87 @@
+"""One API client: its identity, its subscriptions and its bounded way out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from paper_gateway import replies
+from paper_gateway.faults import Faults
+
+log = logging.getLogger(__name__)
+
+MAX_UNSENT_BYTES = 8 << 20
+"""A client that has not read so much is cut off; ten minutes of busy ticks for eight symbols."""
+
+
+@dataclass
+class Subscriptions:
+    """What a client asked to be kept informed of; data requests by their request id."""
+
+    positions: bool = False
+    accounts: set[str] = field(default_factory=set)
+    account_multi: dict[int, str] = field(default_factory=dict)
+    summaries: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    ticks: dict[int, str] = field(default_factory=dict)
+    real_time_bars: dict[int, str] = field(default_factory=dict)
+
+
+class Session:
+    """Sends to one client. Messages of one kind keep their order, and faults may delay or drop a kind."""
+
+    def __init__(self, writer: asyncio.StreamWriter, faults: Faults, version: int) -> None:
+        self.version = version
+        self.client_id: int | None = None  # None until START_API
+        self.subscriptions = Subscriptions()
+        self.closed = False
+        self._writer = writer
+        self._faults = faults
+        self._loop = asyncio.get_running_loop()
+        self._unsent: list[bytes] = []
+        self._flushing = False
+
+    def send(self, kind: str, *frames: bytes) -> None:
+        """Queue frames of one kind (see faults.KINDS) for this client."""
+        if self.closed or self._faults.is_silent(kind):
+            return
+        delay_s = self._faults.delay_s(kind)
+        if delay_s:
+            self._loop.call_later(delay_s, self._queue, frames)
+        else:
+            self._queue(frames)
+
+    def error(self, request_id: int, code: int, text: str) -> None:
+        self.send("errors", replies.error(request_id, code, text, self.version))
+
+    def close(self) -> None:
+        """Send what is queued and close."""
+        if not self.closed:
+            self._flush()
+            self.closed = True
+            self._writer.close()
+
+    def abort(self) -> None:
+        """Cut the connection without sending what is queued."""
+        self.closed = True
+        self._unsent.clear()
+        self._writer.transport.abort()
+
+    def _queue(self, frames: tuple[bytes, ...]) -> None:
+        if self.closed:
+            return
+        self._unsent += frames
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self.closed or not self._unsent:
+            return
+        self._writer.write(b"".join(self._unsent))
+        self._unsent.clear()
+        if self._writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            log.warning("client %s does not read: cut off with %d bytes unsent", self.client_id,
+                        self._writer.transport.get_write_buffer_size())  # fmt: skip
+            self.abort()
