@@ -7,17 +7,10 @@ called gone.
 
 from collections.abc import Collection, Mapping
 
-from state.books import is_news, split_exec_id
-from state.events import (
-    AlertRaised,
-    CommissionSeen,
-    ExecutionSeen,
-    OrderAcknowledged,
-    OrderChanged,
-    OrderRecovered,
-)
+from state.events import AlertRaised, OrderAcknowledged, OrderChanged, OrderRecovered
 from state.model import UNKNOWN_PATH, EntryPlan, Order
-from trader.broker.port import BrokerExecution, BrokerOrder, BrokerSnapshot
+from trader.bookkeeping import commission_event, execution_event
+from trader.broker.port import BrokerExecution, BrokerOrder, BrokerSnapshot, CommissionFact
 from trader.order_ref import OrderRef, parse_ref
 from trader.recovery.draft import Draft
 from trader.strategy.setups import Setup
@@ -41,41 +34,17 @@ def book_facts(
 
 
 def _book_execution(draft: Draft, execution: BrokerExecution) -> None:
-    if not is_news(draft.state, execution.exec_id):
-        return
-    trade_id = ""
-    if execution.order_ref not in draft.state.orders:
-        known = draft.state.executions.get(split_exec_id(execution.exec_id)[0])
-        position = draft.state.positions.get(execution.symbol)
-        if known is None and (position is None or execution.time < position.entry_time):
-            return  # by hand, before or beside anything of ours
-        trade_id = position.trade_id if position is not None else ""
-    draft.record(execution_event(execution, draft, trade_id))
-
-
-def execution_event(execution: BrokerExecution, draft: Draft, trade_id: str) -> ExecutionSeen:
-    """IBKR's execution as an event of the books."""
-    return ExecutionSeen(
-        time=draft.now,
-        exec_id=execution.exec_id,
-        order_ref=execution.order_ref,
-        symbol=execution.symbol,
-        con_id=execution.con_id,
-        side=execution.side,
-        shares=execution.shares,
-        price=execution.price,
-        executed_at=execution.time,
-        perm_id=execution.perm_id,
-        trade_id=trade_id,
-    )
+    event = execution_event(draft.state, execution, draft.now)
+    if event is not None:
+        draft.record(event)
 
 
 def _book_commission(draft: Draft, execution: BrokerExecution) -> None:
-    known = draft.state.executions.get(split_exec_id(execution.exec_id)[0])
-    if known is None or execution.commission is None or known.exec_id != execution.exec_id:
+    if execution.commission is None:
         return
-    if known.commission is None or abs(known.commission - execution.commission) > 1e-9:
-        draft.record(CommissionSeen(time=draft.now, exec_id=execution.exec_id, commission=execution.commission))
+    event = commission_event(draft.state, CommissionFact(execution.exec_id, execution.commission), draft.now)
+    if event is not None:
+        draft.record(event)
 
 
 def _recover_unknown_orders(draft: Draft, snapshot: BrokerSnapshot, setups: Mapping[str, Setup]) -> None:

@@ -1,0 +1,296 @@
+"""The order desk: every order of ours leaves from here, after its intent is durable (invariant 1).
+
+The one closing order of a position is its stop. A full exit brings that stop to the market by a modify, and a
+partial exit makes it smaller in the same write in which the exit goes out. So all closing orders together never
+exceed what is held, whatever fills first and whenever the program dies (f14, f15): a position cannot be
+reversed by its own exits, and it is never without a stop.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+from state.events import Event, OrderIntended, OrderModifyIntended, SignalTaken
+from state.manager import StateManager
+from state.model import EntryPlan, Order, Position, TraderState, entry_action, exit_action, sign
+from trader.broker.port import Broker, OrderTicket
+from trader.clock import Clock
+from trader.order_ref import RefMaker
+from trader.recovery.plan import BrokerAction, CancelOrder, ModifyStop, PlaceStop
+from trader.recovery.protect import describe, wanted_stop_size
+from trader.strategy.breakout import Signal
+from trader.strategy.setups import Setup
+from trader.strategy.sizing import round_to_tick
+
+_log = logging.getLogger("trader.desk")
+
+CLOSE_REASONS = frozenset({"time_rule", "end_of_day", "flatten", "partial_1r", "partial_target1"})
+THROUGH = 0.005  # how far beyond the last price a stop is brought to execute at once
+IN_FLIGHT_S = 3.0  # real seconds after which IBKR's silence about an order says something
+STOP_REASONS = {"breakeven": "breakeven_stop_hit", "trail": "trailing_stop_hit"}
+
+
+class OrderDesk:
+    """Sends orders for one account under one client id, and remembers what is on its way."""
+
+    def __init__(
+        self,
+        memory: StateManager,
+        broker: Broker,
+        clock: Clock,
+        account: str,
+        client_id: int,
+        *,
+        dry_run: bool = False,
+    ) -> None:
+        self.memory = memory
+        self.account = account
+        self.client_id = client_id
+        self.dry_run = dry_run
+        self._broker = broker
+        self._clock = clock
+        self._refs = RefMaker()
+        self._sent_at: dict[str, float] = {}
+
+    @property
+    def state(self) -> TraderState:
+        """The books."""
+        return self.memory.state
+
+    def in_flight(self) -> set[str]:
+        """OrderRefs sent or changed so recently that IBKR's picture may lag behind."""
+        now = time.monotonic()
+        self._sent_at = {ref: at for ref, at in self._sent_at.items() if now - at < IN_FLIGHT_S}
+        return set(self._sent_at)
+
+    async def enter(self, signal: Signal, setup: Setup, con_id: int, quantity: int, stop_price: float) -> str:
+        """Send a bracket: the entry at the market and its stop, in one write. Returns the trade's id."""
+        side, symbol = signal.side, signal.symbol
+        attempt = self.state.attempts_for(symbol, side, signal.pivot) + 1
+        ref = self._refs.entry(symbol, side, attempt)
+        stop_ref = self._refs.closing(ref, "stop", symbol, side, attempt)
+        entry_id = self._broker.next_order_id(self.state.order_id_high)
+        stop_id = self._broker.next_order_id(max(entry_id, self.state.order_id_high))
+        target1, target2, target3 = setup.targets(side)
+        plan = EntryPlan(
+            side=side,
+            pivot=signal.pivot,
+            target1=target1,
+            target2=target2,
+            target3=target3,
+            stop_price=stop_price,
+            attempt=attempt,
+            path=signal.path,
+        )
+        entry = self._order(ref, "entry", symbol, con_id, ref, entry_id, quantity, entry_action(side), "entry")
+        entry.plan = plan
+        stop = self._order(
+            stop_ref, "stop", symbol, con_id, ref, stop_id, quantity, exit_action(side), "stop_loss_hit"
+        )
+        stop.stop_price, stop.parent_ref = stop_price, ref
+        taken = SignalTaken(
+            time=self._clock.now(),
+            symbol=symbol,
+            side=side,
+            path=signal.path,
+            pivot=signal.pivot,
+            break_time=signal.break_time,
+            order_ref=ref,
+        )
+        tickets = [self._ticket(entry, transmit=False), self._ticket(stop, parent_id=entry_id)]
+        await self._send(
+            tickets, [self._intent(entry), self._intent(stop), taken], f"{symbol}: {signal.path} entry"
+        )
+        return ref
+
+    async def take_partial(self, position: Position, shares: int, reason: str, price: float, tick: float) -> None:
+        """Sell (buy back) some of a position: the stop shrinks and the exit goes out in one write."""
+        stop = self.state.protection(position)
+        covered = wanted_stop_size(self.state, position)
+        if stop is None:
+            _log.warning("%s: no partial while its stop is not confirmed.", position.symbol)
+            return
+        if shares >= covered:
+            await self.close(position, reason, price, tick)
+            return
+        ref = self._refs.closing(position.trade_id, "exit", position.symbol, position.side, position.attempt)
+        order = self._order(
+            ref,
+            "exit",
+            position.symbol,
+            position.con_id,
+            position.trade_id,
+            self._broker.next_order_id(self.state.order_id_high),
+            shares,
+            exit_action(position.side),
+            reason,
+        )
+        smaller = self._modified(stop, stop.filled + covered - shares, position.stop_price, stop.reason)
+        await self._send(
+            [self._stop_ticket(stop, smaller), self._ticket(order)],
+            [smaller, self._intent(order)],
+            f"{position.symbol}: {reason}, {shares} of {position.held} shares",
+        )
+
+    async def move_stop(self, position: Position, price: float, reason: str) -> None:
+        """Bring the stop to a better price."""
+        stop = self.state.protection(position)
+        if stop is None:
+            return
+        size = stop.filled + wanted_stop_size(self.state, position)
+        change = self._modified(stop, size, price, STOP_REASONS.get(reason, reason))
+        what = f"{position.symbol}: stop to {price:.2f} ({reason})"
+        await self._send([self._stop_ticket(stop, change)], [change], what)
+
+    async def close(self, position: Position, reason: str, price: float, tick: float) -> None:
+        """Bring the stop to the market so that it sells (buys back) all that is held, now."""
+        stop = self.state.protection(position)
+        if stop is None:
+            _log.warning("%s: %s waits until its stop is confirmed.", position.symbol, reason)
+            return
+        way: Literal["up", "down"] = "up" if position.side == "LONG" else "down"
+        through = round_to_tick(price * (1 + sign(position.side) * THROUGH), tick, way)
+        size = stop.filled + wanted_stop_size(self.state, position)
+        change = self._modified(stop, size, through, reason)
+        what = f"{position.symbol}: out, {reason} ({position.held} shares)"
+        await self._send([self._stop_ticket(stop, change)], [change], what)
+
+    def is_closing(self, position: Position) -> bool:
+        """Whether the stop was brought to the market already."""
+        stop = self.state.protection(position)
+        return stop is not None and stop.reason in CLOSE_REASONS
+
+    async def resize_stop(self, position: Position) -> None:
+        """Make the stop as large as what is held, less exits on their way."""
+        stop = self.state.protection(position)
+        if stop is None or stop.quantity - stop.filled == wanted_stop_size(self.state, position):
+            return
+        size = wanted_stop_size(self.state, position)
+        if size == 0:
+            return
+        change = self._modified(stop, stop.filled + size, position.stop_price, stop.reason)
+        await self._send([self._stop_ticket(stop, change)], [change], f"{position.symbol}: stop for {size} shares")
+
+    def cancel(self, order: Order, why: str) -> None:
+        """Take an order back."""
+        _log.info("%s: cancelling %s: %s.", order.symbol, order.order_ref, why)
+        if not self.dry_run:
+            self._broker.cancel(order.order_id)
+            self._sent_at[order.order_ref] = time.monotonic()
+
+    async def carry_out(self, actions: Sequence[BrokerAction]) -> None:
+        """Do what reconciliation decided, each step durable before it is sent."""
+        for action in actions:
+            if isinstance(action, PlaceStop):
+                await self._place_stop(action)
+            elif isinstance(action, ModifyStop):
+                stop = self.state.orders[action.order_ref]
+                change = self._modified(stop, action.quantity, action.stop_price, stop.reason)
+                ticket = self._stop_ticket(stop, change, order_id=action.order_id)
+                await self._send([ticket], [change], f"{action.symbol}: {describe(action)}")
+            else:
+                self._cancel_action(action)
+
+    def _cancel_action(self, action: CancelOrder) -> None:
+        _log.warning("%s: %s.", action.symbol, describe(action))
+        if not self.dry_run:
+            self._broker.cancel(action.order_id)
+            self._sent_at[action.order_ref] = time.monotonic()
+
+    async def _place_stop(self, action: PlaceStop) -> None:
+        position = self.state.positions[action.symbol]
+        ref = self._refs.closing(position.trade_id, "stop", position.symbol, position.side, position.attempt)
+        order_id = self._broker.next_order_id(self.state.order_id_high)
+        order = self._order(
+            ref,
+            "stop",
+            position.symbol,
+            position.con_id,
+            position.trade_id,
+            order_id,
+            action.quantity,
+            action.action,
+            "stop_loss_hit",
+        )
+        order.stop_price = action.stop_price
+        await self._send([self._ticket(order)], [self._intent(order)], f"{action.symbol}: {describe(action)}")
+
+    async def _send(self, tickets: list[OrderTicket], intents: list[Event], what: str) -> None:
+        """Durable first, then on the wire (invariant 1)."""
+        if self.dry_run:
+            _log.info("Dry run, not sent. %s.", what)
+            return
+        await self.memory.record_durably(*intents)
+        _log.info("%s.", what)
+        self._broker.send(tickets)
+        now = time.monotonic()
+        for ticket in tickets:
+            self._sent_at[ticket.order_ref] = now
+
+    def _intent(self, order: Order) -> OrderIntended:
+        return OrderIntended(time=self._clock.now(), order=order)
+
+    def _modified(self, stop: Order, quantity: int, price: float, reason: str) -> OrderModifyIntended:
+        return OrderModifyIntended(
+            time=self._clock.now(), order_ref=stop.order_ref, quantity=quantity, stop_price=price, reason=reason
+        )
+
+    def _order(
+        self,
+        ref: str,
+        role: Literal["entry", "stop", "exit"],
+        symbol: str,
+        con_id: int,
+        trade_id: str,
+        order_id: int,
+        quantity: int,
+        action: Literal["BUY", "SELL"],
+        reason: str,
+    ) -> Order:
+        return Order(
+            order_ref=ref,
+            role=role,
+            symbol=symbol,
+            con_id=con_id,
+            action=action,
+            quantity=quantity,
+            order_type="STP" if role == "stop" else "MKT",
+            trade_id=trade_id,
+            order_id=order_id,
+            client_id=self.client_id,
+            intended_at=self._clock.now(),
+            reason=reason,
+        )
+
+    def _ticket(self, order: Order, *, parent_id: int = 0, transmit: bool = True) -> OrderTicket:
+        return OrderTicket(
+            order_id=order.order_id,
+            order_ref=order.order_ref,
+            account=self.account,
+            symbol=order.symbol,
+            con_id=order.con_id,
+            action=order.action,
+            quantity=order.quantity,
+            order_type="STP" if order.role == "stop" else "MKT",
+            stop_price=order.stop_price,
+            tif="GTC" if order.role == "stop" else "DAY",
+            parent_id=parent_id,
+            transmit=transmit,
+        )
+
+    def _stop_ticket(self, stop: Order, change: OrderModifyIntended, order_id: int = 0) -> OrderTicket:
+        parent = self.state.orders.get(stop.parent_ref)
+        return OrderTicket(
+            order_id=order_id or stop.order_id,
+            order_ref=stop.order_ref,
+            account=self.account,
+            symbol=stop.symbol,
+            con_id=stop.con_id,
+            action=stop.action,
+            quantity=change.quantity,
+            order_type="STP",
+            stop_price=change.stop_price,
+            tif="GTC",
+            parent_id=parent.order_id if parent is not None and parent.is_live else 0,
+        )
