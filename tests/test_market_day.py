@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import pairwise
 
 import pytest
 
 from paper_gateway.market import EASTERN, Bar, MarketDataError, synthetic_day
 from paper_gateway.market.day import PLANS, SymbolPlan
+from paper_gateway.market.model import PRICE_SCALE
+from paper_gateway.market.synthetic import symbol_day
 
 DAY = date(2025, 10, 6)
 OPEN = datetime(2025, 10, 6, 9, 30, tzinfo=EASTERN)
@@ -32,6 +35,9 @@ MOMENTUM = {
     ("AMD", "09:55"), ("AMD", "10:05"), ("HOOD", "14:45"), ("PLTR", "11:25"), ("SMCI", "09:45"),
     ("SOFI", "10:30"), ("PATH", "10:15"),
 }  # fmt: skip
+
+WINNERS = ("TSLA", "NVDA", "SOFI", "PATH", "HOOD")
+"""Symbols whose every momentum break runs to target1."""
 
 
 @lru_cache(maxsize=8)
@@ -97,6 +103,24 @@ def test_each_symbol_breaks_at_its_minutes_and_at_no_other(symbol: str, seed: in
     assert all(bar.low > other if plan.side == "LONG" else bar.high < other for bar in bars)
 
 
+@pytest.mark.parametrize("anchor", [15, 330])
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.symbol)
+def test_nothing_but_the_script_touches_a_level_whatever_the_seed(plan: SymbolPlan, anchor: int) -> None:
+    """Outside the script's own excursions every wick stays between support and resistance."""
+    low, high = (round(level * PRICE_SCALE) for level in (plan.support, plan.resistance))
+    steps = sorted((anchor + step.minute, step.beyond_pct) for step in plan.steps)
+    ahead = {
+        minute
+        for (left, left_pct), (right, right_pct) in pairwise(steps)
+        for minute in range(left + 1, right + 1)
+        if left_pct > 0 or right_pct > 0 or left_pct > -0.1
+    }
+    for seed in range(40):
+        for candle in symbol_day(plan, DAY, seed, anchor).candles:
+            if candle.minute not in ahead:
+                assert low < candle.low <= candle.high < high, (seed, candle)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_trade_passes_a_pivot_before_its_first_break(seed: int) -> None:
     for symbol, plan in PLAN.items():
@@ -127,7 +151,7 @@ def test_room_to_target1_is_there_save_for_smci(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     ("symbol", "clock"),
-    [*(pair for pair in sorted(MOMENTUM) if pair[0] in ("TSLA", "NVDA", "SOFI", "PATH", "HOOD")), ("PLTR", "09:48")],
+    [*(pair for pair in sorted(MOMENTUM) if pair[0] in WINNERS), ("PLTR", "09:48")],
 )
 def test_winners_run_through_1r_and_target1_within_15_minutes(symbol: str, clock: str, seed: int) -> None:
     plan, bars = PLAN[symbol], minutes(seed)[symbol]

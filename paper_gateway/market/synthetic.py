@@ -33,7 +33,7 @@ def synthetic_day(day: date, seed: int, start: time) -> TapeMarket:
         raise MarketDataError(f"{day} is not a trading day of the exchange; choose another --date")
     start_at = start_of(day, start)
     anchor = anchor_minute(start_at)
-    days = {plan.symbol: _symbol_day(plan, day, seed, anchor) for plan in PLANS}
+    days = {plan.symbol: symbol_day(plan, day, seed, anchor) for plan in PLANS}
     return TapeMarket(start_at, days, seed)
 
 
@@ -44,7 +44,8 @@ def anchor_minute(start: datetime) -> int:
     return -(-since_open // MINUTE)
 
 
-def _symbol_day(plan: SymbolPlan, day: date, seed: int, anchor: int) -> SymbolDay:
+def symbol_day(plan: SymbolPlan, day: date, seed: int, anchor: int) -> SymbolDay:
+    """One plan as candles, its script beginning `anchor` minutes after 09:30 (at least 15)."""
     rng = random.Random(f"{seed}:{plan.symbol}:{day}:plan")
     minutes = session_minutes(day)
     steps = {anchor + step.minute: step for step in plan.steps}

@@ -89,8 +89,8 @@ class Tape:
         return known
 
     def _past(self, minute: int) -> list[RawTrade]:
-        behind_ms = self._read_to_ms - minute * MINUTE_MS
-        trades = [trade for trade in self._raw(minute) if trade.ms <= behind_ms]
+        """The minute's trades as shifted; of those still ahead the caller uses none."""
+        trades = self._raw(minute)
         if not self._shift_from:
             return trades
         return [_moved(trade, self._shift_at(minute, index)) for index, trade in enumerate(trades)]

@@ -36,13 +36,14 @@ def is_trading_day(day: date) -> bool:
 def is_half_day(day: date) -> bool:
     """Whether `day` is a trading day that closes at 13:00.
 
-    The day after Thanksgiving, and a Monday to Thursday before Independence Day or Christmas.
+    The day after Thanksgiving, and the trading day right before Independence Day or Christmas. (On a
+    Friday these two are the observed holiday itself.)
     """
     if not is_trading_day(day):
         return False
     if day == _nth_weekday(day.year, 11, _THURSDAY, 4) + DAY:
         return True
-    return (day.month, day.day) in ((7, 3), (12, 24)) and day.weekday() <= _THURSDAY
+    return (day.month, day.day) in ((7, 3), (12, 24))
 
 
 def session_open(day: date) -> datetime:
