@@ -60,7 +60,10 @@ class Clock:
         monotonic: Callable[[], float] | None = None,
         system: Callable[[], float] | None = None,
     ) -> None:
-        """`monotonic` and `system` give seconds (default: this computer's); `real_gateway` says whether drift is worth a warning."""
+        """`monotonic` and `system` give seconds (default: this computer's own clocks).
+
+        `real_gateway` says whether drift is worth a warning.
+        """
         self.real_gateway = real_gateway
         self._monotonic = monotonic or time.monotonic
         self._system = system or time.time

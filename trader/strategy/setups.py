@@ -55,7 +55,7 @@ class Setup:
         if side == "LONG":
             return self.target1, self.target2, self.target3
         third = self.support - 1.618 * (self.resistance - self.support)
-        return self.downside1, self.downside2, max(LEAST_PRICE, min(round(third, 2), self.downside2))
+        return self.downside1, self.downside2, max(LEAST_PRICE, min(round(third, 4), self.downside2))
 
     def target1_of(self, side: Side) -> float:
         """The first target on `side`."""
@@ -183,6 +183,8 @@ def _setup(symbol: str, record: dict[str, Any], rules: UniverseRules) -> Setup:
     resistance, support = _price(record, "resistance"), _price(record, "support")
     if support >= resistance:
         raise _Unusable(f"its support {support:g} is not below its resistance {resistance:g}")
+    if resistance - support < LEAST_PRICE - 1e-9:
+        raise _Unusable(f"its range, {support:g} to {resistance:g}, is less than a cent")
     score = _number(record.get("score"))
     if score is None:
         raise _Unusable("it has no score")
@@ -214,7 +216,7 @@ def _targets(record: dict[str, Any], resistance: float, support: float) -> tuple
     given = [_number(record.get(key)) for key in ("target1", "target2", "target3")]
     if _in_order([resistance, *given], lambda price: price <= resistance + FARTHEST_TARGET * height):
         return tuple(price for price in given if price is not None)
-    return tuple(round(resistance + factor * height, 2) for factor in (0.5, 1.0, 1.618))
+    return tuple(round(resistance + factor * height, 4) for factor in (0.5, 1.0, 1.618))
 
 
 def _downsides(record: dict[str, Any], resistance: float, support: float) -> tuple[float, ...]:
@@ -224,7 +226,7 @@ def _downsides(record: dict[str, Any], resistance: float, support: float) -> tup
     mirrored = [None if price is None else -price for price in given]
     if _in_order([-support, *mirrored], lambda price: -price > max(0.0, support - FARTHEST_TARGET * height)):
         return tuple(price for price in given if price is not None)
-    return tuple(max(LEAST_PRICE, round(support - factor * height, 2)) for factor in (0.5, 1.0))
+    return tuple(max(LEAST_PRICE, round(support - factor * height, 4)) for factor in (0.5, 1.0))
 
 
 def _in_order(prices: list[float | None], near: Callable[[float], bool]) -> bool:
