@@ -119,6 +119,7 @@ def test_nothing_but_the_script_touches_a_level_whatever_the_seed(plan: SymbolPl
         for candle in symbol_day(plan, DAY, seed, anchor).candles:
             if candle.minute not in ahead:
                 assert low < candle.low <= candle.high < high, (seed, candle)
+            assert abs(candle.close / candle.open - 1) < 0.009, (seed, candle)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -78,6 +78,14 @@ def test_missing_minutes_are_flat_and_without_volume(tmp_path: Path) -> None:
     }
 
 
+def test_a_minute_without_volume_moves_nothing(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, [HEADER, *MINUTES])
+    late = replay_day(folder, time(9, 36))
+    assert late.quote("TSLA").last == 445.5
+    late.advance(late.start + timedelta(minutes=1))
+    assert late.quote("TSLA").high == 447.05
+
+
 def test_the_day_and_its_start_come_from_the_bars(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, [HEADER, *MINUTES])
     market = replay_day(folder)

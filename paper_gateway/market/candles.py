@@ -63,23 +63,13 @@ def ordinary_volume(rng: random.Random, mean: int) -> int:
 
 
 def with_wicks(
-    rng: random.Random, first_open: int, closes: Sequence[int], volumes: Sequence[int], levels: Sequence[int]
+    rng: random.Random, first_open: int, closes: Sequence[int], volumes: Sequence[int]
 ) -> list[Candle]:
-    """Candles from 09:30 on, each opening at the close before it.
-
-    A wick never crosses one of `levels` (support, resistance) that its candle's body does not cross:
-    a level breaks where the script says so, not by chance.
-    """
+    """Candles from 09:30 on, each opening at the close before it, with short wicks beyond its body."""
     candles, open_ = [], first_open
     for minute, (close, volume) in enumerate(zip(closes, volumes, strict=True)):
-        top, bottom = max(open_, close), min(open_, close)
-        high = to_grid(top * (1 + rng.random() * _WICK))
-        low = to_grid(bottom * (1 - rng.random() * _WICK))
-        for level in levels:
-            if top < level:
-                high = max(top, min(high, level - CENT))
-            elif bottom > level:
-                low = min(bottom, max(low, level + CENT))
+        high = to_grid(max(open_, close) * (1 + rng.random() * _WICK))
+        low = to_grid(min(open_, close) * (1 - rng.random() * _WICK))
         candles.append(Candle(minute, open_, high, low, close, volume))
         open_ = close
     return candles

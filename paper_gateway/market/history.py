@@ -72,5 +72,5 @@ class PriorDays:
             rng = random.Random(f"{self._seed}:{day}:prior")
             closes = bridge_closes(rng, open_, close, session_minutes(day))
             volumes = [ordinary_volume(rng, self._minute_volume) for _ in closes]
-            known = self._candles[day] = with_wicks(rng, open_, closes, volumes, ())
+            known = self._candles[day] = with_wicks(rng, open_, closes, volumes)
         return known

@@ -52,8 +52,7 @@ def symbol_day(plan: SymbolPlan, day: date, seed: int, anchor: int) -> SymbolDay
     closes = _closes(plan, steps, rng, minutes)
     volumes = _volumes(plan, steps, rng, minutes)
     prev_close = to_grid(plan.prev_close * PRICE_SCALE)
-    levels = (round(plan.support * PRICE_SCALE), round(plan.resistance * PRICE_SCALE))
-    candles = with_wicks(rng, prev_close, closes, volumes, levels)
+    candles = with_wicks(rng, prev_close, closes, volumes)
     return SymbolDay(
         tuple(_dipped(plan, candle, steps.get(candle.minute)) for candle in candles), prev_close, plan.minute_volume
     )

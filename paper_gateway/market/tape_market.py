@@ -179,7 +179,7 @@ def calm_day(symbol: str, day: date, seed: int) -> SymbolDay:
     low, high = round(prev_close * 0.985), round(prev_close * 1.015)
     closes = calm_closes(rng, prev_close, low, high, minutes)
     volumes = [ordinary_volume(rng, minute_volume) for _ in range(minutes)]
-    return SymbolDay(tuple(with_wicks(rng, prev_close, closes, volumes, ())), prev_close, minute_volume)
+    return SymbolDay(tuple(with_wicks(rng, prev_close, closes, volumes)), prev_close, minute_volume)
 
 
 def start_of(day: date, start: time) -> datetime:
