@@ -98,15 +98,17 @@ class Folder:
             if stat.S_ISLNK(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
                 raise CorruptFileError(path, "it is a symbolic link, which is never followed") from cause
             raise DiskError("open", path, cause) from cause
-        with os.fdopen(fd, "rb", buffering=0) as file:
-            _check_plain_file(os.fstat(fd), path, limit_bytes)
+        try:
+            _check_plain_file(status := os.fstat(fd), path, limit_bytes)
             with _disk_errors("read", path):
-                data = bytearray()
-                while len(data) <= limit_bytes and (piece := file.read(limit_bytes + 1 - len(data))):
+                data = os.read(fd, status.st_size + 1)  # all of it in one piece, unless it is growing
+                while (piece := os.read(fd, 65536)) and len(data) <= limit_bytes:
                     data += piece
+        finally:
+            os.close(fd)
         if len(data) > limit_bytes:
             raise CorruptFileError(path, f"it grew beyond {limit_bytes} bytes while being read")
-        return bytes(data)
+        return data
 
     def write_new(self, name: str, data: bytes) -> None:
         """Put a whole file under `name`, replacing what was there in one step, and bring it to the disk."""
@@ -114,7 +116,7 @@ class Folder:
         try:
             self.rename(temp, name)
         except DiskError:
-            self.discard(temp)
+            self.abandon(temp)
             raise
         self.sync()
 
@@ -135,7 +137,7 @@ class Folder:
             finally:
                 self.disk.close(fd)
         except DiskError:
-            self.discard(temp)
+            self.abandon(temp)
             raise
         return temp
 
@@ -152,6 +154,11 @@ class Folder:
         """Remove a name; its absence is as good. An error is DiskError."""
         with _disk_errors("remove", self.path / name), contextlib.suppress(FileNotFoundError):
             self.disk.unlink(_plain(name), self.fd)
+
+    def abandon(self, temp: str) -> None:
+        """Remove a temp file after an error. That error is the one to tell; `remove_leftovers` comes by later."""
+        with contextlib.suppress(DiskError):
+            self.discard(temp)
 
     def sync(self) -> None:
         """Bring the names in this folder to the disk. SyncFailedError is final."""

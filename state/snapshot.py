@@ -3,7 +3,7 @@
 A write never leaves a moment without a whole main file:
 1. the new content goes to a temp file in the same folder and is flushed: whole before any name points at it;
 2. main, if this run knows it to be valid, becomes the backup by a second hard link and a rename: main never
-   disappears, and a bad main never replaces a good backup;
+   disappears, and a bad main never replaces a good backup (where links are unknown, by a flushed copy);
 3. the temp file is renamed over main, and the folder is flushed: main is the old or the new one, both whole.
 An error before the last flush leaves main as it was and is SnapshotFailedError: the journal still holds
 everything, so the trader may go on and try again. A failed flush is final: after it the store refuses.
@@ -61,7 +61,7 @@ class SnapshotStore:
                 self.folder.quarantine(self.main, "It was not verified by the run that replaced it.")
             self.folder.rename(temp, self.main)
         except DiskError:
-            self.folder.discard(temp)
+            self.folder.abandon(temp)
             raise
         self.folder.sync()
 
@@ -70,15 +70,17 @@ class SnapshotStore:
         second = self.folder.temp_name(self.backup)
         try:
             self.folder.disk.link(self.main, second, self.folder.fd)
+        except FileNotFoundError:  # main was removed by hand since it was verified: the old backup stays
+            return
         except OSError as cause:
             if cause.errno not in _NO_LINKS:
                 raise DiskError("link", self.folder.path / self.main, cause) from cause
             content = self.folder.read_file(self.main)
-            if content is None:  # removed by hand since it was verified: the old backup stays
+            if content is None:
                 return
             second = self.folder.write_temp(self.backup, content)
         try:
             self.folder.rename(second, self.backup)
         except DiskError:
-            self.folder.discard(second)
+            self.folder.abandon(second)
             raise

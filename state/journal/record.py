@@ -5,6 +5,7 @@ follows the crc member, seeded with the crc of the record before: a record is va
 record it was written after.
 """
 
+import re
 from zlib import crc32
 
 import msgspec
@@ -74,8 +75,10 @@ class Scan(msgspec.Struct):
     highest: int
 
 
+_LINE_STARTS = re.compile(rb'\n|(?=\{"crc":")')
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Record).decode
+_decoder = msgspec.json.Decoder(Record)
+_decode = _decoder.decode
 _decode_header = msgspec.json.Decoder(SegmentHeader).decode
 
 
@@ -104,50 +107,72 @@ def encode_header(header: SegmentHeader, run: str, time: str) -> tuple[bytes, in
 
 def scan_segment(data: bytes, after: int) -> Scan | None:
     """Read one segment's bytes; None if nothing but filling is in it. after: the last sequence before it."""
-    content = data.rstrip(b"\n")
-    if not content:
+    content = data[: data.rfind(b"}") + 1]
+    if not content and _is_filling(data, 0):
         return None
-    lines = content.split(b"\n")
-    header, crc = _read_header(lines[0])
-    records: list[Record] = []
-    sequence = header.after_sequence if header else after
-    used = 1 if header else 0
-    if header:
-        crc = _follow_chain(lines, records, crc, sequence)
-        used += len(records)
-        sequence += len(records)
-    end = sum(map(len, lines[:used])) + used
-    tail = content[end:]
+    records = _decode_lines(content)
+    header = _valid_header(records[0], content) if records else None
+    crc, sequence, end = 0, after, 0
+    if header is None:
+        records = []
+    else:
+        count, crc, end = _follow_chain(content, records)
+        sequence = header.after_sequence + count - 1
+        records = records[1:count]
+    tail = b"" if _is_filling(data, end) else data[end:].rstrip(b"\n")
     claim, highest = _look_beyond(tail, sequence)
     return Scan(header, records, crc, sequence, end, tail, claim, highest)
 
 
-def _read_header(line: bytes) -> tuple[SegmentHeader | None, int]:
+def _is_filling(data: bytes, start: int) -> bool:
+    rest = len(data) - start
+    return data.endswith(b"\n" * rest)  # a comparison of memory: 20 times faster than stripping it
+
+
+def _decode_lines(content: bytes) -> list[Record]:
+    """Every line as a record, up to the first that is none. All at once if they are whole: far faster."""
     try:
-        record = _decode(line)
-        if record.type != HEADER_TYPE or record.crc != f"{crc32(line[_BODY_AT:]):08x}":
-            return None, 0
-        header = _decode_header(record.data)
+        return _decoder.decode_lines(content)
     except msgspec.DecodeError:
-        return None, 0
-    return (header, int(record.crc, 16)) if header.after_sequence == record.sequence else (None, 0)
-
-
-def _follow_chain(lines: list[bytes], records: list[Record], crc: int, sequence: int) -> int:
-    """Append the records valid in crc, chain and sequence to `records`; returns the last one's crc."""
-    append = records.append
-    for line in lines[1:]:
+        pass  # a torn or damaged line, which the second look finds
+    records: list[Record] = []
+    for line in content.split(b"\n"):
         try:
-            record = _decode(line)
+            records.append(_decode(line))
         except msgspec.DecodeError:
             break
-        found = crc32(line[_BODY_AT:], crc)
-        sequence += 1
-        if record.crc != "%08x" % found or record.sequence != sequence:  # noqa: UP031 - twice as fast here
+    return records
+
+
+def _valid_header(record: Record, content: bytes) -> SegmentHeader | None:
+    line = content.partition(b"\n")[0]
+    if record.type != HEADER_TYPE or record.crc != f"{crc32(line[_BODY_AT:]):08x}":
+        return None
+    try:
+        header = _decode_header(record.data)
+    except msgspec.DecodeError:
+        return None
+    return header if header.after_sequence == record.sequence else None
+
+
+def _follow_chain(content: bytes, records: list[Record]) -> tuple[int, int, int]:
+    """How many of the records are valid in crc, chain and sequence, the last one's crc, and where it ends."""
+    view = memoryview(content)
+    find = content.find
+    count = crc = start = 0
+    sequence = records[0].sequence
+    for record in records:
+        stop = find(b"\n", start)
+        if stop < 0:
+            stop = len(content)
+        found = crc32(view[start + _BODY_AT : stop], crc)
+        if record.crc != found.to_bytes(4, "big").hex() or record.sequence != sequence:
             break
-        append(record)
         crc = found
-    return crc
+        count += 1
+        sequence += 1
+        start = stop + 1
+    return count, crc, start
 
 
 def _look_beyond(tail: bytes, sequence: int) -> tuple[Record | None, int]:
@@ -155,10 +180,11 @@ def _look_beyond(tail: bytes, sequence: int) -> tuple[Record | None, int]:
 
     A line counts if it reads as a whole record; its crc cannot be asked for, as the record that seeds it is
     the damaged one. No crash makes such a line: it could only be written once the damaged one was durable.
+    Lines are found by how they begin, too, as it may be the newline between two that is damaged.
     """
     claim: Record | None = None
     highest = sequence
-    for line in tail.split(b"\n"):
+    for line in _LINE_STARTS.split(tail):
         try:
             record = _decode(line)
         except msgspec.DecodeError:

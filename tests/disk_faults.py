@@ -1,0 +1,109 @@
+"""Disks that fail, for the tests of the state: each is a `Disk` that does real work until told otherwise."""
+
+import errno
+import os
+from collections.abc import Callable
+
+from state.disk import Disk
+
+
+class PowerCut(BaseException):
+    """The machine stops here. Not an Exception, so that nothing in the program can handle it."""
+
+
+class CountingDisk(Disk):
+    """Counts the calls, and hands the n-th one (of all, from 1) to `interrupt` before it is carried out."""
+
+    def __init__(self, at: int = 0, interrupt: Callable[[], None] | None = None) -> None:
+        self.calls: list[str] = []
+        self._at = at
+        self._interrupt = interrupt
+
+    def _count(self, name: str) -> None:
+        self.calls.append(name)
+        if len(self.calls) == self._at and self._interrupt is not None:
+            self._interrupt()
+
+    def create(self, name: str, dir_fd: int) -> int:
+        self._count("create")
+        return super().create(name, dir_fd)
+
+    def open_existing(self, name: str, dir_fd: int) -> int:
+        self._count("open_existing")
+        return super().open_existing(name, dir_fd)
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        self._count("pwrite")
+        return super().pwrite(fd, data, offset)
+
+    def fdatasync(self, fd: int) -> None:
+        self._count("fdatasync")
+        super().fdatasync(fd)
+
+    def fsync(self, fd: int) -> None:
+        self._count("fsync")
+        super().fsync(fd)
+
+    def mkdir(self, name: str, dir_fd: int) -> None:
+        self._count("mkdir")
+        super().mkdir(name, dir_fd)
+
+    def link(self, source: str, target: str, dir_fd: int) -> None:
+        self._count("link")
+        super().link(source, target, dir_fd)
+
+    def rename(self, source: str, target: str, source_fd: int, target_fd: int) -> None:
+        self._count("rename")
+        super().rename(source, target, source_fd, target_fd)
+
+    def unlink(self, name: str, dir_fd: int) -> None:
+        self._count("unlink")
+        super().unlink(name, dir_fd)
+
+
+class FailingDisk(CountingDisk):
+    """Refuses every call named in `failing` with that errno, for as long as it is named there."""
+
+    def __init__(self, **failing: int) -> None:
+        super().__init__()
+        self.failing = failing
+
+    def _count(self, name: str) -> None:
+        super()._count(name)
+        if code := self.failing.get(name):
+            raise OSError(code, os.strerror(code))
+
+
+class TearingDisk(Disk):
+    """Cuts the power in the middle of the next `pwrite`: only the bytes that `survives` chooses reach the disk."""
+
+    def __init__(self) -> None:
+        self.survives: Callable[[int], bool] | None = None
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        if self.survives is None:
+            return super().pwrite(fd, data, offset)
+        for at, byte in enumerate(bytes(data)):
+            if self.survives(at):
+                os.pwrite(fd, bytes([byte]), offset + at)
+        self.survives = None
+        raise PowerCut
+
+
+class ShortWriteDisk(CountingDisk):
+    """Writes at most seven bytes at a time, as a kernel may."""
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        return super().pwrite(fd, data[:7], offset)
+
+
+class UnsyncedDisk(Disk):
+    """A disk that keeps nothing: `fdatasync` says EIO once, then lies, as real ones do."""
+
+    def __init__(self) -> None:
+        self.syncs = 0
+
+    def fdatasync(self, fd: int) -> None:
+        self.syncs += 1
+        if self.syncs == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
