@@ -4,6 +4,7 @@
 |---|---|
 | setups | the scanner's file -> the day's setups |
 | bars | 5-second bars -> 1-minute candles, gaps, warmth |
+| numbers | what is a price, the tick grid, limits in binary fractions |
 | indicators | ATR, mean volume, 5-minute range |
 | breakout | candles -> entry signals, by the three entry paths |
 | filters | signal + facts -> the first filter that blocks it |

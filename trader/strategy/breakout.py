@@ -31,6 +31,7 @@ from state.model import Side, sign
 from trader.config_sections import EntryRules
 from trader.strategy.bars import SLOTS, Candle
 from trader.strategy.indicators import ATR_CANDLES, VOLUME_CANDLES, atr, mean_volume
+from trader.strategy.numbers import at_least
 from trader.strategy.setups import Setup
 
 EntryPath = Literal["momentum", "pullback_retest", "sustained"]
@@ -149,18 +150,18 @@ class Breakout:
     def _momentum(self, candles: Sequence[Candle], at: int) -> bool:
         candle, before = candles[at], candles[:at]
         ratio = volume_ratio(candles[: at + 1])
-        if ratio is None or ratio < self.rules.momentum_volume_ratio:
+        if ratio is None or not at_least(ratio, self.rules.momentum_volume_ratio):
             return False
         body = (candle.close - candle.open) * self._sign
         mean_range = atr(before)
-        by_size = body >= candle.open * self.rules.momentum_body_pct / 100
-        by_range = mean_range is not None and body > 0 and body >= self.rules.momentum_body_atr * mean_range
+        by_size = at_least(body, candle.open * self.rules.momentum_body_pct / 100)
+        by_range = mean_range is not None and body > 0 and at_least(body, self.rules.momentum_body_atr * mean_range)
         return by_size or by_range
 
     def _returns(self, candle: Candle) -> bool:
         """Whether the candle came back within `retest_pct` of the pivot, or through it."""
         nearest = candle.low if self.side == "LONG" else candle.high
-        return (nearest - self.pivot) * self._sign <= self.pivot * self.rules.retest_pct / 100
+        return at_least(self.pivot * self.rules.retest_pct / 100, (nearest - self.pivot) * self._sign)
 
     def _again(self, candles: Sequence[Candle], at: int) -> bool:
         """Whether the candle breaks again: beyond pivot and last close, on enough volume."""
@@ -168,13 +169,15 @@ class Breakout:
         if not self._beyond(close) or (close - candles[at - 1].close) * self._sign <= 0:
             return False
         ratio = volume_ratio(candles[: at + 1])
-        return ratio is not None and ratio >= self.rules.retest_volume_ratio
+        return ratio is not None and at_least(ratio, self.rules.retest_volume_ratio)
 
     def _holds(self, candle: Candle) -> bool:
         """Whether the candle closed beyond the pivot and gave back no more than allowed."""
         worst = candle.low if self.side == "LONG" else candle.high
         give_back = (self.pivot - worst) * self._sign
-        return self._beyond(candle.close) and give_back <= self.pivot * self.rules.sustained_give_back_pct / 100
+        return self._beyond(candle.close) and at_least(
+            self.pivot * self.rules.sustained_give_back_pct / 100, give_back
+        )
 
 
 def evaluate(setup: Setup, candles: Sequence[Candle], rules: EntryRules) -> list[Signal]:

@@ -25,7 +25,8 @@ from typing import Literal
 
 from state.model import Side, sign
 from trader.config_sections import ExitRules
-from trader.strategy.sizing import partial_shares, round_to_tick
+from trader.strategy.numbers import TOLERANCE, at_least, is_price, round_to_tick
+from trader.strategy.sizing import partial_shares
 
 PartialReason = Literal["partial_1r", "partial_target1"]
 StopReason = Literal["breakeven", "trail"]
@@ -89,7 +90,7 @@ def decide(
     busy = view.pending_exit_shares > 0
     if flatten_at is not None and now >= flatten_at:
         return [] if busy else [Close(view.held, "end_of_day")]
-    if not _is_price(price) or not _is_price(view.entry_price):
+    if not is_price(price) or not is_price(view.entry_price):
         return []
     actions: list[Action] = []
     if not busy:
@@ -112,7 +113,7 @@ def gain(view: PositionView, price: float) -> float:
 def r_multiple(view: PositionView, price: float) -> float | None:
     """Gain in units of the initial risk; None where that is unknown."""
     risk = (view.entry_price - view.initial_stop) * sign(view.side)
-    return gain(view, price) / risk if math.isfinite(risk) and risk > 1e-9 else None
+    return gain(view, price) / risk if math.isfinite(risk) and risk > TOLERANCE else None
 
 
 def _time_is_up(view: PositionView, price: float, now: datetime, rules: ExitRules) -> bool:
@@ -123,7 +124,7 @@ def _time_is_up(view: PositionView, price: float, now: datetime, rules: ExitRule
 def _partial(view: PositionView, price: float, rules: ExitRules) -> TakePartial | None:
     r = r_multiple(view, price)
     due: list[tuple[PartialReason, bool, float]] = [
-        ("partial_1r", r is not None and _reached(r, rules.first_partial_r), rules.first_partial_fraction),
+        ("partial_1r", r is not None and at_least(r, rules.first_partial_r), rules.first_partial_fraction),
         ("partial_target1", _target_reached(view, price), rules.second_partial_fraction),
     ]
     for reason, reached, fraction in due:
@@ -135,7 +136,7 @@ def _partial(view: PositionView, price: float, rules: ExitRules) -> TakePartial 
 
 def _stop_move(view: PositionView, price: float, rules: ExitRules) -> MoveStop | None:
     """The better of breakeven and trail, where it is better than the stop that is there."""
-    if not _is_price(view.stop_price) or not _secured(view, price, rules):
+    if not is_price(view.stop_price) or not _secured(view, price, rules):
         return None
     way = sign(view.side)
     breakeven = breakeven_price(view)
@@ -145,7 +146,7 @@ def _stop_move(view: PositionView, price: float, rules: ExitRules) -> MoveStop |
     if not _at_breakeven(view):
         return MoveStop(best, "breakeven" if best == breakeven else "trail")
     step = max(price * rules.trail_step_pct / 100, view.min_tick)
-    return MoveStop(best, "trail") if _reached(better, step) else None
+    return MoveStop(best, "trail") if at_least(better, step) else None
 
 
 def breakeven_price(view: PositionView) -> float:
@@ -159,21 +160,12 @@ def _secured(view: PositionView, price: float, rules: ExitRules) -> bool:
         return True
     r = r_multiple(view, price)
     undivided = partial_shares(view.shares, view.held, rules.first_partial_fraction) == 0
-    return undivided and r is not None and _reached(r, rules.first_partial_r)
+    return undivided and r is not None and at_least(r, rules.first_partial_r)
 
 
 def _at_breakeven(view: PositionView) -> bool:
-    return _is_price(view.stop_price) and (view.stop_price - breakeven_price(view)) * sign(view.side) >= 0
+    return is_price(view.stop_price) and (view.stop_price - breakeven_price(view)) * sign(view.side) >= 0
 
 
 def _target_reached(view: PositionView, price: float) -> bool:
-    return _is_price(view.target1) and _reached((price - view.target1) * sign(view.side), 0.0)
-
-
-def _reached(value: float, limit: float) -> bool:
-    """At or above, forgiving the error of binary fractions: 100.3 - 100 is a little less than 0.3."""
-    return value >= limit - 1e-9
-
-
-def _is_price(price: float) -> bool:
-    return math.isfinite(price) and price > 0
+    return is_price(view.target1) and at_least((price - view.target1) * sign(view.side), 0.0)

@@ -22,6 +22,7 @@ from typing import Literal, get_args
 from state.model import sign
 from trader.config_sections import EntryRules, RiskRules
 from trader.strategy.breakout import Signal
+from trader.strategy.numbers import at_least, is_price
 
 FilterName = Literal[
     "duplicate_signal",
@@ -96,7 +97,7 @@ def _breaker(_s: Signal, c: EntryContext, _e: EntryRules, risk: RiskRules) -> bo
 
 
 def _not_warm(_s: Signal, c: EntryContext, _e: EntryRules, _r: RiskRules) -> bool:
-    return not c.warm or not _finite(c.price) or not _finite(c.atr) or not _finite(c.range_5m)
+    return not c.warm or not is_price(c.price) or not _finite(c.atr) or not _finite(c.range_5m)
 
 
 def _outside_window(_s: Signal, c: EntryContext, _e: EntryRules, _r: RiskRules) -> bool:
@@ -104,18 +105,18 @@ def _outside_window(_s: Signal, c: EntryContext, _e: EntryRules, _r: RiskRules) 
 
 
 def _low_volume(signal: Signal, _c: EntryContext, entry: EntryRules, _r: RiskRules) -> bool:
-    return not signal.volume_ratio >= entry.min_volume_ratio  # so written, NaN blocks
+    return not at_least(signal.volume_ratio, entry.min_volume_ratio)
 
 
 def _choppy(_s: Signal, c: EntryContext, entry: EntryRules, _r: RiskRules) -> bool:
     if c.atr is None or c.range_5m is None:
         return True
-    return not c.range_5m >= entry.choppy_atr_ratio * c.atr
+    return not at_least(c.range_5m, entry.choppy_atr_ratio * c.atr)
 
 
 def _no_room(signal: Signal, c: EntryContext, entry: EntryRules, _r: RiskRules) -> bool:
     room = (c.target1 - c.price) * sign(signal.side)
-    return not room >= c.price * entry.room_to_target_pct / 100
+    return not at_least(room, c.price * entry.room_to_target_pct / 100)
 
 
 def _finite(value: float | None) -> bool:

@@ -1,17 +1,14 @@
-"""Whole shares, the initial stop's price, and prices on the instrument's tick grid."""
+"""Whole shares of an entry and of a partial, and the price of the initial stop."""
 
 from __future__ import annotations
 
 import math
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from state.model import Side
 from trader.config_sections import SizeRules
-from trader.errors import MarketDataError
+from trader.strategy.numbers import TOLERANCE, check_price, is_price, round_to_tick
 
-# A share more or less than the exact quotient by the error of binary fractions: 0.3 / 0.1 is 2.9999….
-_ROUNDING_ERROR = 1e-9
-_ROUNDINGS = {"down": ROUND_FLOOR, "up": ROUND_CEILING, "nearest": ROUND_HALF_EVEN}
+LEAST_RISK = 1e-6  # dollars a share; below it entry and stop are the same price
 
 
 def size_entry(equity: float, entry: float, stop: float, buying_power: float, rules: SizeRules) -> int:
@@ -20,14 +17,14 @@ def size_entry(equity: float, entry: float, stop: float, buying_power: float, ru
     Dollars in, shares out. Bounds: `max_position_value`, `max_shares`, `buying_power`. 0 where that is less
     than one share, or any number is NaN, infinite or not positive.
     """
-    if not all(math.isfinite(x) and x > 0 for x in (equity, entry, stop, buying_power)):
+    if not all(is_price(x) for x in (equity, entry, stop, buying_power)):
         return 0
     risk_a_share = abs(entry - stop)
-    if risk_a_share < 1e-6:
+    if risk_a_share < LEAST_RISK:
         return 0
     by_risk = equity * rules.risk_per_trade_pct / 100 / risk_a_share
     by_value = min(rules.max_position_value, buying_power) / entry
-    return min(math.floor(min(by_risk, by_value) + _ROUNDING_ERROR), rules.max_shares)
+    return min(math.floor(min(by_risk, by_value) + TOLERANCE), rules.max_shares)
 
 
 def stop_price(side: Side, pivot: float, entry: float, rules: SizeRules, min_tick: float) -> float:
@@ -48,18 +45,6 @@ def stop_price(side: Side, pivot: float, entry: float, rules: SizeRules, min_tic
     return stop
 
 
-def round_to_tick(price: float, min_tick: float, way: str = "nearest") -> float:
-    """`price` on the grid of `min_tick` dollars; `way` is "down", "up" or "nearest". Decimal inside, so that
-    a price that is on the grid stays where it is. Raises MarketDataError for NaN or a tick of 0."""
-    if not math.isfinite(price) or not math.isfinite(min_tick) or min_tick <= 0:
-        message = f"The price {price} cannot be rounded to a tick of {min_tick}."
-        raise MarketDataError(message, "The symbol is left alone until its data are sound.")
-    tick = Decimal(repr(min_tick))
-    # Ten digits: what arithmetic on binary fractions adds (100.10000000000001) is not a price.
-    exact = Decimal(repr(round(price, 10)))
-    return float((exact / tick).to_integral_value(rounding=_ROUNDINGS[way]) * tick)
-
-
 def partial_shares(original: int, held: int, fraction: float) -> int:
     """Whole shares of a partial: `fraction` of the original count, rounded down, never more than are held.
 
@@ -68,11 +53,4 @@ def partial_shares(original: int, held: int, fraction: float) -> int:
     """
     if not math.isfinite(fraction) or fraction <= 0 or original <= 0 or held <= 0:
         return 0
-    return min(math.floor(original * min(fraction, 1.0) + _ROUNDING_ERROR), held)
-
-
-def check_price(name: str, price: float) -> None:
-    """Raises MarketDataError unless `price` is a positive, finite number (f20)."""
-    if not math.isfinite(price) or price <= 0:
-        message = f"The {name} is {price}, which is no price."
-        raise MarketDataError(message, "The symbol is left alone until its data are sound.")
+    return min(math.floor(original * min(fraction, 1.0) + TOLERANCE), held)
