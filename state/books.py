@@ -4,7 +4,7 @@ A position is rebuilt from its list of executions whenever one joins or is corre
 late commission or a replay can never count something twice (invariant 13).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from state.events import CommissionSeen, ExecutionSeen, PositionAdjusted, PositionAdopted
 from state.model import (
@@ -100,6 +100,18 @@ def adjust_position(state: TraderState, event: PositionAdjusted, sequence: int) 
 def adopt_position(state: TraderState, event: PositionAdopted, sequence: int) -> None:
     """A position taken over whole: its shares enter the books at the average cost that IBKR tells."""
     source = event.position
+    for flipped in [p for p in state.closed.values() if p.symbol == source.symbol and p.oversold]:
+        _book_estimate(
+            state,
+            flipped,
+            f"accepted-{sequence}",
+            shares=flipped.oversold,
+            opening=True,
+            price=source.entry_price,
+            time=event.time,
+            reason="accepted_from_broker",
+        )
+        rebuild(state, flipped)
     state.positions[source.symbol] = source
     state.foreign.pop(source.symbol, None)
     source.fills, shares = [], source.held
@@ -115,6 +127,19 @@ def adopt_position(state: TraderState, event: PositionAdopted, sequence: int) ->
     )
     state.executions[f"adopted-{sequence}"].estimated = False  # IBKR's own average cost, not a guess
     rebuild(state, source)
+
+
+def trade_by_hand(state: TraderState, symbol: str, executed_at: Timestamp) -> str:
+    """Which of our trades an execution that is not ours changed: the open one, or one that was flipped.
+
+    "" for an execution before our entry, or in a symbol of which we hold nothing.
+    """
+    position = state.positions.get(symbol)
+    if position is None:
+        position = next((p for p in state.closed.values() if p.symbol == symbol and p.oversold), None)
+    if position is None or executed_at < position.entry_time:
+        return ""
+    return position.trade_id
 
 
 def find_trade(state: TraderState, trade_id: str) -> Position | None:
@@ -225,80 +250,90 @@ def _retire_estimate(state: TraderState, position: Position, event: ExecutionSee
 
 @dataclass(slots=True)
 class _Ledger:
-    """The running average-cost account of one position while its executions are walked through."""
+    """The running average-cost account of one trade while its executions are walked through.
 
-    side_sign: int
-    held: int = 0
-    entered: int = 0
-    entry_value: float = 0.0
+    Signed throughout: shares sold beyond what was held open a lot on the other side, so that a flip has its
+    true P&L too. This is how IBKR counts `realizedPNL`, commissions included.
+    """
+
+    quantity: int = 0
     basis: float = 0.0  # signed cost of what is held, commissions included
     realized: float = 0.0
     commissions: float = 0.0
-    oversold: int = 0
-    closings: dict[str, Partial] = field(default_factory=dict)
 
-    def open(self, fill: Execution, commission: float) -> None:
-        shares = fill.shares - min(self.oversold, fill.shares)
-        self.oversold -= fill.shares - shares
-        self.held += shares
-        self.entered += shares
-        self.entry_value += shares * fill.price
-        self.basis += self.side_sign * shares * fill.price + commission
-
-    def close(self, fill: Execution, commission: float) -> None:
-        shares = min(fill.shares, self.held)
-        self.oversold += fill.shares - shares
-        cost = self.basis * shares / self.held if self.held else 0.0
-        pnl = self.side_sign * shares * fill.price - cost - commission
-        self.basis -= cost
-        self.held -= shares
+    def add(self, quantity: int, price: float, commission: float) -> float:
+        """Book one execution of signed `quantity`; returns the P&L that it realized."""
+        self.commissions += commission
+        closing = 0
+        if self.quantity * quantity < 0:
+            closing = max(quantity, -self.quantity) if quantity < 0 else min(quantity, -self.quantity)
+        pnl = 0.0
+        if closing:
+            cost = self.basis * abs(closing / self.quantity)
+            pnl = -closing * price - cost - commission * abs(closing / quantity)
+            self.basis -= cost
+            self.quantity += closing
+        rest = quantity - closing
+        if rest:
+            self.basis += rest * price + commission * abs(rest / quantity)
+            self.quantity += rest
         self.realized += pnl
-        key = fill.order_ref or fill.exec_id
-        known = self.closings.get(key)
-        if known is None:
-            self.closings[key] = Partial(
-                time=fill.time,
-                price=fill.price,
-                shares=fill.shares,
-                reason=fill.reason,
-                pnl=pnl,
-                order_ref=fill.order_ref,
-                estimated=fill.estimated,
-            )
-            return
-        total = known.shares + fill.shares
-        known.price = (known.price * known.shares + fill.price * fill.shares) / total
-        known.shares, known.pnl, known.time = total, known.pnl + pnl, fill.time
-        known.reason = fill.reason
+        return pnl
 
 
 def rebuild(state: TraderState, position: Position) -> None:
     """Derive a position from its executions and put it among the open or the closed ones."""
-    ledger = _Ledger(sign(position.side))
-    opening_side = "BOT" if entry_action(position.side) == "BUY" else "SLD"
+    ledger = _Ledger()
+    closings: dict[str, Partial] = {}
+    entered, entry_value = 0, 0.0
     fills = [state.executions[key] for key in position.fills]
     for fill in fills:
-        commission = fill.commission or 0.0
-        ledger.commissions += commission
         if fill.shares == 0:
             continue
-        if fill.side == opening_side:
-            ledger.open(fill, commission)
+        pnl = ledger.add(fill.shares if fill.side == "BOT" else -fill.shares, fill.price, fill.commission or 0.0)
+        if (fill.side == "BOT") == (entry_action(position.side) == "BUY"):
+            entered += fill.shares
+            entry_value += fill.shares * fill.price
         else:
-            ledger.close(fill, commission)
-    position.held, position.shares, position.oversold = ledger.held, ledger.entered, ledger.oversold
+            _add_closing(closings, fill, pnl)
+    held = ledger.quantity * sign(position.side)
+    position.held, position.shares, position.oversold = max(0, held), entered, max(0, -held)
     position.realized_pnl, position.commissions = ledger.realized, ledger.commissions
     position.pnl_estimated = any(fill.estimated for fill in fills)
-    if ledger.entered:
-        position.entry_price = ledger.entry_value / ledger.entered
-    closings = list(ledger.closings.values())
+    if entered:
+        position.entry_price = entry_value / entered
+    _name_exit(position, list(closings.values()))
+    _file_away(state, position)
+
+
+def _add_closing(closings: dict[str, Partial], fill: Execution, pnl: float) -> None:
+    """Executions of one closing order count as one partial or exit."""
+    key = fill.order_ref or fill.exec_id
+    known = closings.get(key)
+    if known is None:
+        closings[key] = Partial(
+            time=fill.time,
+            price=fill.price,
+            shares=fill.shares,
+            reason=fill.reason,
+            pnl=pnl,
+            order_ref=fill.order_ref,
+            estimated=fill.estimated,
+        )
+        return
+    total = known.shares + fill.shares
+    known.price = (known.price * known.shares + fill.price * fill.shares) / total
+    known.shares, known.pnl, known.time, known.reason = total, known.pnl + pnl, fill.time, fill.reason
+
+
+def _name_exit(position: Position, closings: list[Partial]) -> None:
+    """The last closing of a position that is flat is its exit; all others are partials."""
     if position.held == 0 and closings:
         last = closings.pop()
         position.exit_price, position.exit_time, position.exit_reason = last.price, last.time, last.reason
     else:
         position.exit_price, position.exit_time, position.exit_reason = None, None, ""
     position.partials_taken = closings
-    _file_away(state, position)
 
 
 def _file_away(state: TraderState, position: Position) -> None:

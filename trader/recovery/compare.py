@@ -4,7 +4,7 @@ By the time this runs, every execution and order status that IBKR told is booked
 differs has no execution that explains it, and IBKR wins (invariant 3) unless the difference is a conflict.
 """
 
-from state.events import ForeignSeen, PositionAdjusted, SymbolHalted
+from state.events import ForeignSeen, PositionAdjusted, SymbolHalted, SymbolReleased
 from state.model import Position, TraderState, sign
 from trader.broker.port import BrokerPosition, BrokerSnapshot
 from trader.recovery.draft import Draft
@@ -18,7 +18,7 @@ def compare_symbols(before: TraderState, draft: Draft, snapshot: BrokerSnapshot,
     """One row for every symbol that the books or the account hold, with the events that settle it."""
     holdings = {p.symbol: p for p in snapshot.positions if p.quantity}
     known = {*before.positions, *draft.state.positions, *draft.state.foreign, *holdings}
-    known |= {p.symbol for p in draft.state.closed.values() if p.oversold}
+    known |= {p.symbol for p in draft.state.closed.values() if p.oversold} | set(draft.state.halted)
     for symbol in sorted(known):
         position = draft.state.positions.get(symbol)
         holding = holdings.get(symbol)
@@ -33,6 +33,7 @@ def _compare_open(
 ) -> None:
     quantity = holding.quantity if holding is not None else 0
     if quantity == position.quantity:
+        _release(draft, position.symbol)
         plan.rows.append(_agreed_row(before, draft.state, position))
     elif quantity * sign(position.side) < 0:
         _conflict(draft, plan, position.symbol, position.quantity, quantity)
@@ -65,6 +66,12 @@ def _conflict(draft: Draft, plan: Plan, symbol: str, ours: int, theirs: int) -> 
         draft.record(SymbolHalted(time=draft.now, symbol=symbol, reason=reason))
     plan.conflicts.append(symbol)
     plan.rows.append(Row(symbol, "conflict", f"{reason}: nothing is done until you decide", "conflict"))
+
+
+def _release(draft: Draft, symbol: str) -> None:
+    """Books and account agree again: what halted the symbol was settled."""
+    if symbol in draft.state.halted:
+        draft.record(SymbolReleased(time=draft.now, symbol=symbol))
 
 
 def _looks_split(position: Position, holding: BrokerPosition) -> bool:
@@ -118,6 +125,7 @@ def _compare_flat(
     if symbol in before.positions:
         plan.rows.append(_closed_row(before, state, before.positions[symbol]))
     if holding is None:
+        _release(draft, symbol)
         if symbol in state.foreign:
             draft.record(ForeignSeen(time=draft.now, symbol=symbol, con_id=0, quantity=0, avg_cost=0.0))
             plan.rows.append(Row(symbol, "foreign_gone", "no longer in the account", "info"))

@@ -1,0 +1,62 @@
+"""One symbol under watch: its bars, its two pivots, its last price."""
+
+import math
+from collections.abc import Iterable
+from datetime import datetime
+
+from trader.config_sections import EntryRules
+from trader.hours import MarketHours
+from trader.strategy.bars import Bar, BarBuffer, Candle
+from trader.strategy.breakout import SIDES, Breakout, Signal
+from trader.strategy.indicators import atr, range_5m
+from trader.strategy.setups import Setup
+
+
+class Watch:
+    """What the engine knows of a symbol's market. Without a setup it is watched only to manage a position."""
+
+    def __init__(
+        self, symbol: str, con_id: int, min_tick: float, hours: MarketHours, setup: Setup | None, rules: EntryRules
+    ) -> None:
+        self.symbol = symbol
+        self.con_id = con_id
+        self.min_tick = min_tick
+        self.hours = hours
+        self.setup = setup
+        self.buffer = BarBuffer()
+        self.price = math.nan
+        self.price_at: datetime | None = None
+        self.breakouts = [Breakout(setup, side, rules) for side in SIDES] if setup is not None else []
+
+    def take_price(self, price: float, now: datetime) -> None:
+        """The newest last price; never NaN (f20)."""
+        if math.isfinite(price) and price > 0:
+            self.price, self.price_at = price, now
+
+    def take_bar(self, bar: Bar, now: datetime) -> Candle | None:
+        """The next 5-second bar of the feed; returns the candle that it closed."""
+        candle = self.buffer.add(bar)
+        if bar.volume > 0:
+            self.take_price(bar.close, now)
+        return candle
+
+    def backfill(self, bars: Iterable[Bar]) -> None:
+        """Bars of the past, from disk or from IBKR's history. They fill gaps and give no signals."""
+        self.buffer.merge(bars)
+        if self.buffer.bars and math.isnan(self.price):
+            self.price = self.buffer.bars[-1].close
+
+    def signals(self) -> list[Signal]:
+        """What the last closed candle gives."""
+        candles = self.buffer.candles
+        return [signal for breakout in self.breakouts if (signal := breakout.on_candle(candles)) is not None]
+
+    @property
+    def atr(self) -> float | None:
+        """Of 1-minute candles, dollars."""
+        return atr(self.buffer.candles)
+
+    @property
+    def range_5m(self) -> float | None:
+        """High less low of the last five candles, dollars."""
+        return range_5m(self.buffer.candles)
