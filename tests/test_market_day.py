@@ -198,11 +198,14 @@ def test_pltr_returns_to_the_pivot_and_breaks_again(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_sofi_breaks_first_on_low_volume_and_does_not_hold(seed: int) -> None:
+def test_sofi_holds_on_low_volume_and_then_fails(seed: int) -> None:
     plan, bars = PLAN["SOFI"], minutes(seed)["SOFI"]
     start = index_of("09:46")
-    assert volume_ratio(bars, start) < 0.5
-    assert beyond_pct(plan, bars[start + 1].close) < 0
+    held = bars[start : start + 3]
+    assert all(volume_ratio(bars, start + n) < 0.5 for n in range(3))
+    assert all(beyond_pct(plan, bar.low) > 0 for bar in held[1:])
+    assert held[0].close < held[1].close < held[2].close
+    assert beyond_pct(plan, bars[start + 4].close) < -0.3
 
 
 def test_a_late_start_breaks_in_its_first_full_minute() -> None:

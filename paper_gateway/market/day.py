@@ -4,6 +4,19 @@ A symbol's plan plays on one side of one pivot: resistance for a LONG, support f
 closes as percent beyond that pivot in the direction of the break (negative: not broken) at minutes counted
 from the anchor, the first minute of breaks. Between near steps the price goes straight with a little noise,
 between distant ones and after the last it wanders calmly between support and resistance.
+
+The candles that break, on a day that starts by 09:45 (a later start moves them all by as much):
+
+| symbol | candle | what happens |
+|---|---|---|
+| TSLA long | 09:45, 12:15 | momentum, runs through target1 |
+| NVDA short | 09:45, 13:35 | momentum, runs through target1 |
+| AMD long | 09:45, 09:55, 10:05 | momentum, twice back through the pivot; the third break is one attempt too many |
+| SMCI long | 09:45 | momentum, but a narrow range: too little room to target1 |
+| PLTR long | 09:46, 11:25 | pullback to the pivot and retest at 09:48, runs; then momentum that fails |
+| SOFI long | 09:46, 10:30 | holds on low volume and fails; then momentum, runs |
+| HOOD long | 09:47, 14:45 | sustained for two minutes, runs; then momentum, runs |
+| PATH short | 10:15 | choppy at first, then momentum, runs |
 """
 
 from __future__ import annotations
@@ -54,7 +67,7 @@ _STRONG = 2.0
 _MILD = 1.15
 """Enough volume not to be low, too little for momentum."""
 _WEAK = 0.4
-"""A break nobody buys."""
+"""Too little volume for a break to be trusted, though it holds for a while."""
 
 
 def _approach(minute: int) -> tuple[Step, ...]:
@@ -125,7 +138,8 @@ PLANS: Final[tuple[SymbolPlan, ...]] = (
     SymbolPlan(
         "SOFI", "LONG", 26.4, 25.05, 26.15, 300_000, 4.7, 65, "Tested 8x | 10-day high",
         (
-            *_FIRST, *_approach(1), Step(1, 0.45, _WEAK), Step(2, -0.15, _WEAK), Step(4, -0.4),
+            *_FIRST, *_approach(1), Step(1, 0.25, _WEAK), Step(2, 0.36, _WEAK), Step(3, 0.47, _WEAK),
+            Step(5, -0.4),
             Step(30, -0.9), *_momentum(45), *_run(45),
         ),
     ),
