@@ -46,9 +46,9 @@ def test_half_at_1r() -> None:
 
 
 def test_1r_is_reached_in_spite_of_binary_fractions() -> None:
-    view = replace(LONG, initial_stop=98.9, stop_price=98.9)
-    assert (101.1 - 100.0) / (100.0 - 98.9) < 1.0
-    assert at(view, 101.1) == [TakePartial(50, "partial_1r")]
+    view = replace(LONG, entry_price=100.01, initial_stop=99.71, stop_price=99.71)
+    assert (100.31 - 100.01) / (100.01 - 99.71) < 1.0
+    assert at(view, 100.31) == [TakePartial(50, "partial_1r")]
 
 
 def test_then_the_stop_goes_to_breakeven() -> None:
