@@ -188,6 +188,7 @@ class MessageFact:
     text: str
     order_id: int = -1
     symbol: str = ""
+    order_ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)

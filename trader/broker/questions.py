@@ -1,0 +1,130 @@
+"""The questions that are open at the broker, their rows so far, and the answers that are still owed.
+
+IBKR answers a question with rows and an end marker. Most carry the question's id; positions, open orders,
+completed orders and the time do not. If such an answer comes too late, the next question of its kind could take
+it for its own. Answers of one kind come in the order of the questions, so each question that was given up counts
+as one owed end marker: rows before an owed end marker are the old question's and are thrown away. Where the
+answer was not late but lost, the debt stays; the broker then renews the connection before it asks again.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from state.errors import InvariantError
+from trader.errors import BrokerError, BrokerUnreachableError
+
+Key = int | str  # a request id, or the kind of a question that has none
+
+
+class RefusedError(BrokerError):
+    """IBKR answered one question with an error; `code` is IBKR's number for it."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"IBKR refused a question: {code} {text}.", "Look the code up in IBKR's message codes.")
+        self.code = code
+
+
+@dataclass(eq=False, slots=True)
+class Question:
+    """One question. `rows` is the answer so far; `done` is set by the end marker, or fails."""
+
+    key: Key
+    words: str
+    done: asyncio.Future[None]
+    rows: list[Any] = field(default_factory=list)
+    ended: bool = False
+
+
+class Questions:
+    """All open questions of one connection. Belongs to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._open: dict[Key, Question] = {}
+        self._owed: Counter[str] = Counter()
+
+    @property
+    def owed(self) -> tuple[str, ...]:
+        """Kinds of question without id whose answers were given up and may still come."""
+        return tuple(kind for kind, count in self._owed.items() if count > 0)
+
+    def ask(self, key: Key, words: str) -> Question:
+        """Open a question; call it before the request is written. `words` name it in errors."""
+        if key in self._open:
+            raise InvariantError(f"The broker was asked for {words} while the same question was open.")
+        question = Question(key, words, asyncio.get_running_loop().create_future())
+        self._open[key] = question
+        return question
+
+    async def answer(self, question: Question, timeout_s: float) -> list[Any]:
+        """The rows, once the end marker has come.
+
+        Raises BrokerUnreachableError after `timeout_s` or when the connection is lost, BrokerError where IBKR
+        refused the question or a row of the answer could not be read.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await question.done
+        except TimeoutError:
+            raise BrokerUnreachableError(
+                f"IBKR did not answer the question for {question.words} within {timeout_s:g} s.",
+                "Look at TWS or IB Gateway: it may be restarting or waiting for a login.",
+            ) from None
+        finally:
+            self._close(question)
+        return question.rows
+
+    def _close(self, question: Question) -> None:
+        if self._open.get(question.key) is question:
+            del self._open[question.key]
+            if isinstance(question.key, str) and not question.ended:
+                self._owed[question.key] += 1
+
+    def is_open(self, key: Key) -> bool:
+        """Whether rows of this key belong to an answer: to an open question's, or to an owed one's."""
+        return key in self._open or (isinstance(key, str) and self._owed[key] > 0)
+
+    def row(self, key: Key, row: object) -> bool:
+        """One row of an answer; False if nobody asked (or nobody waits any more)."""
+        question = self._open.get(key)
+        if question is not None:
+            question.rows.append(row)
+        return question is not None
+
+    def end(self, key: Key) -> None:
+        """The end marker. An owed one ends an older question: what came before it was not for the open one."""
+        question = self._open.get(key)
+        if isinstance(key, str) and self._owed[key] > 0:
+            self._owed[key] -= 1
+            if question is not None:
+                question.rows.clear()
+            return
+        if question is not None:
+            question.ended = True
+            if not question.done.done():
+                question.done.set_result(None)
+
+    def fail(self, key: Key, error: BrokerError) -> bool:
+        """The question was refused, or a part of its answer cannot be read; False if it is not open."""
+        question = self._open.get(key)
+        if question is None:
+            return False
+        if not question.done.done():
+            question.done.set_exception(error)
+        return True
+
+    def fail_where(self, words: str, error: BrokerError) -> None:
+        """Fail each open question that is named by these words."""
+        for question in list(self._open.values()):
+            if question.words == words:
+                self.fail(question.key, error)
+
+    def fail_all(self, error: BrokerError) -> None:
+        """The connection is lost."""
+        for key in list(self._open):
+            self.fail(key, error)
+
+    def forget_owed(self, kind: str) -> None:
+        """Take the owed answers of this kind as lost for good."""
+        self._owed.pop(kind, None)
