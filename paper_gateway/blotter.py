@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from paper_gateway.orders import Order
+from paper_gateway.orders import Order, Status
 
 COMMISSION_PER_SHARE = 0.005
 COMMISSION_MIN = 1.0
@@ -82,6 +82,8 @@ class Blotter:
             commission=commission(shares, price),
             realized_pnl=None,
         )
+        if order.status is Status.FILLED:
+            order.quantity = order.filled
         wrong.superseded = True
         self.executions.insert(self.executions.index(wrong) + 1, right)
         return right

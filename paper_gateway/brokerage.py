@@ -34,8 +34,8 @@ class Brokerage:
         self.directory = Directory(market)
         for one in opening:
             self.directory.info(one.symbol)
-        self.engine = Engine(market, self.ledger, self.book, self.blotter, self.faults)
-        self.desk = Desk(self.engine, self.directory)
+        self.engine = Engine(market, self.directory, self.ledger, self.book, self.blotter, self.faults)
+        self.desk = Desk(self.engine)
 
     @property
     def accounts(self) -> tuple[str, ...]:

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 from paper_gateway import validation
 from paper_gateway.book import Book
-from paper_gateway.directory import Directory
 from paper_gateway.engine import Engine
 from paper_gateway.errors import RequestRefused
 from paper_gateway.events import OrderBound, OrderNotice
 from paper_gateway.hours import next_open
 from paper_gateway.market import ContractInfo
 from paper_gateway.order_encoder import zoned
-from paper_gateway.orders import ContractRef, Order, Status, Ticket
+from paper_gateway.orders import DONE, ContractRef, Order, Status, Ticket
 
 MANUAL_CLIENT = 0
 """Orders by hand in TWS carry client id 0 and order id 0."""
@@ -22,10 +21,11 @@ MANUAL_CLIENT = 0
 class Desk:
     """The engine's front: everything here is one client's wish, judged and handed on."""
 
-    def __init__(self, engine: Engine, directory: Directory) -> None:
+    def __init__(self, engine: Engine) -> None:
+        self.auto_bind = False  # whether client 0 asked to own manual orders as they come
         self._engine = engine
         self._book: Book = engine.book
-        self._directory = directory
+        self._directory = engine.directory
 
     def place(self, client_id: int, ticket: Ticket) -> None:
         """A new order, or a change of one where the id is in use. Raises RequestRefused."""
@@ -39,6 +39,8 @@ class Desk:
             validation.check_modifiable(existing, ticket, info.symbol)
             self._modify(existing, ticket, shares)
             return
+        if ticket.order_id < self._book.next_order_id(client_id):
+            raise RequestRefused(103, "Duplicate order id")
         order = self._new_order(client_id, ticket, info, account, shares)
         if ticket.transmit:
             self._transmit(order)
@@ -57,14 +59,11 @@ class Desk:
         order = self._book.by_client(client_id, order_id)
         if order is None:
             raise RequestRefused(10147, f"OrderId {order_id} that needs to be cancelled is not found.")
-        if order.status is Status.HELD:
-            self._drop_held(order)
-        elif not order.live:
+        if order.status in DONE:
             raise RequestRefused(
                 10148, f"OrderId {order_id} that needs to be cancelled cannot be cancelled, state: {order.status}."
             )
-        else:
-            self._engine.cancel(order)
+        self._engine.cancel(order)
 
     def cancel_all(self) -> None:
         """The global cancel: every working order of the account, whoever sent it."""
@@ -114,6 +113,8 @@ class Desk:
             MANUAL_CLIENT, ticket, info, account, validation.check_terms(ticket, info.min_tick)
         )
         self._transmit(order)
+        if self.auto_bind:
+            self.bind_manual_orders()
         return order
 
     def opening_value(self, order: Order) -> float:
@@ -169,10 +170,9 @@ class Desk:
             parent = order.parent
             family = [one for one in (parent, *parent.children) if one is order or one.status is Status.HELD]
         for member in family:
-            refusal = self._refusal(member)
+            refusal = self._refusal(member) if member.status is Status.HELD else None
             if refusal is not None:
                 self._engine.reject(member, *refusal)
-                break
         for member in family:
             if member.status is Status.HELD:
                 self._engine.accept(member)
@@ -212,12 +212,6 @@ class Desk:
             OrderNotice(order, 399, f"Order Message:\n{order.action} {order.quantity} {order.symbol}\n"
                         f"Warning: Your order will not be placed at the exchange until {when}")
         )  # fmt: skip
-
-    def _drop_held(self, order: Order) -> None:
-        for child in list(order.children):
-            if child.status is Status.HELD:
-                self._book.forget(child)
-        self._book.forget(order)
 
     def _modify(self, order: Order, ticket: Ticket, shares: int) -> None:
         """Change size, prices, type and life in place; the permanent id and the fills stay."""

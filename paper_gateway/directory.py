@@ -7,6 +7,9 @@ from paper_gateway.market import ContractInfo, Market, UnknownSymbolError
 from paper_gateway.orders import ContractRef
 
 NO_SECURITY = 200
+NOT_FOUND = "No security definition has been found for the request"
+MAX_SYMBOLS = 500
+"""Every stock that was ever asked for trades from then on; a client that invents names is stopped here."""
 EXCHANGES = ("SMART", "NASDAQ", "NYSE", "ARCA", "AMEX", "BATS", "ISLAND", "IEX", "EDGX", "BYX", "BEX", "MEMX")
 """Where an order or a data request may be routed; ISLAND is the old name of NASDAQ."""
 
@@ -16,17 +19,24 @@ class Directory:
 
     def __init__(self, market: Market) -> None:
         self._market = market
+        self._infos: dict[str, ContractInfo] = {}
         self._symbol_of: dict[int, str] = {}
         for symbol in market.symbols:
             self.info(symbol)
 
     def info(self, symbol: str) -> ContractInfo:
         """Details of a symbol, which starts to trade if it did not. Raises RequestRefused (200)."""
+        known = self._infos.get(symbol)
+        if known is not None:
+            return known
+        if len(self._infos) >= MAX_SYMBOLS:
+            raise RequestRefused(NO_SECURITY, f"The paper gateway has at most {MAX_SYMBOLS} stocks at a time")
         try:
             self._market.ensure(symbol)
             info = self._market.contract(symbol)
         except UnknownSymbolError:
-            raise RequestRefused(NO_SECURITY, "No security definition has been found for the request") from None
+            raise RequestRefused(NO_SECURITY, NOT_FOUND) from None
+        self._infos[symbol] = info
         self._symbol_of[info.con_id] = symbol
         return info
 
@@ -44,10 +54,10 @@ class Directory:
             and wanted.exchange in (*EXCHANGES, "")
         )
         if not known:
-            raise RequestRefused(NO_SECURITY, "No security definition has been found for the request")
+            raise RequestRefused(NO_SECURITY, NOT_FOUND)
         if wanted.con_id:
             symbol = self._symbol_of.get(wanted.con_id)
             if symbol is None:
-                raise RequestRefused(NO_SECURITY, "No security definition has been found for the request")
+                raise RequestRefused(NO_SECURITY, NOT_FOUND)
             return self.info(symbol)
         return self.info(wanted.symbol or wanted.local_symbol.strip().upper())

@@ -18,6 +18,7 @@ from datetime import datetime
 from paper_gateway import matching
 from paper_gateway.blotter import Blotter, Execution
 from paper_gateway.book import Book
+from paper_gateway.directory import Directory
 from paper_gateway.events import (
     Event,
     Executed,
@@ -32,7 +33,7 @@ from paper_gateway.hours import is_open
 from paper_gateway.ledger import Ledger
 from paper_gateway.market import Market, Tick
 from paper_gateway.matching import Touch
-from paper_gateway.orders import STOP_TYPES, Order, Status
+from paper_gateway.orders import DONE, STOP_TYPES, Order, Status
 
 OCA_CANCEL_ALL = 1
 
@@ -40,8 +41,11 @@ OCA_CANCEL_ALL = 1
 class Engine:
     """The one place where an order's status, fills and position change."""
 
-    def __init__(self, market: Market, ledger: Ledger, book: Book, blotter: Blotter, faults: Faults) -> None:
+    def __init__(
+        self, market: Market, directory: Directory, ledger: Ledger, book: Book, blotter: Blotter, faults: Faults
+    ) -> None:
         self.market = market
+        self.directory = directory
         self.ledger = ledger
         self.book = book
         self.blotter = blotter
@@ -67,7 +71,7 @@ class Engine:
 
     def is_session(self, order: Order) -> bool:
         """Whether the order may trade at this time of the day."""
-        info = self.market.contract(order.symbol)
+        info = self.directory.info(order.symbol)
         return is_open(info.trading_hours if order.outside_rth else info.liquid_hours, self.now)
 
     def accept(self, order: Order) -> None:
@@ -94,6 +98,9 @@ class Engine:
         if allowed <= 0:
             return
         touch = self.touch(order.symbol)
+        if order.status is Status.PRE_SUBMITTED and self._resting_status(order) is Status.SUBMITTED:
+            order.status = Status.SUBMITTED  # the session opened
+            self.emit(OrderChanged(order))
         if not order.triggered and order.order_type in STOP_TYPES:
             order.trail_stop = matching.trailed_stop(order, touch.last)
             if not matching.triggers(order, touch.last):
@@ -133,8 +140,8 @@ class Engine:
         return right
 
     def cancel(self, order: Order, text: str = "Order Canceled - reason:") -> None:
-        """Cancel a live order, with its group and its children, as recorded from the real gateway."""
-        if not order.live:
+        """Cancel an order, with its group and its children, as recorded from the real gateway."""
+        if order.status in DONE:
             return
         self._cancel_one(order, text)
         for member in self.book.oca_members(order):
@@ -181,13 +188,12 @@ class Engine:
 
     def _orphan(self, child: Order) -> None:
         """The parent is gone: the child goes too, or shrinks to what the parent filled."""
-        if child.status is Status.HELD:
-            self.book.forget(child)
+        if child.status in DONE:
             return
         parent_filled = child.parent.filled if child.parent else 0
-        if parent_filled <= child.filled:
+        if child.status is Status.HELD or parent_filled <= child.filled:
             self.cancel(child)
-        elif child.live and child.quantity > parent_filled:
+        elif child.quantity > parent_filled:
             child.quantity = parent_filled
             self.emit(OrderChanged(child))
 

@@ -17,6 +17,8 @@ from paper_gateway.wire import FieldReader, encode
 
 DUPLICATE_TICKER = 102
 NO_TICKER = 300
+MAX_LINES = 100
+"""Market data lines of one client, as an IBKR account has them without extra fees."""
 
 
 @handles(9)
@@ -46,8 +48,7 @@ def market_data(services: Services, session: Session, reader: FieldReader) -> No
         raise refused("delta neutral contracts are not supported")
     reader.skip("genericTicks")
     snapshot_only = reader.flag("snapshot") or reader.flag("regulatorySnapshot")
-    if request_id in session.subscriptions.ticks:
-        raise RequestRefused(DUPLICATE_TICKER, "Duplicate ticker ID")
+    _need_line(session.subscriptions.ticks, request_id)
     session.send("ticks", *services.feed.snapshot(request_id, info.symbol))
     if snapshot_only:
         session.send("ticks", encode(57, 1, request_id))
@@ -71,8 +72,7 @@ def real_time_bars(services: Services, session: Session, reader: FieldReader) ->
     if reader.text("whatToShow") not in ("TRADES", "MIDPOINT", "BID", "ASK"):
         raise refused("What to show field is missing or incorrect")
     reader.flag("useRTH")
-    if reader.request_id in session.subscriptions.real_time_bars:
-        raise RequestRefused(DUPLICATE_TICKER, "Duplicate ticker ID")
+    _need_line(session.subscriptions.real_time_bars, reader.request_id)
     session.subscriptions.real_time_bars[reader.request_id] = info.symbol
 
 
@@ -95,11 +95,14 @@ def historical_bars(services: Services, session: Session, reader: FieldReader) -
     query = parse_query(end, bar_size, duration, show, format_date, now, keep=keep)
     _pace(services, (info.symbol, end, bar_size, duration, show))
     bars = services.brokerage.market.bars(info.symbol, query.start, query.end, query.bar_s)
-    if not bars and not keep:
-        raise _service_error(f"HMDS query returned no data: {info.symbol}@{wanted.exchange} {show}")
     dated = [(format_time(bar.start, query.bar_s, format_date), bar) for bar in bars]
-    if keep:
-        dated += _keep(services, session, request_id, info.symbol, query)
+    if not end:
+        forming = KeptBar(session, request_id, info.symbol, query.bar_s, format_date)
+        dated += _begun(services, forming, query)
+        if keep:
+            services.feed.kept_bars[(id(session), request_id)] = forming
+    if not dated and not keep:
+        raise _service_error(f"HMDS query returned no data: {info.symbol}@{wanted.exchange} {show}")
     session.send(
         "history", replies.historical_bars(request_id, zoned(query.start), zoned(query.end), dated)
     )
@@ -113,15 +116,24 @@ def cancel_historical(services: Services, session: Session, reader: FieldReader)
         raise RequestRefused(NO_TICKER, f"Can't find EId with tickerId:{reader.request_id}")
 
 
-def _keep(
-    services: Services, session: Session, request_id: int, symbol: str, query: HistoryQuery
-) -> list[tuple[str, Bar]]:
-    """Start the updates; returns the bar that is forming, if anything of it has been seen."""
-    kept = KeptBar(session, request_id, symbol, query.bar_s, query.format_date)
-    services.feed.kept_bars[(id(session), request_id)] = kept
-    begun = kept.slot(query.end)
-    parts = services.brokerage.market.bars(symbol, begun, query.end, 5) if query.bar_s > 5 else []
-    return [kept.add(part) for part in parts][-1:]
+def _begun(services: Services, forming: KeptBar, query: HistoryQuery) -> list[tuple[str, Bar]]:
+    """The bar that is forming at the end of the query, if five seconds of it have passed.
+
+    Requests that end now get it as their last bar, as from TWS.
+    """
+    if query.bar_s <= 5:
+        return []
+    begun = forming.slot(query.end)
+    parts = services.brokerage.market.bars(forming.symbol, begun, query.end, 5)
+    return [forming.add(part) for part in parts][-1:]
+
+
+def _need_line(subscriptions: dict[int, str], request_id: int) -> None:
+    """Raises RequestRefused where the request id is in use or the client has all its lines in use."""
+    if request_id in subscriptions:
+        raise RequestRefused(DUPLICATE_TICKER, "Duplicate ticker ID")
+    if len(subscriptions) >= MAX_LINES:
+        raise RequestRefused(101, "Max number of tickers has been reached")
 
 
 def _pace(services: Services, key: tuple[str, ...]) -> None:

@@ -57,6 +57,7 @@ def auto_open_orders(services: Services, session: Session, reader: FieldReader) 
     wanted = reader.flag("autoBind")
     if session.client_id != 0:
         raise RequestRefused(327, "Only the default client (i.e 0) can auto bind orders.")
+    services.brokerage.desk.auto_bind = wanted
     if wanted:
         services.brokerage.desk.bind_manual_orders()
 

@@ -12,6 +12,10 @@ from paper_gateway.errors import RequestRefused
 from paper_gateway.market import EASTERN, Bar
 
 DAY_S = 86400
+SESSION_S = 23400  # 09:30 to 16:00
+MAX_BARS = 10_000
+"""The most bars one answer has; about two sessions of five-second bars."""
+
 BAR_SIZES = {
     "5 secs": 5, "10 secs": 10, "15 secs": 15, "30 secs": 30, "1 min": 60, "2 mins": 120, "3 mins": 180,
     "5 mins": 300, "10 mins": 600, "15 mins": 900, "20 mins": 1200, "30 mins": 1800, "1 hour": 3600,
@@ -53,7 +57,10 @@ def parse_query(
     if keep and end:
         raise refused("End time must be empty for a request that is kept up to date")
     last = min(parse_time(end), now) if end else now
-    return HistoryQuery(_begin(last, duration), last, BAR_SIZES[bar_size], format_date, keep)
+    start, bar_s = _begin(last, duration), BAR_SIZES[bar_size]
+    if (last - start).days * SESSION_S / bar_s > MAX_BARS:
+        raise refused(f"Historical data request for too many bars: {duration} of {bar_size}")
+    return HistoryQuery(start, last, bar_s, format_date, keep)
 
 
 def _begin(end: datetime, duration: str) -> datetime:

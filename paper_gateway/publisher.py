@@ -4,7 +4,7 @@ from a real IB Gateway."""
 from __future__ import annotations
 
 from paper_gateway import replies
-from paper_gateway.account_view import account_rows, portfolio_frame
+from paper_gateway.account_view import account_multi, account_rows, account_summary, portfolio_frame
 from paper_gateway.brokerage import Brokerage
 from paper_gateway.events import (
     Event,
@@ -68,6 +68,20 @@ class Publisher:
                 owner.send(
                     "order_status", replies.order_bound(order.perm_id, order.client_id, order.order_id)
                 )
+
+    def refresh_accounts(self) -> None:
+        """The regular update of all account subscriptions (every three minutes from TWS)."""
+        for session in self.sessions.values():
+            wanted = session.subscriptions
+            for account in wanted.accounts:
+                session.send("account", *account_rows(self._brokerage, account))
+                for _, symbol, held in self._brokerage.ledger.held(account):
+                    if held.quantity:
+                        session.send("account", portfolio_frame(self._brokerage, account, symbol))
+            for request_id, account in wanted.account_multi.items():
+                session.send("account", *account_multi(self._brokerage, request_id, account)[:-1])
+            for request_id, tags in wanted.summaries.items():
+                session.send("account", *account_summary(self._brokerage, request_id, tags)[:-1])
 
     def position_frame(self, account: str, symbol: str) -> bytes:
         held = self._brokerage.ledger.position(account, symbol)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 
 from paper_gateway import handlers_account, handlers_market, handlers_orders, replies, wire
 from paper_gateway.control import Control
@@ -27,6 +28,7 @@ CONTROL_MAGIC = b"CTL\0"
 START_API = 71
 CLIENT_ID_IN_USE = "Unable to connect as the client id is already in use. Retry with a unique client id."
 STEP_S = 0.025
+ACCOUNT_REFRESH_S = 180.0
 
 HANDLER_MODULES = (handlers_account, handlers_market, handlers_orders)
 """Imported for their registrations."""
@@ -53,9 +55,13 @@ class Server:
         return await asyncio.start_server(self._connected, "127.0.0.1", port)
 
     async def run_market(self) -> None:
-        """Walk the market until cancelled."""
+        """Walk the market and keep accounts fresh until cancelled."""
+        refresh_at_s = time.monotonic() + ACCOUNT_REFRESH_S
         while True:
             self.services.feed.step()
+            if time.monotonic() >= refresh_at_s:
+                refresh_at_s += ACCOUNT_REFRESH_S
+                self.services.publisher.refresh_accounts()
             await asyncio.sleep(STEP_S)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -134,7 +140,10 @@ class Server:
         if self.services.publisher.sessions.get(session.client_id) is session:
             del self.services.publisher.sessions[session.client_id]
         self.services.feed.forget(session)
-        self.services.brokerage.desk.drop_untransmitted(session.client_id)
+        desk = self.services.brokerage.desk
+        desk.drop_untransmitted(session.client_id)
+        if session.client_id == 0:
+            desk.auto_bind = False
         log.info("client %d gone", session.client_id)
 
     async def _read_messages(self, session: Session, reader: asyncio.StreamReader) -> None:

@@ -40,15 +40,21 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._unsent: list[bytes] = []
         self._flushing = False
+        self._last_due_s: dict[str, float] = {}
 
     def send(self, kind: str, *frames: bytes) -> None:
         """Queue frames of one kind (see faults.KINDS) for this client."""
         if self.closed or self._faults.is_silent(kind):
             return
-        delay_s = self._faults.delay_s(kind)
-        if delay_s:
-            self._loop.call_later(delay_s, self._queue, frames)
+        now_s = self._loop.time()
+        due_s = now_s + self._faults.delay_s(kind)
+        if kind in self._last_due_s:  # never before what was sent of this kind earlier
+            due_s = max(due_s, self._last_due_s[kind] + 1e-6)
+        if due_s > now_s:
+            self._last_due_s[kind] = due_s
+            self._loop.call_at(due_s, self._queue, frames)
         else:
+            self._last_due_s.pop(kind, None)
             self._queue(frames)
 
     def error(self, request_id: int, code: int, text: str) -> None:
