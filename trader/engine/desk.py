@@ -20,8 +20,8 @@ from trader.order_ref import RefMaker
 from trader.recovery.plan import BrokerAction, CancelOrder, ModifyStop, PlaceStop
 from trader.recovery.protect import describe, wanted_stop_size
 from trader.strategy.breakout import Signal
+from trader.strategy.numbers import round_to_tick
 from trader.strategy.setups import Setup
-from trader.strategy.sizing import round_to_tick
 
 _log = logging.getLogger("trader.desk")
 
