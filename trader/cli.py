@@ -1,0 +1,105 @@
+"""The command line: parses, loads the configuration, runs one command, and is the only place that exits.
+
+Each command is a module of `trader.commands` with `add_arguments(parser)` and `run(args, config) -> int`. They
+are imported when they are used, so that a restart pays for no other command.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from state.errors import TraderError
+from trader.config import load_config
+from trader.output import say_error
+
+COMMANDS = {
+    "run": "trade a session, resuming today's state if there is one (the default)",
+    "status": "what the files say of positions, stops, attempts and limits, also while the trader is dead",
+    "sessions": "the runs of the trader: list them, show one",
+    "checkpoints": "kept copies of the state: list, show, stats, prune, restore",
+    "orders": "every order's life from intent to its last status, from the journal",
+    "report": "a day's trades, equity curve, filters, crashes and recoveries",
+    "adopt": "take over a position of the account that is not ours",
+    "pause": "no new entries, durably; stops and exits go on",
+    "unpause": "allow entries again",
+    "flatten": "pause, cancel entries, close every position of ours, verify",
+    "doctor": "check port, account, clock, permissions, disk and versions",
+}
+SHARED_FLAGS: dict[str, tuple[str, str]] = {  # flag -> (setting, help)
+    "--logs-dir": ("files.logs_dir", "where the state, journal and logs are (default: logs)"),
+    "--scanner-dir": ("files.scanner_dir", "where scanner_results_YYYYMMDD.json are (default: scanner_output)"),
+    "--gateway": ("gateway.endpoint", "embedded, or HOST:PORT of TWS or IB Gateway"),
+    "--client-id": ("gateway.client_id", "API client id; stops can be managed only under the id that sent them"),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; `docs/COMMANDS.md` is held to it by a test."""
+    parser = argparse.ArgumentParser(
+        prog="trader.py", description="A crash-safe live trader for Interactive Brokers."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        command.add_argument("--config", type=Path, metavar="FILE", help="settings (default: trader.toml)")
+        for flag, (setting, text) in SHARED_FLAGS.items():
+            command.add_argument(flag, dest=setting, metavar=flag.lstrip("-").upper(), help=text)
+        _module(name).add_arguments(command)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit code. An error is a sentence of what happened and one of what to do."""
+    arguments = list(argv)
+    if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help")):
+        arguments.insert(0, "run")
+    try:
+        args = _parse(arguments)
+        overrides = {key: value for key, value in vars(args).items() if "." in key and value is not None}
+        config = load_config(args.config, os.environ, overrides)
+        code: int = _module(args.command).run(args, config)
+    except TraderError as error:
+        say_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: not our error
+        return 0
+    return code
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Only the named command's module is imported, unless help on all of them is wanted."""
+    name = arguments[0]
+    if name not in COMMANDS:
+        return build_parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog=f"trader.py {name}", description=COMMANDS[name])
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings (default: trader.toml)")
+    for flag, (setting, text) in SHARED_FLAGS.items():
+        parser.add_argument(flag, dest=setting, metavar=flag.lstrip("-").upper(), help=text)
+    _module(name).add_arguments(parser)
+    args = parser.parse_args(arguments[1:])
+    args.command = name
+    return args
+
+
+def _module(name: str) -> "CommandModule":
+    module: CommandModule = importlib.import_module(f"trader.commands.{name}")  # type: ignore[assignment]  # checked by use
+    return module
+
+
+class CommandModule:
+    """What a module of trader.commands offers."""
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        """Declare the command's own flags; a dest with a dot in it overrides that setting."""
+
+    @staticmethod
+    def run(args: argparse.Namespace, config: object) -> int:
+        """Do it; returns the exit code."""
+        return 0

@@ -1,0 +1,310 @@
+"""The one loop that decides. Facts, seconds, answers and requests come through one queue, one after the other.
+
+Nothing is decided inside a callback of the client library. A message is first taken in (books and bars), and
+what it calls for is done when nothing more is waiting, so that a burst of partial fills costs one resize.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from state.errors import SyncFailedError, TraderError
+from state.events import (
+    AlertRaised,
+    BreakerTripped,
+    ConnectionChanged,
+    Event,
+    LossLimitHit,
+    SymbolHalted,
+)
+from state.manager import StateManager
+from state.model import TraderState
+from trader.bookkeeping import commission_event, execution_event, find_order, message_events, order_events
+from trader.broker.port import (
+    BarFact,
+    Broker,
+    CommissionFact,
+    ExecutionFact,
+    LineFact,
+    MessageFact,
+    OrderFact,
+    PositionFact,
+    PricesFact,
+)
+from trader.clock import Clock
+from trader.config_sections import Config
+from trader.engine.desk import OrderDesk
+from trader.engine.entries import Entries
+from trader.engine.exits import Exits
+from trader.engine.inbox import Answer, Message, Reconnected, Request, Second
+from trader.engine.watch import Watch
+from trader.recovery.protect import wanted_stop_size
+from trader.strategy.filters import breaker_trips, daily_loss_reached
+
+_log = logging.getLogger("trader.engine")
+
+
+class Engine:
+    """Takes messages in, and reacts. The recovery side plugs in through `on_answer` and `on_reconnect`."""
+
+    def __init__(self, config: Config, clock: Clock, memory: StateManager, broker: Broker, desk: OrderDesk) -> None:
+        self.config = config
+        self.clock = clock
+        self.memory = memory
+        self.broker = broker
+        self.desk = desk
+        self.entries = Entries(config, desk)
+        self.exits = Exits(config, desk)
+        self.watches: dict[str, Watch] = {}
+        self.inbox = cast(asyncio.Queue[Message], broker.facts.queue)
+        self.activity = 0  # counts what makes an older broker snapshot stale
+        self.save_wanted = asyncio.Event()
+        self.compare_wanted = asyncio.Event()
+        self.line_lost = asyncio.Event()
+        self.on_answer: Callable[[Answer], Awaitable[None]] = _nothing_to_answer
+        self.on_reconnect: Callable[[], Awaitable[None]] = _nothing_to_do
+        self.on_request: Callable[[Request], Awaitable[None]] = _refuse
+        self.on_second: Callable[[], Awaitable[None]] = _nothing_to_do
+        self._priced: set[str] = set()
+        self._candles: list[str] = []
+        self._changed: set[str] = set()
+        self._deferred: Message | None = None
+
+    @property
+    def state(self) -> TraderState:
+        """The books."""
+        return self.memory.state
+
+    @property
+    def ready(self) -> bool:
+        """Connected, and the protection gate has passed."""
+        return self.state.connection.ready
+
+    def set_line(self, *, connected: bool, ready: bool, reason: str) -> None:
+        """Tell the state, and the operator, how the line and the gate stand. Entries are open only behind it."""
+        line = self.state.connection
+        entries_open = ready and connected and self.memory.failure is None
+        if (line.connected, line.ready, line.entries_open) == (connected, ready, entries_open):
+            return
+        event = ConnectionChanged(
+            time=self.clock.now(), connected=connected, ready=ready, entries_open=entries_open, reason=reason
+        )
+        self.memory.record(event)
+        _log.info("Entries are %s: %s.", "open" if entries_open else "closed", reason)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            message = self._deferred or await self.inbox.get()
+            self._deferred = None
+            await self.handle(message)
+
+    async def handle(self, message: Message) -> None:
+        """One message and, where it is a fact, all facts that already wait behind it."""
+        if isinstance(message, Answer):
+            await self.on_answer(message)
+        elif isinstance(message, Reconnected):
+            await self.on_reconnect()
+        elif isinstance(message, Request):
+            await self.on_request(message)
+        elif isinstance(message, Second):
+            await self.on_second()
+            self._priced.update(self.state.positions)
+            await self._react()
+        else:
+            self.absorb(message)
+            self.absorb_waiting()
+            await self._react()
+
+    def absorb_waiting(self) -> None:
+        """Take in every fact that waits, up to the first message that is none."""
+        while self._deferred is None and not self.inbox.empty():
+            message = self.inbox.get_nowait()
+            if isinstance(message, Answer | Reconnected | Request | Second):
+                self._deferred = message
+            else:
+                self.absorb(message)
+
+    def absorb(self, message: Message) -> None:
+        """Take one fact into the books or the bars. Sends nothing."""
+        if isinstance(message, PricesFact):
+            self._take_prices(message)
+        elif isinstance(message, BarFact):
+            self._take_bar(message)
+        elif isinstance(message, ExecutionFact):
+            self._take_execution(message)
+        elif isinstance(message, CommissionFact):
+            self._record(commission_event(self.state, message, self.clock.now()))
+        elif isinstance(message, OrderFact):
+            for event in order_events(self.state, message.order, self.clock.now()):
+                self._record(event)
+        elif isinstance(message, MessageFact):
+            self._take_message(message)
+        elif isinstance(message, PositionFact):
+            self._take_position(message)
+        elif isinstance(message, LineFact):
+            self._take_line(message)
+
+    def _record(self, event: Event | None) -> None:
+        if event is None:
+            return
+        self.memory.record(event)
+        self.activity += 1
+
+    def _take_prices(self, fact: PricesFact) -> None:
+        now = self.clock.now()
+        for symbol, price in fact.prices.items():
+            watch = self.watches.get(symbol)
+            if watch is not None:
+                watch.take_price(price, now)
+                self._priced.add(symbol)
+
+    def _take_bar(self, fact: BarFact) -> None:
+        watch = self.watches.get(fact.symbol)
+        if watch is None:
+            return
+        try:
+            candle = watch.take_bar(fact.bar, self.clock.now())
+        except TraderError as error:
+            _log.warning("%s: %s", fact.symbol, error)
+            return
+        self._priced.add(fact.symbol)
+        if candle is not None:
+            self._candles.append(fact.symbol)
+
+    def _take_execution(self, fact: ExecutionFact) -> None:
+        event = execution_event(self.state, fact.execution, self.clock.now())
+        if event is None:
+            return
+        self._record(event)
+        execution = fact.execution
+        _log.info(
+            "FILL %s %s %d @ %.2f (%s).", execution.symbol, execution.side, execution.shares, execution.price,
+            execution.order_ref or "by hand",
+        )  # fmt: skip
+        self._changed.add(execution.symbol)
+        self.save_wanted.set()
+        if not execution.order_ref:
+            self.compare_wanted.set()
+
+    def _take_message(self, fact: MessageFact) -> None:
+        events = list(message_events(self.state, fact, self.clock.now()))
+        for event in events:
+            self._record(event)
+        order = find_order(self.state, fact.order_id) if fact.order_id > 0 else None
+        if order is not None:
+            _log.warning("%s: IBKR says %d about %s: %s", order.symbol, fact.code, order.order_ref, fact.text)
+            self.compare_wanted.set()
+        else:
+            _log.info("IBKR: %d %s", fact.code, fact.text)
+
+    def _take_position(self, fact: PositionFact) -> None:
+        """The account changed, by whoever's hand: the books are compared at once where they disagree."""
+        symbol = fact.position.symbol
+        position = self.state.positions.get(symbol)
+        foreign = self.state.foreign.get(symbol)
+        ours = position.quantity if position is not None else (foreign.quantity if foreign is not None else 0)
+        if ours != fact.position.quantity:
+            self.compare_wanted.set()
+
+    def _take_line(self, fact: LineFact) -> None:
+        if fact.state == "restored":
+            _log.info("The line to IBKR is restored: %s", fact.text)
+            self.inbox.put_nowait(Reconnected())
+            return
+        self.set_line(connected=fact.state != "down", ready=False, reason=fact.text)
+        if fact.state == "down":
+            self.line_lost.set()
+
+    async def _react(self) -> None:
+        """Do what the facts call for. Protection first, then exits, then entries."""
+        changed, self._changed = self._changed, set()
+        for symbol in sorted(changed):
+            await self._guarded(symbol, self._after_fill)
+        priced, self._priced = self._priced, set()
+        for symbol in sorted(priced & set(self.state.positions)):
+            await self._guarded(symbol, self._manage)
+        candles, self._candles = self._candles, []
+        for symbol in candles:
+            await self._guarded(symbol, self._judge)
+
+    async def _guarded(self, symbol: str, work: Callable[[str], Awaitable[None]]) -> None:
+        """An error in one symbol stays in that symbol; its stop stays at IBKR (f21)."""
+        try:
+            await work(symbol)
+        except SyncFailedError:
+            raise
+        except TraderError as error:
+            _log.error("%s: %s", symbol, error)
+            self._alert(symbol, str(error))
+        except Exception as error:  # noqa: BLE001 - a defect met in one symbol must not stop the others
+            _log.exception("%s: halted by an unexpected error.", symbol)
+            if symbol not in self.state.halted:
+                self.memory.record(SymbolHalted(time=self.clock.now(), symbol=symbol, reason=repr(error)))
+            self._alert(symbol, f"{symbol} is halted by an unexpected error: {error!r}")
+
+    async def _after_fill(self, symbol: str) -> None:
+        position = self.state.positions.get(symbol)
+        if position is not None and wanted_stop_size(self.state, position) > 0:
+            if self.ready and not self.desk.is_closing(position):
+                await self.desk.resize_stop(position)
+        elif position is None:
+            self._report_close(symbol)
+            for order in self.state.live_orders(symbol):
+                if order.role == "stop" and not order.parent_ref:
+                    self.desk.cancel(order, "the position is closed")
+        self._check_limits()
+
+    async def _manage(self, symbol: str) -> None:
+        position = self.state.positions.get(symbol)
+        if position is not None and self.ready:
+            await self.exits.manage(position, self.watches[symbol], self.clock.now())
+
+    async def _judge(self, symbol: str) -> None:
+        watch = self.watches[symbol]
+        for signal in watch.signals():
+            line = self.state.connection
+            await self.entries.judge(watch, signal, self.clock.now(), entries_open=line.entries_open)
+
+    def _report_close(self, symbol: str) -> None:
+        done = [
+            trade for trade in self.state.closed.values() if trade.symbol == symbol and trade.exit_time is not None
+        ]
+        if done:
+            trade = done[-1]
+            _log.info(
+                "CLOSED %s %s: %d shares, %s at %.2f, P&L %+.2f; today %+.2f.", trade.side, symbol, trade.shares,
+                trade.exit_reason, trade.exit_price or 0.0, trade.realized_pnl, self.state.daily_pnl,
+            )  # fmt: skip
+
+    def _check_limits(self) -> None:
+        risk, rules = self.state.risk, self.config.risk
+        now = self.clock.now()
+        equity = risk.start_equity or self.entries.equity
+        if not risk.loss_limit_hit and equity and daily_loss_reached(self.state.daily_pnl, equity, rules):
+            self.memory.record(LossLimitHit(time=now, daily_pnl=self.state.daily_pnl))
+            self._alert(
+                "", f"The daily loss limit is reached ({self.state.daily_pnl:+.2f}): no more entries today."
+            )
+        if not risk.breaker_tripped and breaker_trips(self.state.consecutive_losses, risk.broker_errors, rules):
+            reason = f"{self.state.consecutive_losses} losses and {risk.broker_errors} broker errors in a row"
+            self.memory.record(BreakerTripped(time=now, reason=reason))
+            self._alert("", f"The circuit breaker tripped ({reason}): no more entries today.")
+
+    def _alert(self, symbol: str, text: str) -> None:
+        self.memory.record(
+            AlertRaised(time=self.clock.now(), symbol=symbol, text=text, key=f"{symbol}:{text[:40]}")
+        )
+
+
+async def _nothing_to_answer(_: Answer) -> None:
+    return None
+
+
+async def _nothing_to_do() -> None:
+    return None
+
+
+async def _refuse(request: Request) -> None:
+    request.reply.set_result({"ok": False, "error": f"{request.command} is not possible now"})

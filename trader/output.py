@@ -1,0 +1,54 @@
+"""What commands write to the screen: lines, tables, JSON, and errors as two sentences."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from state.errors import TraderError
+
+
+def say(text: str = "") -> None:
+    """One line on standard output, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say_json(value: Any) -> None:
+    """A value as indented JSON on standard output."""
+    say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def say_error(error: TraderError) -> None:
+    """What happened, and what to do, on standard error."""
+    sys.stderr.write(f"{error.what}\n{error.hint}\n")
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns aligned by their widest cell; numbers to the right, text to the left."""
+    cells = [[_text(value) for value in row] for row in rows]
+    kinds = [[isinstance(value, int | float) for value in row] for row in rows] if isinstance(rows, list) else []
+    widths = [
+        max(len(heading), *(len(row[i]) for row in cells)) if cells else len(heading)
+        for i, heading in enumerate(headings)
+    ]
+    lines = ["  ".join(heading.ljust(width) for heading, width in zip(headings, widths, strict=True)).rstrip()]
+    lines.append("  ".join("-" * width for width in widths))
+    for number, row in enumerate(cells):
+        parts = [
+            cell.rjust(width) if kinds and kinds[number][i] else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    return str(value)

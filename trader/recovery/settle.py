@@ -1,0 +1,105 @@
+"""Reconciliation in action: ask, decide, book, send, ask again, until books and IBKR agree and all is guarded.
+
+The protection gate passes only on a complete answer that needs no event, no order and shows no violation. The
+same code serves the start, a reconnect and the comparison that never stops while trading.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from state.events import PositionVerified
+from trader.broker.port import BrokerAnswer, BrokerSnapshot
+from trader.clock import Clock
+from trader.engine.desk import OrderDesk
+from trader.recovery.adopt import acceptance
+from trader.recovery.plan import Plan, Row
+from trader.recovery.protect import violations
+from trader.recovery.reconcile import reconcile
+from trader.strategy.setups import Setup
+
+_log = logging.getLogger("trader.recovery")
+
+CONFIRM_AFTER_S = 0.7  # an unexplained difference has to be seen twice, this far apart
+QUIET_DECISIONS = frozenset({"matched", "foreign", "entry_working"})
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one comparison came to."""
+
+    plan: Plan
+    passed: bool = False  # the gate
+    again: bool = False  # ask once more before concluding anything
+    problems: list[str] = field(default_factory=list)
+
+
+class Settler:
+    """Carries plans out, and remembers what it has to see twice."""
+
+    def __init__(self, desk: OrderDesk, clock: Clock, setups: Mapping[str, Setup]) -> None:
+        self.desk = desk
+        self.setups = setups
+        self._clock = clock
+        self._suspected: tuple[tuple[Row, ...], float] | None = None
+
+    def decide(self, answer: BrokerAnswer) -> Plan:
+        """The plan alone; nothing is booked and nothing sent."""
+        return reconcile(
+            self.desk.state,
+            answer,
+            now=self._clock.now(),
+            client_id=self.desk.client_id,
+            setups=self.setups,
+            in_flight=self.desk.in_flight(),
+        )
+
+    async def settle(self, answer: BrokerAnswer) -> Outcome:
+        """Decide on an answer and carry the plan out: events durable first, then orders."""
+        plan = self.decide(answer)
+        if not isinstance(answer, BrokerSnapshot):
+            return Outcome(plan, problems=["IBKR gave no complete answer"])
+        if plan.uncertain and not self._seen_twice(plan):
+            return Outcome(plan, again=True, problems=["a share count differs and no execution says why"])
+        if not plan.uncertain:
+            self._suspected = None
+        if plan.events:
+            await self.desk.memory.record_durably(*plan.events)
+        await self.desk.carry_out(plan.actions)
+        problems = violations(self.desk.state, answer, self.desk.client_id)
+        passed = not plan.actions and not plan.conflicts and not problems
+        if passed:
+            self._verify()
+        return Outcome(plan, passed=passed, problems=problems)
+
+    async def accept_broker(self, snapshot: BrokerSnapshot, symbols: list[str]) -> list[Row]:
+        """The operator takes IBKR's count for symbols in conflict."""
+        rows = []
+        for symbol in symbols:
+            holding = next((p for p in snapshot.positions if p.symbol == symbol and p.quantity), None)
+            events = acceptance(self.desk.state, symbol, holding, self.setups.get(symbol), self._clock.now())
+            await self.desk.memory.record_durably(*events)
+            count = holding.quantity if holding is not None else 0
+            words = f"IBKR's {count:+d} shares accepted on the operator's word; values are ESTIMATED"
+            rows.append(Row(symbol, "adopted", words, "warning"))
+        return rows
+
+    def _seen_twice(self, plan: Plan) -> bool:
+        """Whether the same unexplained difference stood in an earlier answer as well."""
+        rows = tuple(row for row in plan.rows if row.decision in ("closed_unexplained", "count_corrected"))
+        now = time.monotonic()
+        if self._suspected is None or self._suspected[0] != rows:
+            self._suspected = (rows, now)
+            return False
+        return now - self._suspected[1] >= CONFIRM_AFTER_S
+
+    def _verify(self) -> None:
+        for position in list(self.desk.state.positions.values()):
+            if position.recovery == "live":
+                continue
+            recovery = "estimated" if position.estimated else "verified"
+            if position.recovery != recovery:
+                self.desk.memory.record(
+                    PositionVerified(time=self._clock.now(), symbol=position.symbol, recovery=recovery)
+                )
