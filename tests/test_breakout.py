@@ -124,6 +124,7 @@ def test_one_candle_may_come_back_and_break_again() -> None:
     [
         [(100.5, 100.5, 99.6, 99.8, 900.0), (99.8, 100.7, 99.8, 100.6, 1100.0)],  # too little volume
         [(100.5, 100.5, 99.6, 99.8, 900.0), (99.8, 99.9, 99.7, 99.9, 2000.0)],  # not beyond the pivot
+        [(100.5, 100.6, 100.2, 100.5, 1300.0)],  # not beyond the close before it
     ],
 )
 def test_what_is_no_retest(rows: list[Row]) -> None:
@@ -137,6 +138,35 @@ def test_a_retest_too_late_is_none() -> None:
     again: Row = (100.25, 100.8, 100.2, 100.7, 1300.0)
     assert found(WEAK, above, back, again, rules=rules) == [("pullback_retest", 3, 0)]
     assert found(WEAK, above, above, back, again, rules=rules) == []
+
+
+def test_the_second_break_comes_within_24_bars_of_the_return() -> None:
+    rules = EntryRules(sustained_minutes=5)
+    above: Row = (100.5, 100.6, 100.4, 100.5, 900.0)
+    back: Row = (100.5, 100.5, 100.2, 100.45, 900.0)
+    again: Row = (100.5, 100.8, 100.4, 100.7, 1300.0)
+    assert found(WEAK, above, back, above, again, rules=rules) == [("pullback_retest", 4, 0)]
+    assert found(WEAK, back, above, above, again, rules=rules) == []
+
+
+def test_the_twentieth_candle_before_a_break_still_counts_when_its_retest_comes() -> None:
+    """The farthest that a signal looks back: without that candle the break would have been momentum."""
+    rules = EntryRules(sustained_minutes=5)
+    quiet: Row = (99.5, 99.6, 99.4, 99.5, 1000.0)
+    heavy: Row = (99.5, 99.6, 99.4, 99.5, 10_000.0)
+    weak: Row = (99.8, 100.6, 99.8, 100.5, 1400.0)  # 1.4 times the mean of 19, 0.97 times that of 20
+    tail: list[Row] = [
+        (100.5, 100.6, 100.4, 100.5, 900.0),
+        (100.5, 100.5, 100.2, 100.45, 900.0),
+        (100.5, 100.6, 100.4, 100.45, 900.0),
+        (100.5, 100.8, 100.4, 100.7, 2000.0),
+    ]
+    walk = candles(*[quiet] * 30, heavy, *[quiet] * 19, weak, *tail)
+    breakout = Breakout(SETUP, "LONG", rules)
+    assert [signal.path for signal in evaluate(SETUP, walk, rules)] == ["pullback_retest"]
+    kept = walk[-lookback_candles(rules) - 1 :]
+    assert [breakout.on_candle(kept)] == evaluate(SETUP, walk, rules)
+    assert breakout.on_candle(walk[-24:]) is None
 
 
 def test_sustained_for_two_minutes() -> None:

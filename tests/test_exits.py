@@ -89,6 +89,15 @@ def test_the_rest_trails_by_one_percent_in_steps_worth_a_modify() -> None:
     assert at(short, 97.3) == [MoveStop(98.28, "trail")]  # 98.273
 
 
+def test_the_rules_are_configurable() -> None:
+    rules = ExitRules(trail_pct=2.0, trail_step_pct=0.5, first_partial_r=2.0, first_partial_fraction=0.3)
+    trailing = replace(AFTER_FIRST, stop_price=100.0)
+    assert decide(trailing, 102.4, ENTERED, rules, FLATTEN) == []  # 100.35: a step of less than 0.5 %
+    assert decide(trailing, 103.0, ENTERED, rules, FLATTEN)[-1] == MoveStop(100.94, "trail")
+    assert decide(LONG, 100.99, ENTERED, rules, FLATTEN) == []
+    assert decide(LONG, 101.0, ENTERED, rules, FLATTEN) == [TakePartial(30, "partial_1r")]
+
+
 def test_no_gain_after_eight_minutes_is_out() -> None:
     assert at(LONG, 100.0, 7.99) == []
     assert at(LONG, 100.0, 8.0) == [Close(100, "time_rule")]
