@@ -22,14 +22,14 @@ from trader.broker import listener as heard
 from trader.broker.listener import CLIENT_ID_IN_USE, Listener
 from trader.broker.pacing import HistoryPacer
 from trader.broker.port import BrokerAnswer, Facts, Instrument, LineFact, OrderTicket, Unknown
-from trader.broker.questions import RefusedError
+from trader.broker.questions import FIRST_REQUEST_ID, RefusedError
 from trader.broker.snapshots import PARTS, build_snapshot
 from trader.broker.translate import ACCOUNT_TAGS, bars_between, history_chunks, instrument_of
 from trader.broker.wire import PacedClient
 from trader.errors import BrokerError, BrokerUnreachableError, ClientIdInUseError
 from trader.strategy.bars import Bar
 
-FIRST_REQUEST_ID = 2_000_000_000  # far above order ids: errors name an id and not what it is an id of
+CLOSE_TIMEOUT_S = 1.0
 SNAPSHOT_TRIES = 5  # while fills keep coming in between
 RENEW_TRIES = 3
 RENEW_PAUSE_S = 0.2  # TWS may take a moment to see that the old connection is gone
@@ -70,6 +70,7 @@ class IbkrBroker:
         self._issued_order_id = 0
         self._subscriptions: dict[str, _Subscription | None] = {}
         self._pacer = HistoryPacer()
+        self._connecting = asyncio.Lock()
         self._asking = asyncio.Lock()
         self._asking_time = asyncio.Lock()
 
@@ -86,12 +87,17 @@ class IbkrBroker:
         return tuple(self._client.getAccounts()) if self._client is not None and self.connected else ()
 
     async def connect(self) -> None:
-        """One try. Raises BrokerUnreachableError, or ClientIdInUseError on error 326."""
-        await self.disconnect()
-        account = self._ear.account if self._ear else ""
-        ear = Listener(self._client_id, self.facts)
-        ear.account = account
-        client = PacedClient(ear)
+        """One try, in place of any connection before. BrokerUnreachableError, or ClientIdInUseError on 326."""
+        async with self._connecting:
+            await self.disconnect()
+            ear = Listener(self._client_id, self.facts, self._renew_data)
+            ear.account = self._ear.account if self._ear else ""
+            client = PacedClient(ear)
+            await self._open(client, ear)
+            self._client, self._ear = client, ear
+            self.resubscribe_all()
+
+    async def _open(self, client: PacedClient, ear: Listener) -> None:
         started = client.open(self._host, self._port, self._client_id, self._connect_timeout_s)
         opening = asyncio.ensure_future(started)
         try:
@@ -104,8 +110,6 @@ class IbkrBroker:
         if opening.cancelled() or error is not None or not client.isReady():
             client.close()
             raise self._refusal(ear, error)
-        self._client, self._ear = client, ear
-        self.resubscribe_all()
 
     def _refusal(self, ear: Listener, error: BaseException | None) -> BrokerError:
         code, text = ear.refusal or (0, "")
@@ -141,8 +145,9 @@ class IbkrBroker:
         )
         client.close()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await asyncio.shield(ear.closed)
+        client.abort()
 
     def _line(self) -> tuple[PacedClient, Listener]:
         if self._client is None or self._ear is None or not self.connected:
@@ -169,10 +174,11 @@ class IbkrBroker:
         """The broker's clock, whole seconds since the epoch; the heartbeat. Raises BrokerUnreachableError."""
         async with self._asking_time:
             _, ear = self._line()
+            before = ear.times_heard
             try:
                 rows = await self._ask(heard.TIME, lambda client, _: client.ask_time(), key=heard.TIME)
             except BrokerUnreachableError:
-                if ear.times_heard:  # an answer came, though not the last one: nothing older is on its way
+                if ear.times_heard > before:  # an answer came, though not the last one: nothing older is on its way
                     ear.questions.forget_owed(heard.TIME)
                 raise
             return int(rows[-1])
@@ -287,17 +293,22 @@ class IbkrBroker:
                 self._request_data(symbol)
 
     def resubscribe_all(self) -> None:
-        """Ask for all subscriptions anew: after message 1101. Every `connect` does it by itself."""
-        client, ear = self._line()
-        for symbol, subscription in self._subscriptions.items():
-            if subscription is not None:
-                client.unsubscribe(subscription.bars_id, subscription.prices_id)
-                ear.symbols.pop(subscription.bars_id, None)
-                ear.symbols.pop(subscription.prices_id, None)
-            self._request_data(symbol)
+        """Ask for all subscriptions anew. It happens by itself after each connect and after message 1101."""
+        self._renew_data("")
+
+    def _renew_data(self, symbol: str) -> None:
+        """Ask anew for the data of one symbol, or of all (empty)."""
+        if self.connected:
+            for name in [symbol] if symbol else list(self._subscriptions):
+                self._request_data(name)
 
     def _request_data(self, symbol: str) -> None:
         client, ear = self._line()
+        before = self._subscriptions.get(symbol)
+        if before is not None:
+            client.unsubscribe(before.bars_id, before.prices_id)
+            ear.symbols.pop(before.bars_id, None)
+            ear.symbols.pop(before.prices_id, None)
         subscription = _Subscription(self._request_id(), self._request_id())
         self._subscriptions[symbol] = subscription
         ear.symbols[subscription.bars_id] = ear.symbols[subscription.prices_id] = symbol

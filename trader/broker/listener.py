@@ -9,6 +9,7 @@ an empty one. The method names are the decoder's.
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +27,7 @@ from trader.broker.port import (
     PositionFact,
     PricesFact,
 )
-from trader.broker.questions import Questions, RefusedError
+from trader.broker.questions import FIRST_REQUEST_ID, Questions, RefusedError
 from trader.broker.translate import (
     amount_or_none,
     bar_of,
@@ -50,7 +51,7 @@ TIME = "the time"
 
 LIVE = -1  # the request id of an execution that nobody asked for
 CLIENT_ID_IN_USE = 326
-REBOOKED_BARS = 10225  # a bust: IBKR has ended this subscription to bars
+BARS_ENDED = 10225  # a bust: IBKR has ended this subscription to bars
 _FARM_IS_OK = (2104, 2106, 2158)
 _PARTS = {
     61: POSITIONS,
@@ -65,9 +66,12 @@ _log = logging.getLogger(__name__)
 
 
 class Listener:
-    """One connection's ear. `account` is the only account whose facts are told; empty tells none."""
+    """One connection's ear. `account` is the only account whose facts are told; empty tells none.
 
-    def __init__(self, client_id: int, facts: Facts) -> None:
+    `data_lost` is called, outside the callbacks, with the symbol whose subscription IBKR ended, or "" for all.
+    """
+
+    def __init__(self, client_id: int, facts: Facts, data_lost: Callable[[str], None]) -> None:
         self.ib = self  # the decoder looks for a time zone there
         self.TimezoneTWS = "US/Eastern"
         self.account = ""
@@ -86,6 +90,7 @@ class Listener:
         self.prices: dict[str, float] = {}
         self._client_id = client_id
         self._facts = facts
+        self._data_lost = data_lost
 
     def _tell(self, fact: Fact) -> None:
         self._facts.queue.put_nowait(fact)
@@ -138,23 +143,29 @@ class Listener:
         """Error, warning or notice; `reqId` is a question's, a subscription's or an order's id, or -1."""
         if self.next_order_id == 0 and not is_notice(errorCode):
             self.refusal = (errorCode, errorString)
-        line = line_fact_of(errorCode, errorString)
-        if line is not None:
-            self.broken_by = errorCode if line.state == "broken" else 0
-            self.changes += 1
-            self._tell(line)
-            return
-        if self.broken_by == 2110 and errorCode in _FARM_IS_OK:
-            self.broken_by = 0
-            self._tell(LineFact("restored", f"{errorCode} {errorString}"))
+        if self._is_about_line(errorCode, errorString):
             return
         if not is_notice(errorCode) and self.questions.fail(reqId, RefusedError(errorCode, errorString)):
             return
-        order = self.orders.find(self._client_id, reqId, 0)
+        if errorCode == BARS_ENDED and reqId in self.symbols:
+            asyncio.get_running_loop().call_soon(self._data_lost, self.symbols[reqId])
+        order_id = reqId if 0 < reqId < FIRST_REQUEST_ID else -1
+        order = self.orders.find(self._client_id, order_id, 0)
         symbol = self.symbols.get(reqId) or (order.symbol if order else "")
-        order_ref = order.order_ref if order else ""
-        order_id = reqId if reqId > 0 and reqId not in self.symbols else -1
-        self._tell(MessageFact(errorCode, errorString, order_id, symbol, order_ref))
+        self._tell(MessageFact(errorCode, errorString, order_id, symbol, order.order_ref if order else ""))
+
+    def _is_about_line(self, code: int, text: str) -> bool:
+        line = line_fact_of(code, text)
+        if line is None and self.broken_by == 2110 and code in _FARM_IS_OK:
+            line = LineFact("restored", f"{code} {text}")
+        if line is None:
+            return False
+        self.broken_by = code if line.state == "broken" else 0
+        self.changes += 1
+        if line.data_lost:
+            asyncio.get_running_loop().call_soon(self._data_lost, "")
+        self._tell(line)
+        return True
 
     def currentTime(self, time: int) -> None:
         self.times_heard += 1

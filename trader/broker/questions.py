@@ -15,6 +15,8 @@ from typing import Any
 from state.errors import InvariantError
 from trader.errors import BrokerError, BrokerUnreachableError
 
+FIRST_REQUEST_ID = 2_000_000_000  # far above order ids: an error names an id, not what it is an id of
+
 Key = int | str  # a request id, or the kind of a question that has none
 
 

@@ -176,8 +176,17 @@ class PacedClient(Client):
         await self.connectAsync(host, port, client_id, timeout_s)
 
     def close(self) -> None:
-        """Close the socket; what was written before still goes out. Nobody is told."""
-        self.disconnect()
+        """Close the socket; what was written before still goes out. No fact is told of it."""
+        try:
+            self.disconnect()
+        except OSError:  # the peer has reset the connection first
+            self.abort()
+
+    def abort(self) -> None:
+        """Close the socket at once, and forget what a peer that does not read has left unsent."""
+        if self.conn.transport is not None:
+            self.conn.transport.abort()
+        self.reset()
 
     # Questions. Those with a request id get their answer under it.
 
