@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from paper_gateway import replies
 from paper_gateway.brokerage import Brokerage
-from paper_gateway.history import DAY_S, format_time, merge
+from paper_gateway.history import bar_start, format_time, merge
 from paper_gateway.hours import close_of, is_open
 from paper_gateway.market import Bar, SessionClock, Tick
 from paper_gateway.publisher import Publisher
@@ -36,19 +36,11 @@ class KeptBar:
 
     def add(self, bar: Bar) -> tuple[str, Bar]:
         """Take the next five-second bar; returns the forming bar with its date as the request wants it."""
-        starts = self.slot(bar.start)
-        if self._forming is not None and self.slot(self._forming.start) == starts:
+        starts = bar_start(bar.start, self.bar_s)
+        if self._forming is not None and bar_start(self._forming.start, self.bar_s) == starts:
             bar = merge([self._forming, bar])
         self._forming = bar
         return format_time(starts, self.bar_s, self.format_date), bar
-
-    def slot(self, start: datetime) -> datetime:
-        """When the bar that contains `start` begins."""
-        midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
-        if self.bar_s >= DAY_S:
-            return midnight
-        since = int((start - midnight).total_seconds())
-        return midnight + timedelta(seconds=since - since % self.bar_s)
 
 
 class Feed:

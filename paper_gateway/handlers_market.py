@@ -8,7 +8,7 @@ from paper_gateway import replies
 from paper_gateway.errors import RequestRefused
 from paper_gateway.feed import KeptBar
 from paper_gateway.handlers import Services, handles
-from paper_gateway.history import HistoryQuery, format_time, parse_query, refused
+from paper_gateway.history import HistoryQuery, bar_start, format_time, parse_query, refused
 from paper_gateway.market import Bar
 from paper_gateway.order_decoder import read_contract
 from paper_gateway.order_encoder import zoned
@@ -123,7 +123,7 @@ def _begun(services: Services, forming: KeptBar, query: HistoryQuery) -> list[tu
     """
     if query.bar_s <= 5:
         return []
-    begun = forming.slot(query.end)
+    begun = bar_start(query.end, query.bar_s)
     parts = services.brokerage.market.bars(forming.symbol, begun, query.end, 5)
     return [forming.add(part) for part in parts][-1:]
 

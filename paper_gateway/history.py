@@ -57,7 +57,8 @@ def parse_query(
     if keep and end:
         raise refused("End time must be empty for a request that is kept up to date")
     last = min(parse_time(end), now) if end else now
-    start, bar_s = _begin(last, duration), BAR_SIZES[bar_size]
+    bar_s = BAR_SIZES[bar_size]
+    start = bar_start(_begin(last, duration), bar_s)
     if (last - start).days * SESSION_S / bar_s > MAX_BARS:
         raise refused(f"Historical data request for too many bars: {duration} of {bar_size}")
     return HistoryQuery(start, last, bar_s, format_date, keep)
@@ -100,6 +101,15 @@ def parse_time(text: str) -> datetime:
         return parsed.astimezone(EASTERN)
     except (ValueError, ZoneInfoNotFoundError):
         raise refused(f"Invalid date or time: {text[:60]!r}") from None
+
+
+def bar_start(moment: datetime, bar_s: int) -> datetime:
+    """When the bar that contains `moment` begins; bars are counted from midnight US/Eastern."""
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if bar_s >= DAY_S:
+        return midnight
+    since = int((moment - midnight).total_seconds())
+    return midnight + timedelta(seconds=since - since % bar_s)
 
 
 def format_time(start: datetime, bar_s: int, format_date: int) -> str:

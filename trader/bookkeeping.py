@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
 
-from state.books import is_news, split_exec_id
+from state.books import is_news, split_exec_id, trade_by_hand
 from state.events import BrokerErrorCounted, CommissionSeen, Event, ExecutionSeen, OrderAcknowledged, OrderChanged
 from state.model import Order, TraderState
 from trader.broker.port import BrokerExecution, BrokerOrder, CommissionFact, MessageFact
@@ -44,11 +44,9 @@ def execution_event(state: TraderState, execution: BrokerExecution, now: datetim
         return None
     trade_id = ""
     if execution.order_ref not in state.orders:
-        base = split_exec_id(execution.exec_id)[0]
-        position = state.positions.get(execution.symbol)
-        if base not in state.executions and (position is None or execution.time < position.entry_time):
+        trade_id = trade_by_hand(state, execution.symbol, execution.time)
+        if not trade_id and split_exec_id(execution.exec_id)[0] not in state.executions:
             return None
-        trade_id = position.trade_id if position is not None else ""
     return ExecutionSeen(
         time=now,
         exec_id=execution.exec_id,

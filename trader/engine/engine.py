@@ -6,6 +6,7 @@ what it calls for is done when nothing more is waiting, so that a burst of parti
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -34,12 +35,12 @@ from trader.broker.port import (
 )
 from trader.clock import Clock
 from trader.config_sections import Config
-from trader.engine.desk import OrderDesk
 from trader.engine.entries import Entries
 from trader.engine.exits import Exits
 from trader.engine.inbox import Answer, Message, Reconnected, Request, Second
 from trader.engine.watch import Watch
-from trader.recovery.protect import wanted_stop_size
+from trader.orders.desk import OrderDesk
+from trader.orders.protection import wanted_stop_size
 from trader.strategy.filters import breaker_trips, daily_loss_reached
 
 _log = logging.getLogger("trader.engine")
@@ -57,7 +58,7 @@ class Engine:
         self.entries = Entries(config, desk)
         self.exits = Exits(config, desk)
         self.watches: dict[str, Watch] = {}
-        self.inbox = cast(asyncio.Queue[Message], broker.facts.queue)
+        self.inbox = cast("asyncio.Queue[Message]", broker.facts.queue)
         self.activity = 0  # counts what makes an older broker snapshot stale
         self.save_wanted = asyncio.Event()
         self.compare_wanted = asyncio.Event()
@@ -69,7 +70,7 @@ class Engine:
         self._priced: set[str] = set()
         self._candles: list[str] = []
         self._changed: set[str] = set()
-        self._deferred: Message | None = None
+        self._backlog: deque[Message] = deque()
 
     @property
     def state(self) -> TraderState:
@@ -96,14 +97,14 @@ class Engine:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            message = self._deferred or await self.inbox.get()
-            self._deferred = None
-            await self.handle(message)
+            await self.handle(self._backlog.popleft() if self._backlog else await self.inbox.get())
 
     async def handle(self, message: Message) -> None:
         """One message and, where it is a fact, all facts that already wait behind it."""
         if isinstance(message, Answer):
+            self.absorb_waiting()
             await self.on_answer(message)
+            await self._react()
         elif isinstance(message, Reconnected):
             await self.on_reconnect()
         elif isinstance(message, Request):
@@ -118,11 +119,13 @@ class Engine:
             await self._react()
 
     def absorb_waiting(self) -> None:
-        """Take in every fact that waits, up to the first message that is none."""
-        while self._deferred is None and not self.inbox.empty():
+        """Take in every fact that waits; what is no fact keeps its turn."""
+        while not self.inbox.empty():
             message = self.inbox.get_nowait()
+            if isinstance(message, Second) and any(isinstance(m, Second) for m in self._backlog):
+                continue
             if isinstance(message, Answer | Reconnected | Request | Second):
-                self._deferred = message
+                self._backlog.append(message)
             else:
                 self.absorb(message)
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from state.events import EntryBlocked
 from state.model import TraderState
 from trader.config_sections import Config
-from trader.engine.desk import OrderDesk
 from trader.engine.watch import Watch
+from trader.orders.desk import OrderDesk
 from trader.strategy.breakout import Signal
 from trader.strategy.filters import EntryContext, first_block
 from trader.strategy.sizing import size_entry, stop_price

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from state.model import Position
 from trader.config_sections import Config
-from trader.engine.desk import OrderDesk
 from trader.engine.watch import Watch
+from trader.orders.desk import OrderDesk
 from trader.strategy.exits import Close, MoveStop, PositionView, TakePartial, decide
 
 _log = logging.getLogger("trader.exits")

@@ -11,7 +11,7 @@ from state.events import AlertRaised, OrderAcknowledged, OrderChanged, OrderReco
 from state.model import UNKNOWN_PATH, EntryPlan, Order
 from trader.bookkeeping import commission_event, execution_event
 from trader.broker.port import BrokerExecution, BrokerOrder, BrokerSnapshot, CommissionFact
-from trader.order_ref import OrderRef, parse_ref
+from trader.orders.ref import OrderRef, parse_ref
 from trader.recovery.draft import Draft
 from trader.strategy.setups import Setup
 

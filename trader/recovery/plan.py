@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from state.events import Event
-from state.model import Action
+from trader.orders.actions import BrokerAction
 
 Severity = Literal["ok", "info", "warning", "conflict", "unknown"]
 Decision = Literal[
@@ -40,40 +40,6 @@ class Row:
     words: str
     severity: Severity = "ok"
     evidence: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceStop:
-    """Guard a position that has no live stop."""
-
-    symbol: str
-    action: Action
-    quantity: int
-    stop_price: float
-
-
-@dataclass(frozen=True, slots=True)
-class ModifyStop:
-    """Bring a stop to the size and price that the position wants. `quantity` counts what it filled already."""
-
-    symbol: str
-    order_ref: str
-    order_id: int
-    quantity: int
-    stop_price: float
-
-
-@dataclass(frozen=True, slots=True)
-class CancelOrder:
-    """Take back an order of ours that guards nothing, or too much."""
-
-    symbol: str
-    order_ref: str
-    order_id: int
-    why: str
-
-
-BrokerAction = PlaceStop | ModifyStop | CancelOrder
 
 
 @dataclass(slots=True)

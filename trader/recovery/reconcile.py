@@ -8,11 +8,12 @@ from datetime import datetime
 
 from state.model import Order, TraderState
 from trader.broker.port import BrokerAnswer, BrokerSnapshot, Unknown
+from trader.orders.actions import CancelOrder, ModifyStop, PlaceStop, describe
+from trader.orders.protection import protection_actions
 from trader.recovery.compare import compare_symbols
 from trader.recovery.draft import Draft
 from trader.recovery.orders_seen import book_facts
-from trader.recovery.plan import CancelOrder, ModifyStop, PlaceStop, Plan, Row
-from trader.recovery.protect import describe, protection_actions
+from trader.recovery.plan import Plan, Row
 from trader.strategy.setups import Setup
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from state.events import PositionVerified
 from trader.broker.port import BrokerAnswer, BrokerSnapshot
 from trader.clock import Clock
-from trader.engine.desk import OrderDesk
+from trader.orders.desk import OrderDesk
+from trader.orders.protection import Violation, violations
 from trader.recovery.adopt import acceptance
 from trader.recovery.plan import Plan, Row
-from trader.recovery.protect import violations
 from trader.recovery.reconcile import reconcile
 from trader.strategy.setups import Setup
 
@@ -32,7 +32,15 @@ class Outcome:
     plan: Plan
     passed: bool = False  # the gate
     again: bool = False  # ask once more before concluding anything
-    problems: list[str] = field(default_factory=list)
+    problems: list[Violation] = field(default_factory=list)
+    in_flight: frozenset[str] = frozenset()  # symbols with orders on their way: their picture may lag
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether entries have to close: something is wrong that no order on its way explains."""
+        if self.passed:
+            return False
+        return not self.problems or any(problem.symbol not in self.in_flight for problem in self.problems)
 
 
 class Settler:
@@ -59,9 +67,9 @@ class Settler:
         """Decide on an answer and carry the plan out: events durable first, then orders."""
         plan = self.decide(answer)
         if not isinstance(answer, BrokerSnapshot):
-            return Outcome(plan, problems=["IBKR gave no complete answer"])
+            return Outcome(plan)
         if plan.uncertain and not self._seen_twice(plan):
-            return Outcome(plan, again=True, problems=["a share count differs and no execution says why"])
+            return Outcome(plan, again=True)
         if not plan.uncertain:
             self._suspected = None
         if plan.events:
@@ -71,7 +79,10 @@ class Settler:
         passed = not plan.actions and not plan.conflicts and not problems
         if passed:
             self._verify()
-        return Outcome(plan, passed=passed, problems=problems)
+        flying = {
+            self.desk.state.orders[ref].symbol for ref in self.desk.in_flight() if ref in self.desk.state.orders
+        }
+        return Outcome(plan, passed=passed, problems=problems, in_flight=frozenset(flying))
 
     async def accept_broker(self, snapshot: BrokerSnapshot, symbols: list[str]) -> list[Row]:
         """The operator takes IBKR's count for symbols in conflict."""

@@ -16,9 +16,9 @@ from state.manager import StateManager
 from state.model import EntryPlan, Order, Position, TraderState, entry_action, exit_action, sign
 from trader.broker.port import Broker, OrderTicket
 from trader.clock import Clock
-from trader.order_ref import RefMaker
-from trader.recovery.plan import BrokerAction, CancelOrder, ModifyStop, PlaceStop
-from trader.recovery.protect import describe, wanted_stop_size
+from trader.orders.actions import BrokerAction, CancelOrder, ModifyStop, PlaceStop, describe
+from trader.orders.protection import wanted_stop_size
+from trader.orders.ref import RefMaker
 from trader.strategy.breakout import Signal
 from trader.strategy.numbers import round_to_tick
 from trader.strategy.setups import Setup

@@ -5,11 +5,12 @@ more than is there (invariant 4).
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from state.model import Position, TraderState, exit_action
 from trader.broker.port import BrokerOrder, BrokerSnapshot
-from trader.order_ref import OrderRef, parse_ref
-from trader.recovery.plan import BrokerAction, CancelOrder, ModifyStop, PlaceStop
+from trader.orders.actions import BrokerAction, CancelOrder, ModifyStop, PlaceStop, describe
+from trader.orders.ref import OrderRef, parse_ref
 
 DEAD = frozenset({"Cancelled", "ApiCancelled", "Inactive", "Filled"})
 CANCELLING = frozenset({"PendingCancel"})
@@ -49,27 +50,27 @@ def protection_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: 
     return actions
 
 
-def violations(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[str]:
-    """Why the gate stays shut, in words; empty means that every managed position is protected."""
-    problems: list[str] = []
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One reason why the protection gate stays shut."""
+
+    symbol: str
+    words: str
+
+
+def violations(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[Violation]:
+    """Why the gate stays shut; empty means that every managed position has its one right stop."""
+    problems: list[Violation] = []
     for position in state.positions.values():
         if not position.managed or position.symbol in state.halted:
             continue
         at_broker = snapshot.quantity(position.symbol)
         if at_broker != position.quantity:
-            problems.append(f"{position.symbol}: the books hold {position.quantity:+d}, IBKR {at_broker:+d}")
+            words = f"the books hold {position.quantity:+d} shares, IBKR {at_broker:+d}"
+            problems.append(Violation(position.symbol, words))
     for action in protection_actions(state, snapshot, client_id):
-        problems.append(f"{action.symbol}: {describe(action)}")
+        problems.append(Violation(action.symbol, describe(action)))
     return problems
-
-
-def describe(action: BrokerAction) -> str:
-    """An action in words."""
-    if isinstance(action, PlaceStop):
-        return f"has no live stop: {action.action} {action.quantity} at {action.stop_price:.2f} is to be placed"
-    if isinstance(action, ModifyStop):
-        return f"its stop is to become {action.quantity} shares at {action.stop_price:.2f}"
-    return f"the order {action.order_ref} is to be cancelled: {action.why}"
 
 
 def _guard(

@@ -1,0 +1,168 @@
+"""The three long order messages against ib_insync's own encoder and decoder, at every version spoken."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ib_insync import LimitOrder, MarketOrder, Order, StopLimitOrder, TagValue
+from ib_insync.decoder import Decoder
+
+from gateway_helpers import order_fields, stock
+from paper_gateway import wire
+from paper_gateway.errors import ProtocolError, RequestRefused
+from paper_gateway.market import EASTERN
+from paper_gateway.order_decoder import decode_ticket
+from paper_gateway.order_encoder import encode_completed, encode_open, encode_status
+from paper_gateway.orders import Status, Ticket
+from paper_gateway.orders import Order as KeptOrder
+
+VERSIONS = [157, 158, 159, 160, 162, 163, 164, 166, 169, 170, 175, 176]
+NOON = datetime(2025, 10, 6, 12, 0, 30, tzinfo=EASTERN)
+
+
+class Recorder:
+    """Takes ib_insync's wrapper's place and keeps what the decoder says."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: self.calls.append((name, arguments))
+
+
+def decoded(frame: bytes, version: int = 176) -> tuple[str, tuple[Any, ...]]:
+    recorder = Recorder()
+    Decoder(recorder, version).handlers[int(wire.split(frame[4:])[0])](wire.split(frame[4:]))
+    assert len(recorder.calls) == 1
+    return recorder.calls[0]
+
+
+def ticket(order: Order, version: int = 176) -> Ticket:
+    return decode_ticket(wire.FieldReader(order_fields(7, stock(), order, version)[1:]), version)
+
+
+def kept(**changes: Any) -> KeptOrder:
+    values: dict[str, Any] = {
+        "perm_id": 2**31 + 5, "client_id": 3, "order_id": 7, "account": "DU1234567", "symbol": "TSLA",
+        "con_id": 76792991, "exchange": "SMART", "trading_class": "NMS", "action": "SELL", "quantity": 100,
+        "order_type": "STP LMT", "limit_price": 430.01, "aux_price": 430.5, "tif": "GTC", "oca_group": "g",
+        "oca_type": 3, "order_ref": "ref-1", "outside_rth": True, "trailing_percent": None, "trail_stop": None,
+        "accepted_at": NOON, "status": Status.PRE_SUBMITTED, "filled": 40, "shares_value": 40 * 430.2,
+        "last_price": 430.2,
+    }  # fmt: skip
+    return KeptOrder(**(values | changes))
+
+
+def test_a_plain_order_has_115_fields() -> None:
+    assert len(order_fields(7, stock(), MarketOrder("BUY", 100))) == 115
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_place_order_is_read_at_every_version(version: int) -> None:
+    order = StopLimitOrder(
+        "SELL", 100, 430.01, 430.5, tif="GTC", ocaGroup="g", ocaType=2, orderRef="ref-1", transmit=False,
+        parentId=6, outsideRth=True, account="DU1234567",
+    )  # fmt: skip
+    read = ticket(order, version)
+    assert (read.order_id, read.action, read.quantity, read.order_type) == (7, "SELL", 100, "STP LMT")
+    assert (read.limit_price, read.aux_price, read.tif) == (430.01, 430.5, "GTC")
+    assert (read.oca_group, read.oca_type, read.order_ref) == ("g", 2, "ref-1")
+    assert (read.transmit, read.parent_id, read.outside_rth) == (False, 6, True)
+    assert (read.account, read.contract.symbol) == ("DU1234567", "TSLA")
+
+
+def test_the_official_clients_unset_values_are_unset() -> None:
+    fields = order_fields(7, stock(), MarketOrder("BUY", 100))
+    unset_double, unset_integer = "1.7976931348623157e+308", "2147483647"
+    assert fields[18] == "MKT"
+    fields[19] = fields[20] = unset_double  # lmtPrice, auxPrice
+    fields[110] = fields[111] = unset_integer  # duration, postToAts
+    read = decode_ticket(wire.FieldReader(fields[1:]), 176)
+    assert (read.limit_price, read.aux_price) == (None, None)
+
+
+@given(cut=st.integers(1, 114))
+def test_a_torn_order_is_an_error_that_names_a_field(cut: int) -> None:
+    fields = order_fields(7, stock(), MarketOrder("BUY", 100))[:cut]
+    with pytest.raises(ProtocolError, match=r"ends before its field '\w+'"):
+        decode_ticket(wire.FieldReader(fields[1:]), 176)
+
+
+def test_an_order_with_fields_too_many_is_an_error() -> None:
+    fields = [*order_fields(7, stock(), MarketOrder("BUY", 100)), ""]
+    with pytest.raises(ProtocolError, match="1 fields too many"):
+        decode_ticket(wire.FieldReader(fields[1:]), 176)
+
+
+@given(place=st.integers(0, 113), junk=st.sampled_from(["nan", "inf", "x", "1.5", "-1", "\x01", "é" * 50]))
+def test_junk_in_any_field_never_escapes_the_error_tree(place: int, junk: str) -> None:
+    fields = order_fields(7, stock(), LimitOrder("BUY", 100, 10))[1:]
+    fields[place] = junk
+    try:
+        decode_ticket(wire.FieldReader(fields), 176)
+    except (ProtocolError, RequestRefused) as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"algoStrategy": "Vwap", "algoParams": [TagValue("a", "b")]},
+        {"hedgeType": "D", "hedgeParam": "x"},
+        {"orderType": "PEG BENCH"},
+    ],
+    ids=["algo", "hedge", "pegged"],
+)
+def test_what_is_not_offered_is_refused_and_not_ignored(changes: dict[str, Any]) -> None:
+    with pytest.raises(RequestRefused, match="not supported") as caught:
+        ticket(Order(**({"action": "BUY", "totalQuantity": 1, "orderType": "MKT"} | changes)))
+    assert caught.value.code == 321
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_open_order_reads_back_field_by_field(version: int) -> None:
+    parent = kept(order_id=6, perm_id=99)
+    order = kept(parent=parent)
+    name, (order_id, contract, read, state) = decoded(encode_open(order, version), version)
+    assert (name, order_id, state.status) == ("openOrder", 7, "PreSubmitted")
+    assert (contract.conId, contract.symbol, contract.exchange) == (76792991, "TSLA", "SMART")
+    assert (contract.currency, contract.tradingClass) == ("USD", "NMS")
+    assert (read.permId, read.clientId, read.parentId) == (2**31 + 5, 3, 6)
+    assert (read.action, read.totalQuantity, read.orderType) == ("SELL", 100, "STP LMT")
+    assert (read.lmtPrice, read.auxPrice, read.tif) == (430.01, 430.5, "GTC")
+    assert (read.ocaGroup, read.ocaType, read.orderRef) == ("g", 3, "ref-1")
+    assert (read.account, read.outsideRth, read.whatIf) == ("DU1234567", True, False)
+    assert (read.deltaNeutralOrderType, read.clearingIntent) == ("None", "IB")
+
+
+def test_unset_prices_come_back_as_zero() -> None:
+    _, (_, _, read, _) = decoded(encode_open(kept(order_type="MKT", limit_price=None, aux_price=None), 176))
+    assert (read.lmtPrice, read.auxPrice) == (0.0, 0.0)
+
+
+def test_a_what_if_answer_carries_margins() -> None:
+    _, (_, _, read, state) = decoded(encode_open(kept(), 176, {"initMarginChange": 1075.25, "commission": 1.0}))
+    assert read.whatIf
+    assert (state.initMarginChange, state.commission) == ("1075.25", 1.0)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("status", [Status.FILLED, Status.CANCELLED])
+def test_completed_order_reads_back_without_ids_of_the_client(version: int, status: Status) -> None:
+    order = kept(status=status, completed_at=NOON, completed_text="why", parent=kept(perm_id=99))
+    name, (contract, read, state) = decoded(encode_completed(order, version), version)
+    assert (name, contract.symbol, read.permId, read.orderRef) == ("completedOrder", "TSLA", 2**31 + 5, "ref-1")
+    assert (read.orderId, read.clientId, read.parentPermId) == (0, 0, 99)
+    assert (read.totalQuantity, read.filledQuantity) == (0 if status is Status.FILLED else 100, 40)
+    assert (state.status, state.completedStatus) == (status.value, "why")
+    assert state.completedTime == "20251006 12:00:30 US/Eastern"
+
+
+def test_order_status_reads_back() -> None:
+    name, arguments = decoded(encode_status(kept()))
+    assert name == "orderStatus"
+    assert arguments == (7, "PreSubmitted", 40, 60, 430.2, 2**31 + 5, 0, 430.2, 3, "trigger", 0.0)

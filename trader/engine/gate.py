@@ -1,0 +1,161 @@
+"""The protection gate in the engine: passed at start and after every reconnect, watched while trading."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from state.events import AlertCleared, AlertRaised, EquityAnchored, EquityMarked
+from trader.broker.port import BrokerAnswer, BrokerSnapshot, Unknown
+from trader.engine.engine import Engine
+from trader.engine.inbox import Answer
+from trader.errors import BrokerError
+from trader.recovery.plan import Row
+from trader.recovery.settle import Outcome, Settler
+
+_log = logging.getLogger("trader.recovery")
+
+PAUSE_S = 0.1
+AGAIN_S = 0.8
+LONGEST_PAUSE_S = 5.0
+COMPARE_S = 2.0  # how often books and IBKR are compared while trading
+COMPARE_GAP_S = 0.3
+QUIET = frozenset({"matched", "foreign", "entry_working"})
+UNKNOWN_KEY = "no-complete-answer"
+
+
+class Gate:
+    """Brings books and IBKR together through the settler, and opens or closes the entries."""
+
+    def __init__(self, engine: Engine, settler: Settler, account: str) -> None:
+        self.engine = engine
+        self.settler = settler
+        self.account = account
+        self.last_snapshot: BrokerSnapshot | None = None
+        self.give_up: Callable[[], bool] = lambda: False
+        self._told: set[Row] = set()
+        self._marked_minute = ""
+
+    async def pass_gate(self, reason: str) -> tuple[list[Row], BrokerSnapshot]:
+        """Ask, settle and ask again until the gate passes, or symbols are in conflict. Returns what was decided.
+
+        An incomplete answer is asked for again for as long as it takes: unknown is not flat (invariant 2).
+        """
+        rows: list[Row] = []
+        pause_s = PAUSE_S
+        while True:
+            activity = self.engine.activity
+            answer = await self._ask()
+            self.engine.absorb_waiting()
+            if activity != self.engine.activity:
+                continue  # something happened meanwhile: the answer may be older than the books
+            outcome = await self.settler.settle(answer)
+            self._merge(rows, outcome)
+            if isinstance(answer, BrokerSnapshot) and (outcome.passed or outcome.plan.conflicts):
+                self._note_money(answer)
+                conflicts = bool(outcome.plan.conflicts)
+                self.engine.set_line(connected=True, ready=not conflicts, reason=reason)
+                return rows, answer
+            if isinstance(answer, Unknown):
+                self._tell_unknown(answer)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            await asyncio.sleep(AGAIN_S if outcome.again else pause_s)
+
+    async def compare(self) -> None:
+        """Ask IBKR for everything, over and over, while trading; the answers take their turn in the queue."""
+        while True:
+            try:
+                await asyncio.wait_for(self.engine.compare_wanted.wait(), COMPARE_S)
+            except TimeoutError:
+                pass
+            else:
+                await asyncio.sleep(COMPARE_GAP_S)  # what belongs together arrives together
+            self.engine.compare_wanted.clear()
+            if self.engine.broker.connected and not self.engine.line_lost.is_set():
+                activity = self.engine.activity
+                self.engine.inbox.put_nowait(Answer(await self._ask(), activity))
+
+    async def take_answer(self, message: Answer) -> None:
+        """Settle an answer that came while trading."""
+        if message.activity != self.engine.activity:
+            self.engine.compare_wanted.set()
+            return
+        if not self.engine.broker.connected:
+            return
+        outcome = await self.settler.settle(message.answer)
+        self._tell(outcome)
+        if isinstance(message.answer, Unknown):
+            self._tell_unknown(message.answer)
+            return
+        self._note_money(message.answer)
+        if outcome.plan.events or outcome.plan.actions:
+            self.engine.save_wanted.set()
+        if outcome.passed:
+            self.engine.set_line(
+                connected=True, ready=True, reason="books and IBKR agree, every position is guarded"
+            )
+        elif outcome.doubtful:
+            words = (
+                "; ".join(f"{p.symbol}: {p.words}" for p in outcome.problems) or "a difference is being confirmed"
+            )
+            self.engine.set_line(connected=True, ready=False, reason=words)
+            self.engine.compare_wanted.set()
+
+    async def _ask(self) -> BrokerAnswer:
+        try:
+            return await self.engine.broker.snapshot(self.account)
+        except BrokerError as error:
+            return Unknown(("everything",), error.what)
+
+    def _merge(self, rows: list[Row], outcome: Outcome) -> None:
+        """The first complete comparison names every symbol; later ones add what is new."""
+        if outcome.again:
+            return
+        known = {(row.symbol, row.decision) for row in rows}
+        told = {row.symbol for row in rows}
+        for row in outcome.plan.rows:
+            stale = row.decision in QUIET and row.symbol in told
+            if (row.symbol, row.decision) not in known and not stale:
+                rows.append(row)
+        self._told.update(outcome.plan.rows)
+        if outcome.plan.complete:
+            rows[:] = [row for row in rows if row.decision != "unknown"]
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Say what is new, once."""
+        if outcome.again:
+            return
+        state = self.engine.state
+        for row in outcome.plan.rows:
+            if row.decision in QUIET or row in self._told:
+                continue
+            self._told.add(row)
+            _log.warning("RECONCILED %s: %s", row.symbol, row.words)
+            if row.severity in ("warning", "conflict"):
+                key = f"{row.symbol}:{row.decision}"
+                self.engine.memory.record(
+                    AlertRaised(time=self.engine.clock.now(), symbol=row.symbol, text=row.words, key=key)
+                )
+        if outcome.passed and any(alert.key == UNKNOWN_KEY for alert in state.alerts):
+            self.engine.memory.record(AlertCleared(time=self.engine.clock.now(), key=UNKNOWN_KEY))
+
+    def _tell_unknown(self, answer: Unknown) -> None:
+        missing = ", ".join(answer.missing)
+        words = f"IBKR gave no complete answer ({missing}): nothing is dropped, no entries"
+        if not any(alert.key == UNKNOWN_KEY for alert in self.engine.state.alerts):
+            _log.warning("%s. %s", words, answer.reason)
+            self.engine.memory.record(AlertRaised(time=self.engine.clock.now(), text=words, key=UNKNOWN_KEY))
+        self.engine.set_line(connected=self.engine.broker.connected, ready=False, reason=words)
+
+    def _note_money(self, snapshot: BrokerSnapshot) -> None:
+        """Equity and buying power for sizing, the day's anchor, and a point of the curve each minute."""
+        self.last_snapshot = snapshot
+        engine, values = self.engine, snapshot.values
+        engine.entries.equity, engine.entries.buying_power = values.net_liquidation, values.buying_power
+        now = engine.clock.now()
+        if engine.state.risk.start_equity is None:
+            engine.memory.record(EquityAnchored(time=now, equity=values.net_liquidation))
+        minute = f"{now:%H:%M}"
+        if minute != self._marked_minute:
+            self._marked_minute = minute
+            event = EquityMarked(time=now, equity=values.net_liquidation, daily_pnl=engine.state.daily_pnl)
+            engine.memory.record(event)

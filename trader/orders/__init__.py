@@ -1,0 +1,1 @@
+"""Our orders: their names, the protection they give, and the desk that alone sends them."""

@@ -1,0 +1,48 @@
+"""What may have to be done at IBKR so that a position has its one stop: values; the desk alone sends them."""
+
+from dataclasses import dataclass
+
+from state.model import Action
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceStop:
+    """Guard a position that has no live stop."""
+
+    symbol: str
+    action: Action
+    quantity: int
+    stop_price: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModifyStop:
+    """Bring a stop to the size and price that the position wants. `quantity` counts what it filled already."""
+
+    symbol: str
+    order_ref: str
+    order_id: int
+    quantity: int
+    stop_price: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """Take back an order of ours that guards nothing, or too much."""
+
+    symbol: str
+    order_ref: str
+    order_id: int
+    why: str
+
+
+BrokerAction = PlaceStop | ModifyStop | CancelOrder
+
+
+def describe(action: BrokerAction) -> str:
+    """An action in words."""
+    if isinstance(action, PlaceStop):
+        return f"has no live stop: {action.action} {action.quantity} at {action.stop_price:.2f} is to be placed"
+    if isinstance(action, ModifyStop):
+        return f"its stop is to become {action.quantity} shares at {action.stop_price:.2f}"
+    return f"the order {action.order_ref} is to be cancelled: {action.why}"
