@@ -11,23 +11,26 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from ib_insync import IB, Contract, Order, Stock
+import ib_insync
+from ib_insync import Contract, Order, Stock
 from ib_insync.client import Client
 
 from paper_gateway.testing import RunningGateway
 
 WAIT_S = 10.0
+UNTYPED: Any = ib_insync
+"""The library for calls that it leaves without types."""
 
 
 def stock(symbol: str = "TSLA") -> Stock:
     return Stock(symbol, "SMART", "USD")
 
 
-class CapturingClient(Client):  # type: ignore[misc] # ib_insync has no types
+class CapturingClient(Client):
     """ib_insync's encoder without a socket: what it would send is kept."""
 
     def __init__(self, version: int = 176) -> None:
-        super().__init__(None)
+        super().__init__(None)  # type: ignore[no-untyped-call] # the library's own
         self.version = version
         self.sent: list[str] = []
 
@@ -43,9 +46,10 @@ class CapturingClient(Client):  # type: ignore[misc] # ib_insync has no types
 
 def order_fields(order_id: int, contract: Contract, order: Order, version: int = 176) -> list[str]:
     """The fields of placeOrder as ib_insync writes them."""
-    client = CapturingClient(version)
+    client: Any = CapturingClient(version)
     client.placeOrder(order_id, contract, order)
-    return client.sent[0][:-1].split("\0")
+    fields: list[str] = client.sent[0][:-1].split("\0")
+    return fields
 
 
 class RawClient:
@@ -129,9 +133,9 @@ async def until(condition: Callable[[], Any], timeout_s: float = WAIT_S) -> None
 
 
 @asynccontextmanager
-async def connected(gateway: RunningGateway, client_id: int = 1, **options: Any) -> AsyncIterator[IB]:
+async def connected(gateway: RunningGateway, client_id: int = 1, **options: Any) -> AsyncIterator[Any]:
     """An ib_insync client, disconnected at the end."""
-    ib = IB()
+    ib = UNTYPED.IB()
     await ib.connectAsync("127.0.0.1", gateway.port, clientId=client_id, **options)
     try:
         yield ib

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from typing import Any
 
 import pytest
+from gateway_helpers import UNTYPED, order_fields, stock
 from hypothesis import given
 from hypothesis import strategies as st
 from ib_insync import LimitOrder, MarketOrder, Order, StopLimitOrder, TagValue
 from ib_insync.decoder import Decoder
 
-from gateway_helpers import order_fields, stock
 from paper_gateway import wire
 from paper_gateway.errors import ProtocolError, RequestRefused
 from paper_gateway.market import EASTERN
 from paper_gateway.order_decoder import decode_ticket
 from paper_gateway.order_encoder import encode_completed, encode_open, encode_status
-from paper_gateway.orders import Status, Ticket
 from paper_gateway.orders import Order as KeptOrder
+from paper_gateway.orders import Status, Ticket
 
 VERSIONS = [157, 158, 159, 160, 162, 163, 164, 166, 169, 170, 175, 176]
 NOON = datetime(2025, 10, 6, 12, 0, 30, tzinfo=EASTERN)
@@ -36,7 +37,8 @@ class Recorder:
 
 def decoded(frame: bytes, version: int = 176) -> tuple[str, tuple[Any, ...]]:
     recorder = Recorder()
-    Decoder(recorder, version).handlers[int(wire.split(frame[4:])[0])](wire.split(frame[4:]))
+    untyped_decoder: Any = Decoder
+    untyped_decoder(recorder, version).handlers[int(wire.split(frame[4:])[0])](wire.split(frame[4:]))
     assert len(recorder.calls) == 1
     return recorder.calls[0]
 
@@ -102,10 +104,8 @@ def test_an_order_with_fields_too_many_is_an_error() -> None:
 def test_junk_in_any_field_never_escapes_the_error_tree(place: int, junk: str) -> None:
     fields = order_fields(7, stock(), LimitOrder("BUY", 100, 10))[1:]
     fields[place] = junk
-    try:
-        decode_ticket(wire.FieldReader(fields), 176)
-    except (ProtocolError, RequestRefused) as error:
-        assert str(error)
+    with contextlib.suppress(ProtocolError, RequestRefused):
+        assert decode_ticket(wire.FieldReader(fields), 176).raw
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_junk_in_any_field_never_escapes_the_error_tree(place: int, junk: str) -
 )
 def test_what_is_not_offered_is_refused_and_not_ignored(changes: dict[str, Any]) -> None:
     with pytest.raises(RequestRefused, match="not supported") as caught:
-        ticket(Order(**({"action": "BUY", "totalQuantity": 1, "orderType": "MKT"} | changes)))
+        ticket(UNTYPED.Order(**({"action": "BUY", "totalQuantity": 1, "orderType": "MKT"} | changes)))
     assert caught.value.code == 321
 
 
