@@ -95,6 +95,19 @@ def test_warm_needs_twenty_bars_close_together() -> None:
     assert [slot for slot, is_warm in warm.items() if is_warm] == [19, 24]
 
 
+@pytest.mark.parametrize(("latest", "warm"), [(24, True), (25, False)])
+def test_warm_bars_lie_within_25_slots(latest: int, warm: bool) -> None:
+    buffer = BarBuffer()
+    buffer.merge([bar(slot) for slot in (*range(19), latest)])
+    assert buffer.warm is warm
+
+
+def test_a_slot_without_a_trade_is_a_bar_too() -> None:
+    buffer = BarBuffer()
+    buffer.add(bar(0, volume=0.0))
+    assert buffer.bars == (bar(0, volume=0.0),)
+
+
 def test_gaps_are_known() -> None:
     buffer = BarBuffer()
     now = START + 10 * BAR + timedelta(seconds=2)

@@ -68,6 +68,7 @@ def test_an_answer_that_waited_is_taken_for_when_it_came(sources: Sources) -> No
     sources.pass_time(0.75)
     clock.sync(NOON, at_monotonic=came)
     assert clock.timestamp() == NOON + 0.75
+    assert clock.drift_s == 0
 
 
 def test_far_ahead_it_is_set_again_but_never_runs_backwards(sources: Sources) -> None:

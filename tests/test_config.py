@@ -127,6 +127,23 @@ def test_text_is_read_as_its_setting_wants_it(tmp_path: Path) -> None:
     assert config.exit.trail_pct == 1.0
 
 
+def test_settings_at_the_edge_of_their_range_are_fine(tmp_path: Path) -> None:
+    text = """
+        [entry]
+        window_start = "09:30"
+        window_end = "16:00"
+        flatten_at = "16:00"
+        [exit]
+        first_partial_fraction = 0.7
+        second_partial_fraction = 0.3
+        [files]
+        checkpoint_interval_s = 120
+    """
+    assert load(tmp_path, text).entry.flatten_at == datetime.time(16, 0)
+    with pytest.raises(ConfigError, match="not in this order"):
+        load(tmp_path, "[entry]\nwindow_end = '09:45'")
+
+
 def test_toml_times_and_dates_need_no_quotes(tmp_path: Path) -> None:
     config = load(tmp_path, "[gateway]\ndate = 2025-10-07\n[entry]\nwindow_start = 09:50:00")
     assert config.gateway.date == datetime.date(2025, 10, 7)

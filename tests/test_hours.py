@@ -69,6 +69,11 @@ def test_older_form_several_sessions_and_other_zones() -> None:
     assert hours.close_time(HALF) is None
 
 
+def test_a_session_may_end_at_2400() -> None:
+    hours = MarketHours.from_contract("20251126:0930-20251126:2400", "US/Eastern")
+    assert hours.close_time(FULL) == at(HOLIDAY, 0, 0)
+
+
 def test_a_session_may_run_past_midnight() -> None:
     hours = MarketHours.from_contract("20251125:2000-20251126:0350", "US/Eastern")
     assert hours.is_open(at(FULL, 3, 0))
@@ -81,6 +86,9 @@ def test_a_session_may_run_past_midnight() -> None:
         (date(2025, 10, 4), None),  # Saturday
         (date(2025, 11, 28), time(13, 0)),
         (date(2025, 11, 21), time(16, 0)),
+        (date(2029, 11, 23), time(13, 0)),
+        (date(2024, 11, 29), time(13, 0)),
+        (date(2024, 11, 22), time(16, 0)),
         (date(2026, 11, 27), time(13, 0)),
         (date(2025, 12, 24), time(13, 0)),
         (date(2025, 7, 3), time(13, 0)),
@@ -96,7 +104,15 @@ def test_unknown_hours_are_assumed_on_the_early_side_and_said_so(day: date, clos
 
 @pytest.mark.parametrize(
     "text",
-    ["20251126", "20251126:0930", "20251126:0930-", "20251126:1600-20251126:0930", "20251326:0930-1600", "x" * 500],
+    [
+        "20251126",
+        "20251126:0930",
+        "20251126:0930-",
+        "20251126:1600-20251126:0930",
+        "20251126:0930-0930",
+        "20251326:0930-1600",
+        "x" * 500,
+    ],
 )
 def test_hours_of_another_form_are_refused(text: str) -> None:
     with pytest.raises(MarketDataError) as error:

@@ -125,6 +125,18 @@ def test_downsides_that_make_no_sense_are_computed(change: dict[str, Any]) -> No
     assert parse(GOOD | change).setups[0].targets("SHORT")[:2] == (429.0, 424.0)
 
 
+def test_targets_that_make_sense_are_the_scanners() -> None:
+    setup = parse(GOOD | {"target1": 450.0, "downside1": "428.5"}).setups[0]
+    assert setup.targets("LONG") == (450.0, 454.0, 460.18)
+    assert setup.targets("SHORT")[:2] == (428.5, 424.0)
+
+
+def test_the_least_that_is_a_setup() -> None:
+    record = {"symbol": "X", "score": "5", "resistance": 0.02, "support": 0.01}
+    setup = parse(record, rules=UniverseRules(min_score=5)).setups[0]
+    assert setup.targets("LONG") == (0.025, 0.03, 0.0362)
+
+
 def test_a_wide_range_has_no_negative_downside() -> None:
     setup = parse({"symbol": "X", "score": 1, "resistance": 10.0, "support": 1.0}).setups[0]
     assert setup.targets("SHORT") == (0.01, 0.01, 0.01)

@@ -33,6 +33,11 @@ def test_sizes(equity: float, entry: float, stop: float, buying_power: float, sh
     assert size_entry(equity, entry, stop, buying_power, RULES) == shares
 
 
+def test_the_risk_is_configurable() -> None:
+    assert size_entry(100_000, 50.0, 45.0, 400_000, SizeRules(risk_per_trade_pct=0.5)) == 100
+    assert size_entry(100_000, 50.0, 45.0, 400_000, SizeRules(max_shares=7)) == 7
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 0.0, -5.0])
 @pytest.mark.parametrize("at", range(4))
 def test_f20_no_size_from_a_number_that_is_none(bad: float, at: int) -> None:
