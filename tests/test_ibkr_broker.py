@@ -102,9 +102,10 @@ def test_an_empty_account_is_a_complete_snapshot(gateway: RunningGateway) -> Non
         async with connected(gateway) as broker:
             assert broker.accounts == (ACCOUNT,)
             snapshot = await complete(broker)
-            assert (
-                snapshot.positions == snapshot.open_orders == snapshot.completed_orders == snapshot.executions == ()
-            )
+            assert not snapshot.positions
+            assert not snapshot.open_orders
+            assert not snapshot.completed_orders
+            assert not snapshot.executions
             assert snapshot.values.net_liquidation == snapshot.values.cash == 100_000.0
             assert snapshot.values.buying_power == 400_000.0
             assert await broker.current_time() > 1_700_000_000
@@ -390,7 +391,7 @@ def test_a_corrected_execution_is_an_execution_of_its_own(gateway: RunningGatewa
     async def run() -> None:
         async with connected(gateway) as broker:
             first = (await bought(broker)).execution
-            gateway.ctl("correct", execution=first.exec_id, price=first.price + 1)
+            gateway.ctl("correct", exec_id=first.exec_id, price=first.price + 1)
             second = (await fact(broker, ExecutionFact)).execution
             assert second.exec_id == first.exec_id.removesuffix("01") + "02"
             assert second.shares == first.shares

@@ -10,7 +10,6 @@ renewed, with the same client id, and the subscriptions are asked for anew.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -29,7 +28,6 @@ from trader.broker.wire import PacedClient
 from trader.errors import BrokerError, BrokerUnreachableError, ClientIdInUseError
 from trader.strategy.bars import Bar
 
-CLOSE_TIMEOUT_S = 1.0
 SNAPSHOT_TRIES = 5  # while fills keep coming in between
 RENEW_TRIES = 3
 RENEW_PAUSE_S = 0.2  # TWS may take a moment to see that the old connection is gone
@@ -108,7 +106,7 @@ class IbkrBroker:
                 await asyncio.wait({opening})
         error = None if opening.cancelled() else opening.exception()
         if opening.cancelled() or error is not None or not client.isReady():
-            client.close()
+            await client.close()
             raise self._refusal(ear, error)
 
     def _refusal(self, ear: Listener, error: BaseException | None) -> BrokerError:
@@ -143,11 +141,7 @@ class IbkrBroker:
         ear.questions.fail_all(
             BrokerUnreachableError("The connection was closed by this program.", "Connect again.")
         )
-        client.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await asyncio.shield(ear.closed)
-        client.abort()
+        await client.close()
 
     def _line(self) -> tuple[PacedClient, Listener]:
         if self._client is None or self._ear is None or not self.connected:

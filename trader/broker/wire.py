@@ -29,6 +29,7 @@ from trader.broker.port import OrderTicket
 from trader.clock import parse_time
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024  # TWS's largest messages are scanner parameters, about 2 MB; unused here
+CLOSE_TIMEOUT_S = 1.0
 EXECUTION_TIME_FIELD = 15
 LAST_PRICES = ("4", "68")  # last, delayed last
 _HEARD = frozenset((3, 4, 5, 9, 10, 11, 15, 17, 49, 50, 52, 53, 55, 59, 61, 62, 63, 64, 101, 102))
@@ -175,18 +176,20 @@ class PacedClient(Client):
         """Connect and start the API, each within `timeout_s`. Raises what the library raises."""
         await self.connectAsync(host, port, client_id, timeout_s)
 
-    def close(self) -> None:
-        """Close the socket; what was written before still goes out. No fact is told of it."""
+    async def close(self) -> None:
+        """Close the socket; what was written before still goes out, unless the peer does not read it in time."""
+        transport = self.conn.transport
         try:
             self.disconnect()
         except OSError:  # the peer has reset the connection first
-            self.abort()
-
-    def abort(self) -> None:
-        """Close the socket at once, and forget what a peer that does not read has left unsent."""
-        if self.conn.transport is not None:
-            self.conn.transport.abort()
-        self.reset()
+            self.reset()
+        if transport is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await asyncio.shield(self._listener.closed)
+        except TimeoutError:
+            transport.abort()
 
     # Questions. Those with a request id get their answer under it.
 
