@@ -54,9 +54,14 @@ def decode_event(kind: str, data: bytes | msgspec.Raw) -> Event:
         ) from error
 
 
-def encode_state(state: TraderState, saved_at: datetime) -> bytes:
-    """The whole state as indented JSON with its checksum. `saved_at` is the system's clock, aware."""
+def encode_state(state: TraderState, saved_at: datetime, checkpoint: msgspec.Struct | None = None) -> bytes:
+    """The whole state as indented JSON with its checksum. `saved_at` is the system's clock, aware.
+
+    checkpoint: what a kept copy carries beside the state; `decode_state` checks it with the rest and leaves it.
+    """
     content = _to_file(state, saved_at)
+    if checkpoint is not None:
+        content["checkpoint"] = msgspec.to_builtins(checkpoint)
     content["checksum"] = _checksum(content)
     return msgspec.json.format(_encoder.encode(content), indent=2) + b"\n"
 
@@ -176,6 +181,7 @@ def _from_file(content: dict[str, Any]) -> tuple[TraderState, datetime]:
     model["filter_blocks"], model["entry_paths"] = analytics["filter_blocks"], analytics["entry_paths"]
     model.pop("attempt_counts")
     model.pop("schema_version")
+    model.pop("checkpoint", None)
     fractions = {symbol: position["remaining"] for symbol, position in model["positions"].items()}
     model["positions"] = {
         symbol: {key: value for key, value in position.items() if key not in _DERIVED_POSITION_KEYS}

@@ -1,0 +1,339 @@
+"""Kept copies of the state: `checkpoints/<session>/<saved at>-<sequence>.json`, written once and never changed.
+
+A checkpoint is a state file like `trader_state.json`, so that the loader can fall back on it and a person can
+read it, with a `checkpoint` object beside the state: the account's values, the strategy's parameters, counts.
+How often writing failed is carried by the next one that succeeds: no second file can disagree with the first.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import msgspec
+
+from state.codec import decode_state, encode_state
+from state.errors import CorruptFileError, DiskError, SnapshotFailedError, StateError, SyncFailedError
+from state.files import Folder
+from state.loader import CHECKPOINTS
+from state.lookup import existing_subfolder
+from state.model import TraderState
+
+OVERDUE_INTERVALS = 5  # no checkpoint for so many intervals is an alarm
+_NAME = re.compile(r"(\d{8}T\d{6}\.\d{3})Z-(\d{8,})\.json")
+_STAMP = "%Y%m%dT%H%M%S.%f"
+Values = Mapping[str, Any]  # what can be written as JSON, by name
+_log = logging.getLogger("trader.checkpoints")
+
+
+class CheckpointExtra(msgspec.Struct, kw_only=True):
+    """What a checkpoint holds beside the state.
+
+    account: portfolio_value, buying_power, cash and what else the account told, in its currency. attempts,
+    failures, write_s: of this session up to and without this one: how often one was tried, how often that
+    failed, and the seconds it took in all.
+    """
+
+    account: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
+    active_positions: int = 0
+    closed_trades: int = 0
+    live_orders: int = 0
+    attempts: int = 0
+    failures: int = 0
+    write_s: float = 0.0
+
+
+class _ExtraOnly(msgspec.Struct):
+    checkpoint: CheckpointExtra | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """What a checkpoint's name and size tell, without reading it. saved_at: real time."""
+
+    session_id: str
+    name: str
+    saved_at: datetime
+    sequence: int
+    bytes: int
+
+    @property
+    def path(self) -> str:
+        """As the operator names it: session/file."""
+        return f"{self.session_id}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One that was read and verified."""
+
+    info: CheckpointInfo
+    state: TraderState
+    extra: CheckpointExtra
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStats:
+    """Over the checkpoints asked for. Times are real; success_rate is between 0 and 1, None where there is none."""
+
+    number: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    span_s: float = 0.0
+    mean_interval_s: float | None = None
+    bytes: int = 0
+    attempts: int = 0
+    failures: int = 0
+    success_rate: float | None = None
+    mean_write_ms: float | None = None
+    last_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A checkpoint as bytes, taken at one moment, still to be written. sequence: the last event that it holds."""
+
+    data: bytes
+    sequence: int
+    saved_at: datetime
+
+
+class Memory(Protocol):
+    """What `CheckpointStore.take` needs of the StateManager."""
+
+    @property
+    def state(self) -> TraderState: ...
+
+    async def durable(self, sequence: int) -> None: ...
+
+
+class CheckpointStore:
+    """Writes one session's checkpoints, and looks at those of all. One writer; blocking but for `take`."""
+
+    def __init__(self, folder: Folder, session_id: str = "") -> None:
+        """folder: the logs folder, the caller's to close. session_id: under which `write` keeps them."""
+        self._folder = folder
+        self.session_id = session_id
+        self.attempts = 0
+        self.failures = 0
+        self.write_s = 0.0
+
+    async def take(
+        self, memory: Memory, account_values: Values, parameters: Values, saved_at: datetime
+    ) -> str:
+        """A checkpoint of this moment, for an event loop: encoded here, written in a thread; returns its name.
+
+        It never holds an event that the journal may still lose. SnapshotFailedError: this one was not written,
+        go on. SyncFailedError: final.
+        """
+        prepared = self.prepare(memory.state, account_values, parameters, saved_at)
+        await memory.durable(prepared.sequence)
+        return await asyncio.to_thread(self.put, prepared)
+
+    def write(self, state: TraderState, account_values: Values, parameters: Values, saved_at: datetime) -> str:
+        """`prepare` and `put` in one, where nobody changes the state meanwhile; returns the name."""
+        return self.put(self.prepare(state, account_values, parameters, saved_at))
+
+    def prepare(
+        self, state: TraderState, account_values: Values, parameters: Values, saved_at: datetime
+    ) -> Prepared:
+        """The checkpoint's bytes. saved_at: real time, aware. To be called in the thread that changes the state."""
+        extra = CheckpointExtra(
+            account=dict(account_values),
+            parameters=dict(parameters),
+            active_positions=len(state.positions),
+            closed_trades=len(state.closed),
+            live_orders=sum(order.is_live for order in state.orders.values()),
+            attempts=self.attempts,
+            failures=self.failures,
+            write_s=round(self.write_s, 6),
+        )
+        return Prepared(encode_state(state, saved_at, extra), state.sequence, saved_at)
+
+    def put(self, prepared: Prepared) -> str:
+        """Write a prepared checkpoint under a new name and return the name.
+
+        Raises:
+            SnapshotFailedError: it was not written, everything is as before; counted as a failure.
+            SyncFailedError: a flush failed: final.
+            StateError: what was prepared would not load again; nothing was written.
+        """
+        self.attempts += 1
+        started_s = time.perf_counter()
+        try:
+            decode_state(prepared.data)
+            return self._put(prepared)
+        except SyncFailedError:
+            self.failures += 1
+            raise
+        except DiskError as error:
+            self.failures += 1
+            raise SnapshotFailedError(error.operation, error.path, error.cause) from error
+        except StateError:
+            self.failures += 1
+            raise
+        finally:
+            self.write_s += time.perf_counter() - started_s
+
+    def _put(self, prepared: Prepared) -> str:
+        with self._folder.subfolder(CHECKPOINTS) as root, root.subfolder(self.session_id) as folder:
+            saved_at = prepared.saved_at
+            while folder.exists(name := _name(saved_at, prepared.sequence)):
+                saved_at += timedelta(milliseconds=1)  # immutable: never the name of one that is there
+            folder.write_new(name, prepared.data)
+        return name
+
+    def list(self, session_id: str = "") -> "CheckpointInfos":
+        """Every checkpoint, or those of one session, oldest first. Reads names and sizes only."""
+        root = existing_subfolder(self._folder, CHECKPOINTS)
+        if root is None:
+            return []
+        found: CheckpointInfos = []
+        with root:
+            for session in root.names():
+                if session_id in ("", session) and (folder := _session_folder(root, session)) is not None:
+                    with folder:
+                        found += _infos(folder, session)
+        return sorted(found, key=lambda info: (info.saved_at, info.sequence))
+
+    def read(self, info: CheckpointInfo) -> Checkpoint:
+        """One checkpoint, verified. CorruptFileError if it is damaged or gone; NewerSchemaError."""
+        path = self._folder.path / CHECKPOINTS / info.session_id / info.name
+        with (
+            self._folder.subfolder(CHECKPOINTS, create=False) as root,
+            root.subfolder(info.session_id, create=False) as folder,
+        ):
+            data = folder.read_file(info.name)
+        if data is None:
+            raise CorruptFileError(path, "it is not there any more", "List them again: `checkpoints list`.")
+        state, _ = decode_state(data)
+        try:
+            extra = msgspec.json.decode(data, type=_ExtraOnly).checkpoint
+        except msgspec.ValidationError as error:
+            raise CorruptFileError(path, f"its checkpoint object is not one: {error}") from error
+        return Checkpoint(info, state, extra or CheckpointExtra())
+
+    def find(self, name: str) -> CheckpointInfo | None:
+        """The checkpoint that the operator means: session/file, file, a session (its last one) or `latest`."""
+        infos = self.list()
+        if name == "latest":
+            return infos[-1] if infos else None
+        wanted = name.removesuffix(".json")
+        exact = [i for i in infos if wanted in (i.path.removesuffix(".json"), i.name.removesuffix(".json"))]
+        return next(reversed(exact or [i for i in infos if i.session_id == name]), None)
+
+    def stats(self, session_id: str = "", now: datetime | None = None) -> CheckpointStats:
+        """Numbers over all checkpoints or one session's. now: real time, for the age of the last (default: now)."""
+        infos = self.list(session_id)
+        if not infos:
+            return CheckpointStats()
+        attempts, failures, write_s, timed = self._tries(infos)
+        span_s = (infos[-1].saved_at - infos[0].saved_at).total_seconds()
+        return CheckpointStats(
+            number=len(infos),
+            first=infos[0].saved_at,
+            last=infos[-1].saved_at,
+            span_s=span_s,
+            mean_interval_s=span_s / (len(infos) - 1) if len(infos) > 1 else None,
+            bytes=sum(info.bytes for info in infos),
+            attempts=attempts,
+            failures=failures,
+            success_rate=(attempts - failures) / attempts if attempts else None,
+            mean_write_ms=1000 * write_s / timed if timed else None,
+            last_age_s=((now or datetime.now(UTC)) - infos[-1].saved_at).total_seconds(),
+        )
+
+    def _tries(self, infos: "CheckpointInfos") -> tuple[int, int, float, int]:
+        """(attempts, failures, seconds, attempts that the seconds are of), from the last one of each session."""
+        attempts = failures = timed = 0
+        write_s = 0.0
+        for info in {info.session_id: info for info in infos}.values():
+            try:
+                extra = self.read(info).extra
+            except StateError as error:
+                _log.warning("%s", error)
+                continue
+            attempts += extra.attempts + 1
+            failures += extra.failures
+            timed += extra.attempts
+            write_s += extra.write_s
+        return attempts, failures, write_s, timed
+
+    def prune(
+        self, keep: int, max_age_h: float, active_sessions: Collection[str], now: datetime
+    ) -> "CheckpointInfos":
+        """Remove what is beyond the newest `keep` or older than `max_age_h` hours; returns what was removed.
+
+        Of active sessions nothing is removed, and the newest of all always stays: it is the loader's last resort.
+        now: real time. DiskError.
+        """
+        infos = self.list()
+        newest = infos[-1:]
+        finished = [info for info in infos if info.session_id not in active_sessions]
+        oldest = now - timedelta(hours=max_age_h)
+        beyond = finished[: max(0, len(finished) - keep)]
+        gone = [i for i in finished if (i in beyond or i.saved_at < oldest) and i not in newest]
+        by_session: dict[str, CheckpointInfos] = {}
+        for info in gone:
+            by_session.setdefault(info.session_id, []).append(info)
+        for session_id, removed in by_session.items():
+            self._remove(session_id, removed)
+        return gone
+
+    def _remove(self, session_id: str, infos: "CheckpointInfos") -> None:
+        with self._folder.subfolder(CHECKPOINTS, create=False) as root:
+            with root.subfolder(session_id, create=False) as folder:
+                for info in infos:
+                    folder.discard(info.name)
+                folder.sync()
+                empty = not folder.names()
+            if empty:
+                with contextlib.suppress(OSError):  # a file came meanwhile: then the folder stays
+                    os.rmdir(session_id, dir_fd=root.fd)
+
+
+CheckpointInfos = list[CheckpointInfo]
+
+
+def overdue(last: datetime, interval_s: float, now: datetime) -> str:
+    """A sentence where no checkpoint came for five intervals, else "". Times are real."""
+    age_s = (now - last).total_seconds()
+    if age_s <= OVERDUE_INTERVALS * interval_s:
+        return ""
+    return f"No checkpoint for {age_s:.0f} s; one is due every {interval_s:g} s. Look at the log and at the disk."
+
+
+def _name(saved_at: datetime, sequence: int) -> str:
+    stamp = saved_at.astimezone(UTC).strftime(_STAMP)[:-3]
+    return f"{stamp}Z-{sequence:08d}.json"
+
+
+def _session_folder(root: Folder, session: str) -> Folder | None:
+    """The folder of a session; None, and a warning, for what is none of ours."""
+    try:
+        return root.subfolder(session, create=False)
+    except (DiskError, StateError) as error:
+        _log.warning("%s", error)
+        return None
+
+
+def _infos(folder: Folder, session: str) -> CheckpointInfos:
+    found = []
+    for name in folder.names():
+        match = _NAME.fullmatch(name)
+        if match is None:
+            continue
+        saved_at = datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC)
+        with contextlib.suppress(FileNotFoundError):  # pruned since the listing
+            size = os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_size
+            found.append(CheckpointInfo(session, name, saved_at, int(match[2]), size))
+    return found
+
+
