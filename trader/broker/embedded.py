@@ -74,7 +74,8 @@ async def ensure_embedded(settings: GatewaySettings, logs_dir: Path) -> Embedded
         return running
     output = logs_dir / "paper_gateway.out"
     pid = await asyncio.to_thread(_start, _command(settings, logs_dir), output)
-    return replace(await _wait_ready(settings.port, pid, output), started=True)
+    info = await _wait_ready(settings.port, pid, output)
+    return replace(info, started=info.pid == pid)
 
 
 def _command(settings: GatewaySettings, logs_dir: Path) -> list[str]:
@@ -134,13 +135,14 @@ async def _wait_ready(port: int, pid: int, output: Path) -> EmbeddedInfo:
 
 
 def _alive(pid: int) -> bool:
+    """Whether the process runs; a dead one that nobody reaps (a container without an init) does not."""
     try:
         os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except OSError:  # no /proc here
         return True
-    return True
 
 
 def _tail(output: Path) -> str:

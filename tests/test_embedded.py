@@ -1,0 +1,144 @@
+"""Starting the embedded gateway: the real process, detached, found again, and what else may hold its port."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from paper_gateway.testing import RunningGateway
+from trader.broker.embedded import EmbeddedInfo, ensure_embedded
+from trader.config_sections import GatewaySettings
+from trader.errors import BrokerError, BrokerUnreachableError
+
+ROOT = Path(__file__).resolve().parent.parent
+BOUND_S = 10.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended. It is no child of ours, so it may stay a zombie where nobody is init."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self").exists():
+        return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def end(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + BOUND_S
+    while not gone(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert gone(pid)
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[EmbeddedInfo]:
+    settings = GatewaySettings(port=free_port(), speed=3.0, account="DU7654321", cash=5000.0)
+    info = asyncio.run(ensure_embedded(settings, tmp_path / "logs"))
+    yield info
+    end(info.pid)
+
+
+def test_it_is_started_once_and_found_again(started: EmbeddedInfo, tmp_path: Path) -> None:
+    assert started.started
+    assert (started.accounts, started.speed, started.time.hour) == (("DU7654321",), 3.0, 9)
+    again = asyncio.run(ensure_embedded(GatewaySettings(port=started.port), tmp_path / "logs"))
+    assert (again.instance, again.pid, again.started) == (started.instance, started.pid, False)
+    for name in ("paper_gateway.log", "paper_gateway.out"):
+        assert (tmp_path / "logs" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_it_has_a_session_of_its_own_and_no_terminal(started: EmbeddedInfo) -> None:
+    assert os.getsid(started.pid) != os.getsid(0)
+    assert os.getpgid(started.pid) != os.getpgid(0)
+    if Path("/proc/self").exists():
+        assert Path(f"/proc/{started.pid}/fd/0").readlink() == Path("/dev/null")
+
+
+def test_it_outlives_the_trader_that_was_killed(tmp_path: Path) -> None:
+    """The orders rest and the stops trigger while the trader is down."""
+    port = free_port()
+    program = (
+        "import asyncio, sys, time, pathlib\n"
+        "from trader.broker.embedded import ensure_embedded\n"
+        "from trader.config_sections import GatewaySettings\n"
+        f"info = asyncio.run(ensure_embedded(GatewaySettings(port={port}), pathlib.Path(sys.argv[1])))\n"
+        "sys.stdout.write(f'{info.pid} {info.instance}\\n'); sys.stdout.flush(); time.sleep(60)\n"
+    )
+    trader = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True
+    )
+    with trader:
+        assert trader.stdout is not None
+        pid, instance = trader.stdout.readline().split()
+        os.killpg(trader.pid, signal.SIGKILL)
+    info = asyncio.run(ensure_embedded(GatewaySettings(port=port), tmp_path))
+    try:
+        assert (info.pid, info.instance) == (int(pid), instance.decode())
+    finally:
+        end(info.pid)
+
+
+def test_two_traders_starting_at_once_share_one(tmp_path: Path) -> None:
+    settings = GatewaySettings(port=free_port())
+
+    async def both() -> list[EmbeddedInfo]:
+        return await asyncio.gather(*(ensure_embedded(settings, tmp_path / name) for name in ("a", "b")))
+
+    first, second = asyncio.run(both())
+    end(first.pid)
+    assert first.instance == second.instance
+    assert {first.started, second.started} == {True, False}
+
+
+@pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\0\x02{}", b"\xff\xff\xff\xff", b""])
+def test_a_stranger_on_the_port_is_named(says: bytes, tmp_path: Path) -> None:
+    async def run() -> None:
+        def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(says)
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(BrokerError, match=rf"{port} that is not the embedded paper gateway.*another port"):
+            await ensure_embedded(GatewaySettings(port=port), tmp_path)
+        server.close()
+
+    asyncio.run(run())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_fails_says_what_the_gateway_said(tmp_path: Path) -> None:
+    settings = GatewaySettings(port=free_port(), replay=tmp_path / "nothing-here")
+    with pytest.raises(BrokerUnreachableError, match="nothing-here") as raised:
+        asyncio.run(ensure_embedded(settings, tmp_path / "logs"))
+    assert "paper_gateway.out" in raised.value.hint
+
+
+def test_port_0_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BrokerError, match="port 0"):
+        asyncio.run(ensure_embedded(GatewaySettings(port=0), tmp_path))
+
+
+def test_one_that_was_started_by_hand_is_taken_as_it_is(tmp_path: Path) -> None:
+    with RunningGateway("--speed", "7") as running:
+        info = asyncio.run(ensure_embedded(GatewaySettings(port=running.port, speed=1.0), tmp_path))
+        assert (info.speed, info.pid, info.started) == (7.0, running.process.pid, False)
