@@ -265,6 +265,21 @@ def test_a_line_dropped_in_the_middle_of_a_snapshot_is_unknown(gateway: RunningG
     asyncio.run(run())
 
 
+def test_what_happens_to_an_order_during_a_lost_answer_is_told(gateway: RunningGateway) -> None:
+    async def run() -> None:
+        async with connected(gateway, answer_timeout_s=0.4) as broker:
+            await complete(broker)
+            gateway.ctl("silence", kind="completed_orders")
+            asking = asyncio.create_task(broker.snapshot(ACCOUNT))
+            await broker.current_time()
+            placed = await resting_stop(broker)
+            assert isinstance(await asking, Unknown)
+            broker.send([stop(placed.order_id, "stop-1", 305.0)])
+            await fact(broker, OrderFact, lambda f: f.order.stop_price == 305.0)
+
+    asyncio.run(run())
+
+
 def test_snapshots_asked_at_once_are_answered_one_after_the_other(gateway: RunningGateway) -> None:
     async def run() -> None:
         async with connected(gateway) as broker:

@@ -88,6 +88,7 @@ class Listener:
         self.broken_by = 0  # 1100 or 2110 while TWS has lost IBKR's servers
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.prices: dict[str, float] = {}
+        self._told: dict[int | tuple[int, int], BrokerOrder] = {}
         self._client_id = client_id
         self._facts = facts
         self._data_lost = data_lost
@@ -204,13 +205,14 @@ class Listener:
             return
         before = self.orders.find(order.clientId, orderId, order.permId)
         found = self.orders.keep(open_order_of(contract, order, orderState, before.filled if before else 0))
-        if self.questions.is_open(OPEN_ORDERS):
-            self.questions.row(OPEN_ORDERS, (found.client_id, found.order_id, found.perm_id))
-        elif found != before:
-            self._tell_order(found)
+        self.questions.row(OPEN_ORDERS, (found.client_id, found.order_id, found.perm_id))
+        self._tell_order(found)
 
     def _tell_order(self, order: BrokerOrder) -> None:
-        if order.account == self.account:
+        """Told once: IBKR says most things twice, and all of it again in each answer."""
+        key = order.perm_id or (order.client_id, order.order_id)
+        if order.account == self.account and self._told.get(key) != order:
+            self._told[key] = order
             self._tell(OrderFact(order))
 
     def openOrderEnd(self) -> None:
