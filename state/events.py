@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from state.model import Order, Position, Side, Timestamp
+from state.model import Order, Position, Side, Timestamp, TraderState
 
 
 class Event(msgspec.Struct, kw_only=True, frozen=True):
@@ -209,6 +209,13 @@ class AlertCleared(Event, frozen=True):
     key: str
 
 
+class StateRestored(Event, frozen=True):
+    """The operator went back to a checkpoint: its whole content stands, under the numbers that follow now."""
+
+    source: str
+    state: TraderState
+
+
 class EventTypes:
     """The journal's names and their types."""
 
@@ -219,6 +226,6 @@ class EventTypes:
             OrderAcknowledged, OrderChanged, OrderRecovered, ExecutionSeen, CommissionSeen, PositionAdjusted,
             PositionAdopted, PositionVerified, ForeignSeen, SymbolHalted, SymbolReleased, SignalTaken,
             EntryBlocked, EquityAnchored, EquityMarked, Paused, Unpaused, BreakerTripped, LossLimitHit,
-            BrokerErrorCounted, AlertRaised, AlertCleared,
+            BrokerErrorCounted, AlertRaised, AlertCleared, StateRestored,
         )
     }  # fmt: skip

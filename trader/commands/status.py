@@ -226,6 +226,7 @@ def _facts(status: Status) -> list[str]:
     risk = status.risk
     entries = "open" if status.entries_open else "closed"
     start = f", equity at the start {risk.start_equity:,.2f}" if risk.start_equity is not None else ""
+    pnl = f"{status.daily_pnl:+,.2f}{' (partly estimated)' if status.daily_pnl_estimated else ''}"
     limits = [
         f"paused ({risk.paused_reason})" if risk.paused else "",
         f"circuit breaker ({risk.breaker_reason})" if risk.breaker_tripped else "",
@@ -237,8 +238,7 @@ def _facts(status: Status) -> list[str]:
         f"Connection   {'connected' if status.connected else 'not connected'}, "
         f"{'ready' if status.ready else 'not ready'}; entries {entries}"
         + (f" ({status.entries_reason})" if status.entries_reason else ""),
-        f"P&L today    {status.daily_pnl:+,.2f}{' (partly estimated)' if status.daily_pnl_estimated else ''}, "
-        + f"{status.trades} trades closed{start} ({age})",
+        f"P&L today    {pnl}, {status.trades} trades closed{start} ({age})",
         f"Limits       {', '.join(text for text in limits if text) or 'none reached'} ({age})",
     ]
 
