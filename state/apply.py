@@ -235,6 +235,23 @@ def _alert_cleared(state: TraderState, event: ev.AlertCleared) -> None:
     state.alerts = [alert for alert in state.alerts if alert.key != event.key]
 
 
+def _state_restored(state: TraderState, event: ev.StateRestored) -> None:
+    """The checkpoint's content; what numbers and names this run stays as it is, and no order id is used again."""
+    restored = event.state
+    own = ("trading_date", "account", "gateway")
+    if any(getattr(restored, name) != getattr(state, name) for name in own):
+        raise InvariantError(
+            f"The checkpoint {event.source} is of {restored.trading_date}, account {restored.account} at "
+            f"{restored.gateway}; the state is of {state.trading_date}, account {state.account} at {state.gateway}.",
+            "State of another date, account or gateway is never applied.",
+        )
+    order_id_high = max(state.order_id_high, restored.order_id_high)
+    for name in restored.__struct_fields__:
+        if name not in ("session_id", "sequence", "time"):
+            setattr(state, name, getattr(restored, name))
+    state.order_id_high = order_id_high
+
+
 _HANDLERS: dict[type[ev.Event], Callable[[TraderState, Any], None]] = {
     ev.SessionStarted: _session_started,
     ev.SessionEnded: _session_ended,
@@ -263,4 +280,5 @@ _HANDLERS: dict[type[ev.Event], Callable[[TraderState, Any], None]] = {
     ev.BrokerErrorCounted: _broker_error_counted,
     ev.AlertRaised: _alert_raised,
     ev.AlertCleared: _alert_cleared,
+    ev.StateRestored: _state_restored,
 }
