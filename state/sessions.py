@@ -62,11 +62,6 @@ def make_session_id(now: datetime) -> str:
     return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def make_session_id(now: datetime) -> str:
-    """A readable id that sorts by time: `20251006-094400-1f2e`. now: aware, one zone for all."""
-    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-
-
 class SessionStore:
     """Reads and writes `sessions/` of a logs folder. Blocking; writers hold the folder's lock."""
 
