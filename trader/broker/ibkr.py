@@ -17,11 +17,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from trader.broker import listener as heard
 from trader.broker.listener import CLIENT_ID_IN_USE, Listener
 from trader.broker.pacing import HistoryPacer
 from trader.broker.port import BrokerAnswer, Facts, Instrument, LineFact, OrderTicket, Unknown
-from trader.broker.questions import FIRST_REQUEST_ID, RefusedError
+from trader.broker.questions import (
+    ACCOUNT_VALUES,
+    COMPLETED_ORDERS,
+    EXECUTIONS,
+    FIRST_REQUEST_ID,
+    OPEN_ORDERS,
+    POSITIONS,
+    TIME,
+    RefusedError,
+)
 from trader.broker.snapshots import PARTS, build_snapshot
 from trader.broker.translate import ACCOUNT_TAGS, bars_between, history_chunks, instrument_of
 from trader.broker.wire import PacedClient
@@ -170,10 +178,10 @@ class IbkrBroker:
             _, ear = self._line()
             before = ear.times_heard
             try:
-                rows = await self._ask(heard.TIME, lambda client, _: client.ask_time(), key=heard.TIME)
+                rows = await self._ask(TIME, lambda client, _: client.ask_time(), key=TIME)
             except BrokerUnreachableError:
                 if ear.times_heard > before:  # an answer came, though not the last one: nothing older is on its way
-                    ear.questions.forget_owed(heard.TIME)
+                    ear.questions.forget_owed(TIME)
                 raise
             return int(rows[-1])
 
@@ -201,11 +209,11 @@ class IbkrBroker:
         # The filter's client id 0 means every client in some versions and only client 0 in others, so our own
         # client's executions are asked for as well.
         answers = await asyncio.gather(
-            self._ask(heard.POSITIONS, lambda c, _: c.ask_positions(), key=heard.POSITIONS),
-            self._ask(heard.OPEN_ORDERS, lambda c, _: c.ask_open_orders(), key=heard.OPEN_ORDERS),
-            self._ask(heard.COMPLETED_ORDERS, lambda c, _: c.ask_completed_orders(), key=heard.COMPLETED_ORDERS),
-            self._ask(heard.EXECUTIONS, lambda c, i: c.ask_executions(i, account, 0)),
-            self._ask(heard.EXECUTIONS, lambda c, i: c.ask_executions(i, account, self._client_id)),
+            self._ask(POSITIONS, lambda c, _: c.ask_positions(), key=POSITIONS),
+            self._ask(OPEN_ORDERS, lambda c, _: c.ask_open_orders(), key=OPEN_ORDERS),
+            self._ask(COMPLETED_ORDERS, lambda c, _: c.ask_completed_orders(), key=COMPLETED_ORDERS),
+            self._ask(EXECUTIONS, lambda c, i: c.ask_executions(i, account, 0)),
+            self._ask(EXECUTIONS, lambda c, i: c.ask_executions(i, account, self._client_id)),
             self._ask_account_values(),
             return_exceptions=True,
         )
@@ -222,14 +230,14 @@ class IbkrBroker:
             client.ask_account_values(request_id, ACCOUNT_TAGS)
 
         try:
-            return await self._ask(heard.ACCOUNT_VALUES, request)
+            return await self._ask(ACCOUNT_VALUES, request)
         finally:  # it is a subscription, and two may be open at once
             if self._client is not None and self.connected and asked:
                 self._client.end_account_values(asked[0])
 
     async def _renew_if_in_doubt(self) -> None:
         _, ear = self._line()
-        owed = [kind for kind in ear.questions.owed if kind != heard.TIME]
+        owed = [kind for kind in ear.questions.owed if kind != TIME]
         if not owed:
             return
         _log.warning("The answer for %s never came; connecting anew before asking again", " and ".join(owed))

@@ -27,7 +27,17 @@ from trader.broker.port import (
     PositionFact,
     PricesFact,
 )
-from trader.broker.questions import FIRST_REQUEST_ID, Questions, RefusedError
+from trader.broker.questions import (
+    ACCOUNT_VALUES,
+    COMPLETED_ORDERS,
+    EXECUTIONS,
+    FIRST_REQUEST_ID,
+    OPEN_ORDERS,
+    POSITIONS,
+    TIME,
+    Questions,
+    RefusedError,
+)
 from trader.broker.translate import (
     amount_or_none,
     bar_of,
@@ -41,13 +51,6 @@ from trader.broker.translate import (
     whole,
 )
 from trader.errors import BrokerError, BrokerUnreachableError, MarketDataError
-
-POSITIONS = "positions"
-OPEN_ORDERS = "open orders"
-COMPLETED_ORDERS = "completed orders"
-EXECUTIONS = "executions"
-ACCOUNT_VALUES = "account values"
-TIME = "the time"
 
 LIVE = -1  # the request id of an execution that nobody asked for
 CLIENT_ID_IN_USE = 326
@@ -123,11 +126,11 @@ class Listener:
     def undecodable(self, message_id: int, fields: list[str], error: Exception) -> None:
         """A message could not be read. An answer that it was part of is incomplete, and so no answer."""
         _log.error("Message %d of IBKR cannot be read (%s): %s", message_id, error, ",".join(fields)[:500])
-        self.changes += 1
         part = _PARTS.get(message_id)
         hint = "Nothing is concluded from it; report the message, which is in the log."
         failure = BrokerError(f"A part of IBKR's answer (message {message_id}) cannot be read.", hint)
         if part is not None:
+            self.changes += 1
             self.questions.fail_where(part, failure)
         elif len(fields) > 1 and fields[1].lstrip("-").isdigit():
             self.questions.fail(int(fields[1]), failure)

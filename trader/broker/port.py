@@ -162,7 +162,7 @@ class CommissionFact:
 
 @dataclass(frozen=True, slots=True)
 class PositionFact:
-    """The account's position changed, by whoever's hand; quantity 0 is flat."""
+    """The account's position changed, by whoever's hand; quantity 0 is flat. Told from the first snapshot on."""
 
     position: BrokerPosition
 
@@ -244,7 +244,10 @@ class Broker(Protocol):
         ...
 
     def subscribe(self, symbol: str) -> None:
-        """Real-time 5-second bars and last prices, as BarFact and PricesFact."""
+        """Real-time 5-second bars and last prices, as BarFact and PricesFact.
+
+        Once a symbol: the broker renews it by itself after each connect and after message 1101.
+        """
         ...
 
     def next_order_id(self, above: int) -> int:

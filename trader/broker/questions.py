@@ -17,6 +17,14 @@ from trader.errors import BrokerError, BrokerUnreachableError
 
 FIRST_REQUEST_ID = 2_000_000_000  # far above order ids: an error names an id, not what it is an id of
 
+# What is asked for, in the words of the errors; for those without an id also their kind.
+POSITIONS = "positions"
+OPEN_ORDERS = "open orders"
+COMPLETED_ORDERS = "completed orders"
+EXECUTIONS = "executions"
+ACCOUNT_VALUES = "account values"
+TIME = "the time"
+
 Key = int | str  # a request id, or the kind of a question that has none
 
 

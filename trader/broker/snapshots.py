@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from trader.broker.known_orders import KnownOrders
-from trader.broker.listener import ACCOUNT_VALUES, COMPLETED_ORDERS, EXECUTIONS, OPEN_ORDERS, POSITIONS
 from trader.broker.port import BrokerAnswer, BrokerExecution, BrokerOrder, BrokerPosition, BrokerSnapshot, Unknown
+from trader.broker.questions import ACCOUNT_VALUES, COMPLETED_ORDERS, EXECUTIONS, OPEN_ORDERS, POSITIONS
 from trader.broker.translate import CLOSED_STATUSES, account_values_of, with_executions
 
 PARTS = (POSITIONS, OPEN_ORDERS, COMPLETED_ORDERS, EXECUTIONS, ACCOUNT_VALUES)

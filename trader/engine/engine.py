@@ -59,6 +59,7 @@ class Engine:
         self.exits = Exits(config, desk)
         self.watches: dict[str, Watch] = {}
         self.inbox = cast("asyncio.Queue[Message]", broker.facts.queue)
+        self.held_because = ""  # entries stay closed for a reason of our own, whatever the line says
         self.activity = 0  # counts what makes an older broker snapshot stale
         self.save_wanted = asyncio.Event()
         self.compare_wanted = asyncio.Event()
@@ -67,6 +68,7 @@ class Engine:
         self.on_reconnect: Callable[[], Awaitable[None]] = _nothing_to_do
         self.on_request: Callable[[Request], Awaitable[None]] = _refuse
         self.on_second: Callable[[], Awaitable[None]] = _nothing_to_do
+        self.on_new_position: Callable[[str], Awaitable[None]] = _no_position
         self._priced: set[str] = set()
         self._candles: list[str] = []
         self._changed: set[str] = set()
@@ -85,7 +87,7 @@ class Engine:
     def set_line(self, *, connected: bool, ready: bool, reason: str) -> None:
         """Tell the state, and the operator, how the line and the gate stand. Entries are open only behind it."""
         line = self.state.connection
-        entries_open = ready and connected and self.memory.failure is None
+        entries_open = ready and connected and not self.held_because
         if (line.connected, line.ready, line.entries_open) == (connected, ready, entries_open):
             return
         event = ConnectionChanged(
@@ -93,6 +95,18 @@ class Engine:
         )
         self.memory.record(event)
         _log.info("Entries are %s: %s.", "open" if entries_open else "closed", reason)
+
+    def hold_entries(self, reason: str) -> None:
+        """Close the entries for a reason of our own; stops and exits go on."""
+        self.held_because = reason
+        line = self.state.connection
+        self.set_line(connected=line.connected, ready=line.ready, reason=reason)
+
+    def release_entries(self) -> None:
+        """The reason is gone."""
+        self.held_because = ""
+        line = self.state.connection
+        self.set_line(connected=line.connected, ready=line.ready, reason="the reason for holding them is gone")
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -240,12 +254,12 @@ class Engine:
             raise
         except TraderError as error:
             _log.error("%s: %s", symbol, error)
-            self._alert(symbol, str(error))
+            self.alert(symbol, str(error))
         except Exception as error:  # noqa: BLE001 - a defect met in one symbol must not stop the others
             _log.exception("%s: halted by an unexpected error.", symbol)
             if symbol not in self.state.halted:
                 self.memory.record(SymbolHalted(time=self.clock.now(), symbol=symbol, reason=repr(error)))
-            self._alert(symbol, f"{symbol} is halted by an unexpected error: {error!r}")
+            self.alert(symbol, f"{symbol} is halted by an unexpected error: {error!r}")
 
     async def _after_fill(self, symbol: str) -> None:
         position = self.state.positions.get(symbol)
@@ -261,8 +275,13 @@ class Engine:
 
     async def _manage(self, symbol: str) -> None:
         position = self.state.positions.get(symbol)
-        if position is not None and self.ready:
-            await self.exits.manage(position, self.watches[symbol], self.clock.now())
+        if position is None or not self.ready:
+            return
+        watch = self.watches.get(symbol)
+        if watch is None:
+            await self.on_new_position(symbol)
+        else:
+            await self.exits.manage(position, watch, self.clock.now())
 
     async def _judge(self, symbol: str) -> None:
         watch = self.watches[symbol]
@@ -287,15 +306,14 @@ class Engine:
         equity = risk.start_equity or self.entries.equity
         if not risk.loss_limit_hit and equity and daily_loss_reached(self.state.daily_pnl, equity, rules):
             self.memory.record(LossLimitHit(time=now, daily_pnl=self.state.daily_pnl))
-            self._alert(
-                "", f"The daily loss limit is reached ({self.state.daily_pnl:+.2f}): no more entries today."
-            )
+            self.alert("", f"The daily loss limit is reached ({self.state.daily_pnl:+.2f}): no more entries today.")
         if not risk.breaker_tripped and breaker_trips(self.state.consecutive_losses, risk.broker_errors, rules):
             reason = f"{self.state.consecutive_losses} losses and {risk.broker_errors} broker errors in a row"
             self.memory.record(BreakerTripped(time=now, reason=reason))
-            self._alert("", f"The circuit breaker tripped ({reason}): no more entries today.")
+            self.alert("", f"The circuit breaker tripped ({reason}): no more entries today.")
 
-    def _alert(self, symbol: str, text: str) -> None:
+    def alert(self, symbol: str, text: str) -> None:
+        """Something that the operator should know; the same again replaces the earlier one."""
         self.memory.record(
             AlertRaised(time=self.clock.now(), symbol=symbol, text=text, key=f"{symbol}:{text[:40]}")
         )
@@ -306,6 +324,10 @@ async def _nothing_to_answer(_: Answer) -> None:
 
 
 async def _nothing_to_do() -> None:
+    return None
+
+
+async def _no_position(_: str) -> None:
     return None
 
 

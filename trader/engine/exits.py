@@ -58,7 +58,6 @@ class Exits:
     def _view(self, position: Position, watch: Watch) -> PositionView:
         state = self._desk.state
         exits = [order for order in state.live_orders(position.symbol) if order.role == "exit"]
-        taken = {partial.reason for partial in position.partials_taken} | {order.reason for order in exits}
         return PositionView(
             symbol=position.symbol,
             side=position.side,
@@ -69,7 +68,7 @@ class Exits:
             initial_stop=position.initial_stop,
             stop_price=position.stop_price,
             target1=position.target1,
-            partials=frozenset(taken),
+            partials=frozenset(partial.reason for partial in position.partials_taken),
             pending_exit_shares=sum(order.pending for order in exits),
             min_tick=watch.min_tick,
         )

@@ -1,0 +1,107 @@
+"""What runs beside the engine for as long as it does: saves, checkpoints, seconds. Real time, not the session's."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from state.checkpoints import CheckpointStore, overdue
+from state.errors import DiskError, SyncFailedError
+from trader.config_sections import Config
+from trader.engine.engine import Engine
+from trader.engine.inbox import Second
+
+_log = logging.getLogger("trader.files")
+
+SECOND_S = 0.5
+SAVE_GAP_S = 0.05
+
+
+class Housekeeping:
+    """Timers. `account_values` tells the money of the last broker snapshot."""
+
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        checkpoints: CheckpointStore,
+        account_values: Callable[[], dict[str, float]],
+        parameters: dict[str, Any],
+    ) -> None:
+        self.config = config
+        self.engine = engine
+        self.checkpoints = checkpoints
+        self._account_values = account_values
+        self._parameters = parameters
+        self._last_checkpoint = datetime.now(UTC)
+
+    def tasks(self) -> list[Coroutine[None, None, None]]:
+        """All of them, to be run until the session ends."""
+        return [self.seconds(), self.save_regularly(), self.checkpoint_regularly()]
+
+    async def seconds(self) -> None:
+        """A beat for what depends on time alone: the time rule, the end of the day, entry timeouts."""
+        while True:
+            await asyncio.sleep(SECOND_S)
+            self.engine.inbox.put_nowait(Second())
+
+    async def save_regularly(self) -> None:
+        """A snapshot every `save_interval_s`, and at once after a fill. A failed one is loud (f01)."""
+        while True:
+            try:
+                await asyncio.wait_for(self.engine.save_wanted.wait(), self.config.files.save_interval_s)
+                await asyncio.sleep(SAVE_GAP_S)  # a burst of fills makes one snapshot
+            except TimeoutError:
+                pass
+            self.engine.save_wanted.clear()
+            await self.save()
+
+    async def save(self) -> None:
+        """One snapshot. If it fails the journal still holds everything; entries close until one succeeds."""
+        memory = self.engine.memory
+        failed_before = bool(memory.last_save_error)
+        if not await memory.save():
+            _log.error("The state was not saved: %s", memory.last_save_error)
+            self.engine.hold_entries("the state cannot be saved")
+        elif failed_before:
+            _log.info("The state is saved again.")
+            self.engine.release_entries()
+
+    async def checkpoint_regularly(self) -> None:
+        """Often while positions are open, rarely while not. A failure warns, and trading goes on."""
+        files = self.config.files
+        waited_s = 0.0
+        while True:
+            step_s = min(1.0, files.checkpoint_interval_s)
+            await asyncio.sleep(step_s)
+            waited_s += step_s
+            due_s = files.checkpoint_interval_s if self.engine.state.positions else files.checkpoint_idle_interval_s
+            if waited_s >= due_s:
+                waited_s = 0.0
+                await self.checkpoint()
+
+    async def checkpoint(self) -> None:
+        """Take one, prune what is old. A failure warns, and trading goes on; the next one is tried."""
+        files, store, engine = self.config.files, self.checkpoints, self.engine
+        try:
+            await store.take(engine.memory, self._account_values(), self._parameters, datetime.now(UTC))
+            await asyncio.to_thread(
+                store.prune,
+                files.keep_checkpoints,
+                files.keep_checkpoint_hours,
+                {store.session_id},
+                datetime.now(UTC),
+            )
+        except SyncFailedError as error:
+            engine.memory.on_failure(error)
+        except DiskError as error:
+            _log.warning("No checkpoint this time: %s", error)
+            self._warn_if_overdue()
+        else:
+            self._last_checkpoint = datetime.now(UTC)
+
+    def _warn_if_overdue(self) -> None:
+        words = overdue(self._last_checkpoint, self.config.files.checkpoint_interval_s, datetime.now(UTC))
+        if words:
+            self.engine.alert("", words)

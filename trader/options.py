@@ -1,0 +1,14 @@
+"""What one run was told on its command line, beside the settings."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """See `run --help`."""
+
+    fresh: bool = False
+    resume_session: str = ""
+    accept_broker: bool = False
+    dry_run: bool = False
+    duration_min: float | None = None

@@ -1,0 +1,324 @@
+"""One trading session: take up the state, pass the gate, report, trade, and end in good order.
+
+Entries are closed until the protection gate has passed; what is not needed to protect (scanner's file, bars,
+history) comes after it.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from state.checkpoints import CheckpointStore
+from state.errors import TraderError
+from state.events import OrderChanged, SessionEnded
+from state.manager import Begun, StateManager
+from state.model import TraderState
+from state.sessions import Session, SessionStore
+from trader.clock import Clock
+from trader.config_sections import Config
+from trader.connect import Connected
+from trader.engine.engine import Engine
+from trader.engine.gate import Gate
+from trader.engine.housekeeping import Housekeeping
+from trader.engine.market import Market
+from trader.errors import ConflictError, ScannerError, UntrustedStateError
+from trader.line import Line
+from trader.options import RunOptions
+from trader.orders.desk import OrderDesk
+from trader.output import say
+from trader.recovery import report
+from trader.recovery.plan import Row
+from trader.recovery.settle import Settler
+from trader.stopping import Stopping
+from trader.strategy.setups import SetupList, load_setups
+
+_log = logging.getLogger("trader.app")
+
+CLOSE_MARGIN = timedelta(minutes=1)
+
+
+class TradingSession:
+    """Assembles the parts around one state and one line, and runs them."""
+
+    def __init__(
+        self,
+        config: Config,
+        options: RunOptions,
+        clock: Clock,
+        memory: StateManager,
+        sessions: SessionStore,
+        line: Connected,
+        stopping: Stopping,
+    ) -> None:
+        self.config = config
+        self.options = options
+        self.clock = clock
+        self.memory = memory
+        self.sessions = sessions
+        self.line = line
+        self.stopping = stopping
+        self.timings_ms: dict[str, float] = {}
+        self.desk = OrderDesk(
+            memory, line.broker, clock, line.account, config.gateway.client_id, dry_run=options.dry_run
+        )
+        self.engine = Engine(config, clock, memory, line.broker, self.desk)
+        self.record: Session | None = None
+        self._until: datetime | None = None
+
+    @property
+    def state(self) -> TraderState:
+        """The books."""
+        return self.memory.state
+
+    async def run(self, mark: Callable[[str], None]) -> int:
+        """Trade until told to stop; the exit code. Errors that carry one are raised."""
+        self._check_resume()
+        begun = self._begin()
+        setups, scanner_error = self._load_setups()
+        for text in report.opening(self.memory.loaded, begun):
+            say(text)
+        gate = Gate(
+            self.engine, Settler(self.desk, self.clock, {s.symbol: s for s in setups.setups}), self.line.account
+        )
+        passing = asyncio.ensure_future(gate.pass_gate("the protection gate has passed"))
+        if not await self.stopping.unless_asked(passing):
+            return await self._end()
+        rows, snapshot = passing.result()
+        mark("gate")
+        rows += await self._resolve_conflicts(gate, rows)
+        for text in (*report.validation(rows, snapshot), *report.closing(self.state, resumed=begun.resumed)):
+            say(text)
+        self._start_record(setups, begun, snapshot.values.net_liquidation)
+        await self._keep_report(rows, begun)
+        await self.memory.save()
+        if scanner_error is not None and not self.state.positions:
+            await self._end()
+            raise scanner_error
+        return await self._trade(gate, setups)
+
+    def _check_resume(self) -> None:
+        wanted = self.options.resume_session
+        if not wanted:
+            return
+        found = self.memory.loaded.state
+        session = self.sessions.get(wanted)
+        if session is None or found is None or session.trading_date not in ("", found.trading_date):
+            raise UntrustedStateError(
+                f"The state of session {wanted} is not what is on disk.",
+                "See `sessions list`; only a session of today's state can be resumed.",
+            )
+
+    def _begin(self) -> Begun:
+        """Take up the state of this date, account and gateway, or set it aside (invariant 8)."""
+        begun = self.memory.begin(
+            self.clock.trading_date().isoformat(),
+            self.line.account,
+            self.line.endpoint.identity,
+            self.clock.now(),
+            loop=asyncio.get_running_loop(),
+            fresh=self.options.fresh,
+        )
+        if self.memory.loaded.doubtful:
+            _log.warning("Events may be missing on disk; IBKR's own records take their place.")
+        return begun
+
+    def _load_setups(self) -> tuple[SetupList, ScannerError | None]:
+        """The scanner's setups. Without them nothing is entered; what is held is managed all the same."""
+        try:
+            setups = load_setups(self.config.files.scanner_dir, self.clock.trading_date(), self.config.universe)
+        except ScannerError as error:
+            _log.error("%s", error)
+            return SetupList((), (), self.config.files.scanner_dir), error
+        say(f"✓ Loaded {len(setups.setups)} setups from {setups.path.name}")
+        for skipped in setups.skipped:
+            say(f"⚠️  {skipped.symbol} skipped: {skipped.why}")
+        return setups, None
+
+    async def _resolve_conflicts(self, gate: Gate, rows: list[Row]) -> list[Row]:
+        """A conflict refuses the start, unless the operator accepts what IBKR holds."""
+        symbols = [row.symbol for row in rows if row.decision in ("conflict", "split_suspected")]
+        if not symbols:
+            return []
+        snapshot = gate.last_snapshot
+        if not self.options.accept_broker or snapshot is None:
+            conflicts = [row for row in rows if row.decision == "conflict"]
+            if not conflicts:
+                return []  # a suspected split halts its symbol; the others are traded
+            for text in (report.row_line(row) for row in rows):
+                say(text)
+            await self.memory.save()
+            await self._end()
+            words = "; ".join(f"{row.symbol}: {row.words}" for row in conflicts)
+            raise ConflictError(
+                f"The books and IBKR contradict each other ({words}).",
+                "Settle it in TWS, or start with --accept-broker to take IBKR's count.",
+            )
+        accepted = await gate.settler.accept_broker(snapshot, symbols)
+        more, _ = await gate.pass_gate("the operator accepted IBKR's count")
+        return [*accepted, *more]
+
+    def _start_record(self, setups: SetupList, begun: Begun, value: float) -> None:
+        parameters = msgspec.to_builtins({"entry": self.config.entry, "size": self.config.size,
+                                          "exit": self.config.exit, "risk": self.config.risk})  # fmt: skip
+        previous = self.memory.loaded.state
+        self.record = Session(
+            session_id=self.memory.session_id,
+            started_at=datetime.now(UTC),
+            trading_date=self.state.trading_date,
+            account=self.line.account,
+            gateway=self.line.endpoint.identity,
+            pid=os.getpid(),
+            symbols=[setup.symbol for setup in setups.setups],
+            initial_value=value,
+            parameters=parameters,
+            resumed_from=self._resumed_from(begun, previous),
+        )
+        self.sessions.start(self.record)
+
+    def _resumed_from(self, begun: Begun, previous: TraderState | None) -> str:
+        if not begun.resumed or previous is None:
+            return ""
+        earlier = [s.session_id for s in self.sessions.list() if s.trading_date == self.state.trading_date]
+        return earlier[-1] if earlier else ""
+
+    async def _keep_report(self, rows: list[Row], begun: Begun) -> None:
+        notes = [*self.memory.loaded.notes, *begun.notes]
+        await asyncio.to_thread(
+            report.write_report,
+            self.memory.folder,
+            f"{self.memory.session_id}.json",
+            self.state,
+            rows,
+            notes,
+            self.clock.now(),
+            self.timings_ms,
+        )
+
+    async def _trade(self, gate: Gate, setups: SetupList) -> int:
+        """Run the engine and what belongs to it until the end is asked for."""
+        market = Market(self.config, self.engine, setups)
+        await market.open()
+        say(f"✓ Subscribed to {len(self.engine.watches)} symbols")
+        if self.options.duration_min is not None:
+            self._until = self.clock.now() + timedelta(minutes=self.options.duration_min)
+        self.engine.on_answer = gate.take_answer
+        self.engine.on_reconnect = self._reconnected(gate, market)
+        self.engine.on_second = self._each_second
+        self.engine.on_new_position = market.watch
+        assert self.record is not None
+        checkpoints = CheckpointStore(self.memory.folder, self.memory.session_id)
+        housekeeping = Housekeeping(
+            self.config, self.engine, checkpoints, lambda: _values(gate), self.record.parameters
+        )
+        line = Line(self.line.broker, self.clock, self.engine, self.line.endpoint.speed)
+        work: list[Coroutine[Any, Any, None]] = [
+            self.engine.run(),
+            market.backfill(),
+            gate.compare(),
+            line.heartbeat(),
+            line.keep_up(),
+            *housekeeping.tasks(),
+        ]
+        tasks = [asyncio.create_task(job) for job in work]
+        for task in tasks:
+            task.add_done_callback(self._check_task)
+        await self.stopping.event.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self.stopping.failure is None:
+            await housekeeping.checkpoint()
+        return await self._end(_values(gate).get("portfolio_value"))
+
+    def _check_task(self, task: "asyncio.Task[None]") -> None:
+        """A task that ends with an error ends the run: nothing goes on half alive."""
+        if task.cancelled() or task.exception() is None:
+            return
+        error = task.exception()
+        if isinstance(error, TraderError):
+            self.stopping.fail(error)
+        else:
+            _log.error("An unexpected error ends the run; the stops stay at IBKR.", exc_info=error)
+            self.stopping.fail(TraderError(f"An unexpected error ended the run: {error!r}.", "See trader.log."))
+
+    def _reconnected(self, gate: Gate, market: Market) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def compare_again() -> None:
+            """The same path as at the start: gate first, then the bars that were missed."""
+            self.engine.set_line(connected=True, ready=False, reason="reconnected; comparing books and IBKR")
+            rows, _ = await gate.pass_gate("reconnected, the protection gate has passed")
+            for row in rows:
+                _log.info("RECONNECTED %s: %s", row.symbol, row.words)
+            await market.backfill()
+
+        return compare_again
+
+    async def _each_second(self) -> None:
+        """What depends on time alone."""
+        now = self.clock.now()
+        for order in list(self.state.orders.values()):
+            late = (now - order.intended_at).total_seconds() > self.config.entry.order_timeout_s
+            if (
+                order.role == "entry"
+                and order.status == "working"
+                and late
+                and not order.text.startswith("timeout")
+            ):
+                self.desk.cancel(order, "it did not fill in time")
+                self.memory.record(
+                    OrderChanged(time=now, order_ref=order.order_ref, status="working", text="timeout: cancel sent")
+                )
+        if self._until is not None and now >= self._until:
+            self.stopping.ask(f"the {self.options.duration_min:g} minutes of --duration are over")
+        if not self.state.positions and self._market_closed(now):
+            self.stopping.ask(f"the session of {self.state.trading_date} is over ({now:%H:%M} ET)")
+
+    def _market_closed(self, now: datetime) -> bool:
+        closes = [watch.hours.close_time(now.date()) for watch in self.engine.watches.values()]
+        known = [moment for moment in closes if moment is not None]
+        if not closes:
+            return False
+        return not known or now > max(known) + CLOSE_MARGIN
+
+    async def _end(self, value: float | None = None) -> int:
+        """Final save, session closed, stops left. After a failed disk nothing is written any more."""
+        failure = self.stopping.failure
+        if self.memory.failure is not None:
+            raise self.memory.failure
+        reason = self.stopping.reason or "ended"
+        status = "completed" if failure is None else "crashed"
+        self.engine.set_line(connected=False, ready=False, reason=reason)
+        await self.memory.record_durably(
+            SessionEnded(time=self.clock.now(), session_id=self.memory.session_id, status=status, reason=reason)
+        )
+        await self.memory.save()
+        if self.record is not None:
+            trades = len(self.state.closed)
+            self.sessions.finish(
+                self.memory.session_id, status, datetime.now(UTC), value, self.state.daily_pnl, trades, reason
+            )
+        held = len(self.state.positions)
+        say(
+            f"Stopped: {reason}. {held} positions keep their stops at IBKR. "
+            f"Today's P&L: ${self.state.daily_pnl:.2f}."
+        )
+        if failure is not None:
+            raise failure
+        return 0
+
+
+def _values(gate: Gate) -> dict[str, float]:
+    """The account at the last complete answer."""
+    snapshot = gate.last_snapshot
+    if snapshot is None:
+        return {}
+    values = snapshot.values
+    return {
+        "portfolio_value": values.net_liquidation,
+        "buying_power": values.buying_power,
+        "cash": values.cash,
+    }
