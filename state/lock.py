@@ -15,7 +15,7 @@ from typing import Self
 import msgspec
 
 from state.disk import FILE_MODE
-from state.errors import CorruptFileError, DiskError, LockHeldError
+from state.errors import CorruptFileError, DiskError, LockHeldError, TraderError
 from state.files import Folder
 
 LOCK_NAME = "trader.lock"
@@ -55,7 +55,7 @@ class FolderLock:
         except OSError as cause:
             os.close(fd)
             raise DiskError("write", path, cause) from cause
-        except LockHeldError:
+        except TraderError:
             os.close(fd)
             raise
         return cls(path, fd)
@@ -109,5 +109,5 @@ def _read(fd: int) -> LockHolder:
     """What the file says; an empty or unreadable one says nothing, which never changes who holds it."""
     try:
         return msgspec.json.decode(os.pread(fd, 4096, 0), type=LockHolder)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return LockHolder()

@@ -12,7 +12,7 @@ everything, so the trader may go on and try again. A failed flush is final: afte
 import errno
 from collections.abc import Callable
 
-from state.errors import DiskError, SnapshotFailedError, SyncFailedError
+from state.errors import DiskError, SnapshotFailedError, SyncFailedError, TraderError
 from state.files import Folder
 
 MAIN = "trader_state.json"
@@ -60,7 +60,7 @@ class SnapshotStore:
             elif self.folder.exists(self.main):
                 self.folder.quarantine(self.main, "It was not verified by the run that replaced it.")
             self.folder.rename(temp, self.main)
-        except DiskError:
+        except TraderError:
             self.folder.abandon(temp)
             raise
         self.folder.sync()

@@ -66,7 +66,7 @@ def test_garbage_in_the_file_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / "trader.lock").write_bytes(b"\xff\x00 not json")
     assert holder(tmp_path / "trader.lock") is None
     with FolderLock.acquire(Folder.open(tmp_path), "session-1", "now"):
-        (tmp_path / "trader.lock").write_bytes(b"\xff")
+        (tmp_path / "trader.lock").write_bytes(b'{"session_id":"\xff"}')
         assert holder(tmp_path / "trader.lock") == LockHolder()
         with pytest.raises(LockHeldError, match="another process"):
             FolderLock.acquire(Folder.open(tmp_path), "session-2", "now")

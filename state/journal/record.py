@@ -12,6 +12,8 @@ import msgspec
 
 from state.errors import StateError
 
+# What msgspec raises for damaged text: also for a byte that is not UTF-8, and for brackets nested without end.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 HEADER_TYPE = "journal.segment"
 _PREFIX = b'{"crc":"%08x",'
 _BODY_AT = len(_PREFIX % 0)
@@ -91,7 +93,7 @@ def encode_record(
     line = b"".join((_PREFIX % crc, body, b"\n"))
     try:  # what cannot be read back must not be acknowledged
         _decode(line)
-    except msgspec.DecodeError as cause:
+    except UNREADABLE as cause:
         what = f"The event {type_} is not JSON and was not journaled: {cause}."
         raise StateError(what, "This is a defect: report it with the log.") from cause
     if b"\n" in data:
@@ -133,13 +135,13 @@ def _decode_lines(content: bytes) -> list[Record]:
     """Every line as a record, up to the first that is none. All at once if they are whole: far faster."""
     try:
         return _decoder.decode_lines(content)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         pass  # a torn or damaged line, which the second look finds
     records: list[Record] = []
     for line in content.split(b"\n"):
         try:
             records.append(_decode(line))
-        except msgspec.DecodeError:
+        except UNREADABLE:
             break
     return records
 
@@ -150,7 +152,7 @@ def _valid_header(record: Record, content: bytes) -> SegmentHeader | None:
         return None
     try:
         header = _decode_header(record.data)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     return header if header.after_sequence == record.sequence else None
 
@@ -187,7 +189,7 @@ def _look_beyond(tail: bytes, sequence: int) -> tuple[Record | None, int]:
     for line in _LINE_STARTS.split(tail):
         try:
             record = _decode(line)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             continue
         highest = max(highest, record.sequence)
         if claim is None and record.durable > sequence:
