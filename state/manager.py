@@ -125,7 +125,7 @@ class StateManager:
         begun = Begun()
         found = self.loaded.state
         if found is not None:
-            begun.why = _mismatch(found, trading_date, account, gateway) or ("--fresh was given" if fresh else "")
+            begun.why = mismatch(found, trading_date, account, gateway) or ("--fresh was given" if fresh else "")
             if begun.why:
                 begun.previous = found
                 begun.set_aside = self._set_aside(found)
@@ -146,6 +146,8 @@ class StateManager:
                 resumed_from=found.session_id if found is not None else "",
             )
         )
+        if self.loaded.doubtful:
+            self.save_blocking()  # the journal alone could not be followed over what is missing in it
         return begun
 
     def record(self, event: Event) -> int:
@@ -158,8 +160,7 @@ class StateManager:
             SyncFailedError: the disk failed before; nothing may be recorded any more (invariant 11).
             InvariantError, BadContentError: the event is not one that could be replayed.
         """
-        if self.failure is not None:
-            raise self.failure
+        self._refuse_after_failure()
         journal = self._journal
         if journal is None:
             raise InvariantError(f"{event.kind()} was recorded before `begin`.")
@@ -189,6 +190,7 @@ class StateManager:
         Raises SyncFailedError if a flush failed: final.
         """
         async with self._saving:
+            self._refuse_after_failure()
             sequence = self.state.sequence
             data = encode_state(self.state, datetime.now(UTC))
             await self.durable(sequence)
@@ -205,10 +207,24 @@ class StateManager:
 
     def save_blocking(self) -> None:
         """A snapshot for programs without an event loop. Raises SnapshotFailedError, SyncFailedError."""
-        if self._journal is not None:
-            self._journal.flush()
-        self._store.write(encode_state(self.state, datetime.now(UTC)), _validate)
+        self.flush()
+        try:
+            self._store.write(encode_state(self.state, datetime.now(UTC)), _validate)
+        except SyncFailedError as error:
+            self._fail(error)
+            raise
         self._saved()
+
+    def flush(self) -> None:
+        """Return once everything recorded is on disk; for programs without an event loop. SyncFailedError."""
+        self._refuse_after_failure()
+        if self._journal is None:
+            return
+        try:
+            self._journal.flush()
+        except SyncFailedError as error:
+            self._fail(error)
+            raise
 
     def close(self) -> None:
         """End the threads and let go of the lock. Blocking."""
@@ -224,6 +240,10 @@ class StateManager:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _refuse_after_failure(self) -> None:
+        if self.failure is not None:
+            raise self.failure
 
     def _saved(self) -> None:
         self.saves += 1
@@ -263,7 +283,7 @@ class StateManager:
             self.on_failure(error)
 
 
-def _mismatch(found: TraderState, trading_date: str, account: str, gateway: str) -> str:
+def mismatch(found: TraderState, trading_date: str, account: str, gateway: str) -> str:
     """Why a state may not be applied, or nothing."""
     if found.trading_date != trading_date:
         return f"it is of {found.trading_date}, and the trading date is {trading_date}"

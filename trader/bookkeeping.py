@@ -9,6 +9,7 @@ from state.books import is_news, split_exec_id, trade_by_hand
 from state.events import BrokerErrorCounted, CommissionSeen, Event, ExecutionSeen, OrderAcknowledged, OrderChanged
 from state.model import Order, TraderState
 from trader.broker.port import BrokerExecution, BrokerOrder, CommissionFact, MessageFact
+from trader.clock import EASTERN
 
 _log = logging.getLogger("trader.orders")
 
@@ -56,7 +57,7 @@ def execution_event(state: TraderState, execution: BrokerExecution, now: datetim
         side=execution.side,
         shares=execution.shares,
         price=execution.price,
-        executed_at=execution.time,
+        executed_at=execution.time.astimezone(EASTERN),  # the day is read in the exchange's time
         perm_id=execution.perm_id,
         trade_id=trade_id,
     )

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -290,7 +290,7 @@ class TradingSession:
         if self.memory.failure is not None:
             raise self.memory.failure
         reason = self.stopping.reason or "ended"
-        status = "completed" if failure is None else "crashed"
+        status: Literal["completed", "crashed"] = "completed" if failure is None else "crashed"
         self.engine.set_line(connected=False, ready=False, reason=reason)
         await self.memory.record_durably(
             SessionEnded(time=self.clock.now(), session_id=self.memory.session_id, status=status, reason=reason)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 from state.errors import TraderError
 
@@ -28,7 +29,7 @@ class Stopping:
             _log.critical("%s", error)
         self.ask(error.what)
 
-    async def unless_asked(self, work: "asyncio.Future[object]") -> bool:
+    async def unless_asked(self, work: "asyncio.Future[Any]") -> bool:
         """Wait for work; False if the end came first, and the work was cancelled. Its error is raised."""
         asked = asyncio.ensure_future(self.event.wait())
         try:

@@ -107,8 +107,6 @@ class Settler:
 
     def _verify(self) -> None:
         for position in list(self.desk.state.positions.values()):
-            if position.recovery == "live":
-                continue
             recovery = "estimated" if position.estimated else "verified"
             if position.recovery != recovery:
                 self.desk.memory.record(

@@ -1,0 +1,85 @@
+"""`--reconcile-only`: what a start would decide, printed; nothing is sent and nothing is written."""
+
+import asyncio
+from contextlib import suppress
+
+from state.apply import new_state
+from state.files import Folder
+from state.loader import load
+from state.manager import mismatch
+from state.model import TraderState
+from trader.broker.port import Unknown
+from trader.clock import Clock
+from trader.config_sections import Config
+from trader.connect import connect, find_endpoint, make_broker
+from trader.errors import BrokerError, ScannerError
+from trader.orders.actions import describe
+from trader.output import say, say_json
+from trader.recovery import report
+from trader.recovery.plan import Plan
+from trader.recovery.reconcile import reconcile
+from trader.strategy.setups import Setup, load_setups
+
+CONFIRM_S = 0.8
+CONFLICT_EXIT = 3
+
+
+async def compare_once(config: Config, *, as_json: bool) -> int:
+    """Compare once (twice where a difference is unexplained); the exit code.
+
+    Raises BrokerError where IBKR cannot be reached or gives no complete answer.
+    """
+    clock = Clock(real_gateway=not config.gateway.embedded)
+    endpoint = await find_endpoint(config)
+    broker = make_broker(config, endpoint, clock)
+    account = await connect(config, endpoint, broker, clock)
+    try:
+        state, notes = _state(config, clock, account, endpoint.identity)
+        plan: Plan | None = None
+        for _ in range(2):
+            answer = await broker.snapshot(account)
+            if isinstance(answer, Unknown):
+                raise BrokerError(
+                    f"IBKR gave no complete answer: {', '.join(answer.missing)} missing.", "Try again in a moment."
+                )
+            plan = reconcile(
+                state, answer, now=clock.now(), client_id=config.gateway.client_id, setups=_setups(config, clock)
+            )
+            if not plan.uncertain:
+                break
+            await asyncio.sleep(CONFIRM_S)
+        assert plan is not None
+        if as_json:
+            say_json({"rows": plan.rows, "events": len(plan.events), "actions": plan.actions, "notes": notes})
+        else:
+            for line in (*notes, *report.validation(plan.rows, answer)):
+                say(line)
+            say("\n".join(f"  would send: {action.symbol} {describe(action)}" for action in plan.actions) or "")
+            say("Nothing was sent and nothing was written.")
+        return CONFLICT_EXIT if plan.conflicts else 0
+    finally:
+        with suppress(BrokerError):  # the line may be gone already
+            await broker.disconnect()
+
+
+def _state(config: Config, clock: Clock, account: str, gateway: str) -> tuple[TraderState, list[str]]:
+    """Today's state as it is on disk, or an empty one."""
+    date = clock.trading_date().isoformat()
+    if not config.files.logs_dir.is_dir():
+        return new_state(date, account, gateway), []
+    with Folder.open(config.files.logs_dir, create=False) as folder:
+        loaded = load(folder)
+    if loaded.state is None:
+        return new_state(date, account, gateway), loaded.notes
+    why = mismatch(loaded.state, date, account, gateway)
+    if why:
+        return new_state(date, account, gateway), [*loaded.notes, f"The state on disk would not be applied: {why}."]
+    return loaded.state, loaded.notes
+
+
+def _setups(config: Config, clock: Clock) -> dict[str, Setup]:
+    try:
+        found = load_setups(config.files.scanner_dir, clock.trading_date(), config.universe)
+    except ScannerError:
+        return {}  # the comparison needs the scanner's pivots only where a plan was lost
+    return {setup.symbol: setup for setup in found.setups}
