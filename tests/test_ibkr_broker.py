@@ -13,6 +13,7 @@ from paper_gateway.testing import RunningGateway
 from trader.broker.ibkr import IbkrBroker
 from trader.broker.port import (
     BarFact,
+    Broker,
     BrokerOrder,
     BrokerSnapshot,
     CommissionFact,
@@ -100,7 +101,8 @@ async def bought(broker: IbkrBroker, ref: str = "entry-1") -> ExecutionFact:
 def test_an_empty_account_is_a_complete_snapshot(gateway: RunningGateway) -> None:
     async def run() -> None:
         async with connected(gateway) as broker:
-            assert broker.accounts == (ACCOUNT,)
+            port: Broker = broker  # the type checker holds it to the port
+            assert port.accounts == (ACCOUNT,)
             snapshot = await complete(broker)
             assert not snapshot.positions
             assert not snapshot.open_orders

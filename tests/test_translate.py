@@ -1,0 +1,133 @@
+"""IBKR's objects as plain values: what is unset, what is no number, what is left out."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trader.broker.translate import (
+    UNSET_DOUBLE,
+    account_values_of,
+    bars_between,
+    completed_order_of,
+    history_chunks,
+    instrument_of,
+    line_fact_of,
+    open_order_of,
+    price_or_none,
+    whole,
+    with_executions,
+)
+from trader.errors import BrokerError
+
+END = datetime(2025, 10, 6, 15, 0, tzinfo=UTC)
+CONTRACT = SimpleNamespace(symbol="AAPL", conId=265598, secType="STK", currency="USD")
+STATE = SimpleNamespace(status="Submitted", warningText="", completedStatus="Filled Size: 60")
+
+
+def order(**given: Any) -> SimpleNamespace:
+    usual = {
+        "orderRef": "stop-1",
+        "permId": 3_000_000_001,
+        "orderId": 7,
+        "clientId": 2001,
+        "account": "DU1",
+        "action": "SELL",
+        "totalQuantity": 100.0,
+        "filledQuantity": UNSET_DOUBLE,
+        "orderType": "STP",
+        "lmtPrice": 0.0,
+        "auxPrice": 9.5,
+        "trailStopPrice": UNSET_DOUBLE,
+        "parentId": 0,
+        "ocaGroup": "",
+    }
+    return SimpleNamespace(**usual | given)
+
+
+@pytest.mark.parametrize(("value", "price"), [(0.0, None), (UNSET_DOUBLE, None), (None, None), (9.5, 9.5)])
+def test_unset_prices_are_none(value: float | None, price: float | None) -> None:
+    assert price_or_none(value) == price
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_number_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="not a"):
+        price_or_none(value)
+    with pytest.raises(ValueError, match="not a"):
+        whole(value)
+
+
+def test_a_trailing_stop_shows_its_stop_price_and_not_its_distance() -> None:
+    found = open_order_of(CONTRACT, order(orderType="TRAIL", auxPrice=0.3, trailStopPrice=9.2), STATE, 0)
+    assert (found.stop_price, found.limit_price) == (9.2, None)
+    assert open_order_of(CONTRACT, order(), STATE, 40).remaining == 60
+
+
+def test_a_completed_order_has_its_quantity_from_what_was_filled_and_no_ids_of_a_client() -> None:
+    found = completed_order_of(CONTRACT, order(totalQuantity=0.0, filledQuantity=60.0), STATE)
+    assert (found.quantity, found.filled, found.order_id, found.client_id) == (60, 60, 0, 0)
+    assert found.perm_id == 3_000_000_001
+
+
+def test_executions_say_what_a_lost_status_did_not() -> None:
+    partly = open_order_of(CONTRACT, order(), STATE, 10)
+    execution: Any = SimpleNamespace(perm_id=partly.perm_id, cum_quantity=60)
+    other: Any = SimpleNamespace(perm_id=1, cum_quantity=100)
+    assert with_executions(partly, [execution, other]).filled == 60
+
+
+def test_account_values_need_all_three_of_the_right_account() -> None:
+    rows = [("DU1", "NetLiquidation", "100.5"), ("DU1", "BuyingPower", "400"), ("DU2", "TotalCashValue", "1")]
+    assert account_values_of("DU1", rows) is None
+    found = account_values_of("DU1", [*rows, ("DU1", "TotalCashValue", "99")])
+    assert found is not None
+    assert (found.net_liquidation, found.buying_power, found.cash) == (100.5, 400.0, 99.0)
+    assert account_values_of("DU1", [*rows, ("DU1", "TotalCashValue", "much")]) is None
+
+
+def test_a_symbol_of_two_stocks_is_refused() -> None:
+    def details(con_id: int, currency: str) -> SimpleNamespace:
+        contract = SimpleNamespace(conId=con_id, symbol="AB", secType="STK", currency=currency)
+        return SimpleNamespace(contract=contract, minTick=0.01, liquidHours="", timeZoneId="US/Eastern")
+
+    assert instrument_of("AB", [details(1, "USD"), details(2, "EUR")]).con_id == 1
+    for rows in ([], [details(1, "USD"), details(2, "USD")]):
+        with pytest.raises(BrokerError, match="AB"):
+            instrument_of("AB", rows)
+
+
+def test_bars_outside_the_request_are_left_out_and_none_comes_twice() -> None:
+    def bar(offset_s: int) -> SimpleNamespace:
+        start = END + timedelta(seconds=offset_s)
+        prices = {"open": 10.0, "high": 11.0, "low": 9.0, "close": 10.0, "volume": -1}
+        return SimpleNamespace(date=str(int(start.timestamp())), **prices)
+
+    found = bars_between([bar(-5), bar(-10), bar(-5), bar(0), bar(-15)], END - timedelta(seconds=10), END)
+    assert [found_bar.time for found_bar in found] == [END - timedelta(seconds=10), END - timedelta(seconds=5)]
+    assert found[0].volume == 0.0
+
+
+@given(st.integers(0, 20_000), st.integers(1, 4000))
+def test_history_chunks_cover_the_time_without_a_gap(seconds: int, chunk_s: int) -> None:
+    chunks = history_chunks(END, seconds, chunk_s)
+    assert sum(size for _, size in chunks) == seconds
+    assert all(0 < size <= chunk_s for _, size in chunks)
+    for (before, _), (after, size) in pairwise(chunks):
+        assert after - timedelta(seconds=size) == before
+    assert not chunks or chunks[-1][0] == END
+
+
+def test_the_messages_about_the_line() -> None:
+    told = {code: line_fact_of(code, "") for code in (1100, 1101, 1102, 2110, 2104)}
+    states = {code: (fact.state, fact.data_lost) for code, fact in told.items() if fact}
+    assert states == {
+        1100: ("broken", False),
+        1101: ("restored", True),
+        1102: ("restored", False),
+        2110: ("broken", False),
+    }
