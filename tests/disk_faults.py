@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 
 from state.disk import Disk
@@ -75,13 +76,17 @@ class FailingDisk(CountingDisk):
 
 
 class TearingDisk(Disk):
-    """Cuts the power in the middle of the next `pwrite`: only the bytes that `survives` chooses reach the disk."""
+    """Cuts the power in the middle of the next `pwrite`: only the bytes that `survives` chooses reach the disk.
+
+    Only a write of the thread that made the disk is cut, not one of a background thread.
+    """
 
     def __init__(self) -> None:
         self.survives: Callable[[int], bool] | None = None
+        self._thread = threading.get_ident()
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
-        if self.survives is None:
+        if self.survives is None or threading.get_ident() != self._thread:
             return super().pwrite(fd, data, offset)
         for at, byte in enumerate(bytes(data)):
             if self.survives(at):

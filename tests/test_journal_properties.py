@@ -32,10 +32,13 @@ class History:
         self.kept: list[int] = []
         self.hoped: list[int] = []
         self.next = 1
-        self.journal = self.restart()
+        self.journal: Journal | None = None
+        self.restart()
 
-    def restart(self) -> Journal:
+    def restart(self) -> None:
         """Open again and hold what is found against what must be there; from now on it counts as kept."""
+        if self.journal is not None:
+            self.journal._keeper.close()  # the threads of a process end with it
         journal = open_journal(self.path, disk=self.disk, size_bytes=1024)
         found = numbers(journal.report)
         assert journal.report.verdict is not Verdict.CORRUPT, journal.report.detail
@@ -44,17 +47,22 @@ class History:
         assert rest == self.hoped[: len(rest)]
         self.kept, self.hoped = found, []
         assert journal.sequence == len(found)
-        return journal
+        self.journal = journal
 
     def append(self, count: int) -> None:
         self.hoped = list(range(self.next, self.next + count))
         self.next += count
         for number in self.hoped:
-            self.journal.append("test", payload(number))
+            self.opened.append("test", payload(number))
+
+    @property
+    def opened(self) -> Journal:
+        assert self.journal is not None
+        return self.journal
 
     def write(self, count: int) -> None:
         self.append(count)
-        self.journal.flush()
+        self.opened.flush()
         self.kept += self.hoped
         self.hoped = []
 
@@ -63,22 +71,22 @@ class History:
         self.append(count)
         self.disk.survives = lambda at: survives[at // sector_bytes % len(survives)]
         try:
-            self.journal.flush()
+            self.opened.flush()
         except PowerCut:
-            self.journal = self.restart()
+            self.restart()
 
     def crash_in_repair(self, count: int, survived: int) -> None:
         """A torn group, then a second crash while its tail is being blanked."""
         self.append(count)
         self.disk.survives = lambda at: at % 200 > 100
         try:
-            self.journal.flush()
+            self.opened.flush()
         except PowerCut:
             self.disk.survives = lambda at: at < survived
             try:
-                self.journal = self.restart()
+                self.restart()
             except PowerCut:
-                self.journal = self.restart()
+                self.restart()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

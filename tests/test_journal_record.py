@@ -27,7 +27,7 @@ def test_any_text_comes_back(time: str, kind: str, data: bytes) -> None:
     assert (scan.end, scan.tail) == (len(HEADER + line), b"")
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"nonsense", b'{"a":NaN}', b"1 2", b'{"a":\n1}', b'{"a":1}\n', b"[" * 9999])
+@pytest.mark.parametrize("data", [b"", b"{", b"no", b'{"a":NaN}', b"1 2", b'{"a":\n1}', b'{"a":1}\n', b"[" * 9999])
 def test_what_could_not_be_read_back_is_not_journaled(data: bytes) -> None:
     with pytest.raises(StateError, match="not journaled"):
         encode_record(0, 1, "run", 0, "now", "fill", data)

@@ -60,6 +60,7 @@ class Journal:
         when the disk refuses.
         """
         run = secrets.token_hex(4)
+        folder.remove_leftovers()
         reading = read_segments(folder, snapshot_sequence)
         reading.report.quarantined += keep_aside(folder, reading)
         position = reading.position
