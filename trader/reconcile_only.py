@@ -8,7 +8,7 @@ from state.files import Folder
 from state.loader import load
 from state.manager import mismatch
 from state.model import TraderState
-from trader.broker.port import Unknown
+from trader.broker.port import Broker, BrokerSnapshot, Unknown
 from trader.clock import Clock
 from trader.config_sections import Config
 from trader.connect import connect, find_endpoint, make_broker
@@ -35,20 +35,10 @@ async def compare_once(config: Config, *, as_json: bool) -> int:
     account = await connect(config, endpoint, broker, clock)
     try:
         state, notes = _state(config, clock, account, endpoint.identity)
-        plan: Plan | None = None
-        for _ in range(2):
-            answer = await broker.snapshot(account)
-            if isinstance(answer, Unknown):
-                raise BrokerError(
-                    f"IBKR gave no complete answer: {', '.join(answer.missing)} missing.", "Try again in a moment."
-                )
-            plan = reconcile(
-                state, answer, now=clock.now(), client_id=config.gateway.client_id, setups=_setups(config, clock)
-            )
-            if not plan.uncertain:
-                break
+        plan, answer = await _plan(config, clock, broker, account, state)
+        if plan.uncertain:
             await asyncio.sleep(CONFIRM_S)
-        assert plan is not None
+            plan, answer = await _plan(config, clock, broker, account, state)
         if as_json:
             say_json({"rows": plan.rows, "events": len(plan.events), "actions": plan.actions, "notes": notes})
         else:
@@ -60,6 +50,17 @@ async def compare_once(config: Config, *, as_json: bool) -> int:
     finally:
         with suppress(BrokerError):  # the line may be gone already
             await broker.disconnect()
+
+
+async def _plan(
+    config: Config, clock: Clock, broker: Broker, account: str, state: TraderState
+) -> tuple[Plan, BrokerSnapshot]:
+    answer = await broker.snapshot(account)
+    if isinstance(answer, Unknown):
+        missing = ", ".join(answer.missing)
+        raise BrokerError(f"IBKR gave no complete answer: {missing} missing.", "Try again in a moment.")
+    setups = _setups(config, clock)
+    return reconcile(state, answer, now=clock.now(), client_id=config.gateway.client_id, setups=setups), answer
 
 
 def _state(config: Config, clock: Clock, account: str, gateway: str) -> tuple[TraderState, list[str]]:
