@@ -49,8 +49,7 @@ async def run(options: Options) -> None:
     _announce(services, listener.sockets[0].getsockname()[1])
     await _serve(server)
     listener.close()
-    for session in list(services.publisher.sessions.values()):
-        session.close()
+    await server.close()
 
 
 def build(options: Options) -> Services:

@@ -48,11 +48,19 @@ class Server:
         self.services = services
         self.stopping = asyncio.Event()
         self._control = Control(services, self.stopping.set)
-        self._connections = 0
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def listen(self, port: int) -> asyncio.Server:
         """Bind 127.0.0.1 only. Raises OSError where the port is taken."""
-        return await asyncio.start_server(self._connected, "127.0.0.1", port)
+        return await asyncio.start_server(self._accept, "127.0.0.1", port)
+
+    async def close(self) -> None:
+        """End every connection, after what is queued for it has been handed to the kernel."""
+        for session in list(self.services.publisher.sessions.values()):
+            session.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def run_market(self) -> None:
         """Walk the market and keep accounts fresh until cancelled."""
@@ -64,19 +72,25 @@ class Server:
                 self.services.publisher.refresh_accounts()
             await asyncio.sleep(STEP_S)
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            log.warning("%d connections are open: one more is refused", MAX_CONNECTIONS)
+            writer.close()
+            return
+        task = asyncio.create_task(self._connected(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
         try:
-            if self._connections > MAX_CONNECTIONS:
-                log.warning("more than %d connections: one refused", MAX_CONNECTIONS)
-                return
             await self._serve(reader, writer)
         except (FrameError, ProtocolError) as error:
             log.warning("connection closed: %s", error)
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
             log.info("connection ended: %r", error)
+        except Exception:
+            log.exception("connection closed by a defect of the gateway")
         finally:
-            self._connections -= 1
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Self
 import ib_insync
 from ib_insync import Contract, Order, Stock
 from ib_insync.client import Client
+from ib_insync.decoder import Decoder
 
 from paper_gateway.testing import RunningGateway
 
@@ -24,6 +25,25 @@ UNTYPED: Any = ib_insync
 
 def stock(symbol: str = "TSLA") -> Stock:
     return Stock(symbol, "SMART", "USD")
+
+
+class Recorder:
+    """Takes the place of ib_insync's wrapper and keeps what its decoder says."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: self.calls.append((name, arguments))
+
+
+def decoded(fields: list[str], version: int = 176) -> tuple[str, tuple[Any, ...]]:
+    """The one callback that ib_insync's decoder makes of a message; its errors are raised, not logged."""
+    recorder = Recorder()
+    untyped_decoder: Any = Decoder
+    untyped_decoder(recorder, version).handlers[int(fields[0])](fields)
+    assert len(recorder.calls) == 1
+    return recorder.calls[0]
 
 
 class CapturingClient(Client):
@@ -60,10 +80,13 @@ class RawClient:
         self.send_bytes(b"API\0" + framed(offer.encode()))
         self.version = 0
         if start:
-            self.version = int(self.read()[0])
-            self.send("71", "2", client_id, "")
-            if self.version:
+            try:
+                self.version = int(self.read()[0])
+                self.send("71", "2", client_id, "")
                 self.start_messages = [self.read() for _ in range(5)]
+            except (EOFError, OSError):
+                self.close()
+                raise
 
     def send_bytes(self, data: bytes) -> None:
         self.socket.sendall(data)

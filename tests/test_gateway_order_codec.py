@@ -7,11 +7,10 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from gateway_helpers import UNTYPED, order_fields, stock
+from gateway_helpers import UNTYPED, decoded, order_fields, stock
 from hypothesis import given
 from hypothesis import strategies as st
 from ib_insync import LimitOrder, MarketOrder, Order, StopLimitOrder, TagValue
-from ib_insync.decoder import Decoder
 
 from paper_gateway import wire
 from paper_gateway.errors import ProtocolError, RequestRefused
@@ -25,26 +24,12 @@ VERSIONS = [157, 158, 159, 160, 162, 163, 164, 166, 169, 170, 175, 176]
 NOON = datetime(2025, 10, 6, 12, 0, 30, tzinfo=EASTERN)
 
 
-class Recorder:
-    """Takes ib_insync's wrapper's place and keeps what the decoder says."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, tuple[Any, ...]]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *arguments: self.calls.append((name, arguments))
-
-
-def decoded(frame: bytes, version: int = 176) -> tuple[str, tuple[Any, ...]]:
-    recorder = Recorder()
-    untyped_decoder: Any = Decoder
-    untyped_decoder(recorder, version).handlers[int(wire.split(frame[4:])[0])](wire.split(frame[4:]))
-    assert len(recorder.calls) == 1
-    return recorder.calls[0]
-
-
 def ticket(order: Order, version: int = 176) -> Ticket:
     return decode_ticket(wire.FieldReader(order_fields(7, stock(), order, version)[1:]), version)
+
+
+def fields_of(frame: bytes) -> list[str]:
+    return wire.split(frame[4:])
 
 
 def kept(**changes: Any) -> KeptOrder:
@@ -127,7 +112,7 @@ def test_what_is_not_offered_is_refused_and_not_ignored(changes: dict[str, Any])
 def test_open_order_reads_back_field_by_field(version: int) -> None:
     parent = kept(order_id=6, perm_id=99)
     order = kept(parent=parent)
-    name, (order_id, contract, read, state) = decoded(encode_open(order, version), version)
+    name, (order_id, contract, read, state) = decoded(fields_of(encode_open(order, version)), version)
     assert (name, order_id, state.status) == ("openOrder", 7, "PreSubmitted")
     assert (contract.conId, contract.symbol, contract.exchange) == (76792991, "TSLA", "SMART")
     assert (contract.currency, contract.tradingClass) == ("USD", "NMS")
@@ -140,12 +125,13 @@ def test_open_order_reads_back_field_by_field(version: int) -> None:
 
 
 def test_unset_prices_come_back_as_zero() -> None:
-    _, (_, _, read, _) = decoded(encode_open(kept(order_type="MKT", limit_price=None, aux_price=None), 176))
+    _, (_, _, read, _) = decoded(fields_of(encode_open(kept(limit_price=None, aux_price=None), 176)))
     assert (read.lmtPrice, read.auxPrice) == (0.0, 0.0)
 
 
 def test_a_what_if_answer_carries_margins() -> None:
-    _, (_, _, read, state) = decoded(encode_open(kept(), 176, {"initMarginChange": 1075.25, "commission": 1.0}))
+    answer = encode_open(kept(), 176, {"initMarginChange": 1075.25, "commission": 1.0})
+    _, (_, _, read, state) = decoded(fields_of(answer))
     assert read.whatIf
     assert (state.initMarginChange, state.commission) == ("1075.25", 1.0)
 
@@ -154,7 +140,7 @@ def test_a_what_if_answer_carries_margins() -> None:
 @pytest.mark.parametrize("status", [Status.FILLED, Status.CANCELLED])
 def test_completed_order_reads_back_without_ids_of_the_client(version: int, status: Status) -> None:
     order = kept(status=status, completed_at=NOON, completed_text="why", parent=kept(perm_id=99))
-    name, (contract, read, state) = decoded(encode_completed(order, version), version)
+    name, (contract, read, state) = decoded(fields_of(encode_completed(order, version)), version)
     assert (name, contract.symbol, read.permId, read.orderRef) == ("completedOrder", "TSLA", 2**31 + 5, "ref-1")
     assert (read.orderId, read.clientId, read.parentPermId) == (0, 0, 99)
     assert (read.totalQuantity, read.filledQuantity) == (0 if status is Status.FILLED else 100, 40)
@@ -163,6 +149,6 @@ def test_completed_order_reads_back_without_ids_of_the_client(version: int, stat
 
 
 def test_order_status_reads_back() -> None:
-    name, arguments = decoded(encode_status(kept()))
+    name, arguments = decoded(fields_of(encode_status(kept())))
     assert name == "orderStatus"
     assert arguments == (7, "PreSubmitted", 40, 60, 430.2, 2**31 + 5, 0, 430.2, 3, "trigger", 0.0)
