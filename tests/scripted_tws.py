@@ -43,13 +43,12 @@ def order_status(order_id: int, status: str, perm_id: int = 7001, filled: int = 
 
 
 class ScriptedTws:
-    """One session. `heard` has each message's fields; `reads` the number of messages of each read of the socket."""
+    """One session. `heard` has the fields of each message that came."""
 
     def __init__(self, answers: Answers, greeting: bytes | None) -> None:
         self.answers = answers
         self.greeting = greeting
         self.heard: list[list[str]] = []
-        self.reads: list[int] = []
         self.start: tuple[Fields, ...] = ((15, 1, ACCOUNT), (9, 1, 1))
         self.port = 0
         self._writer: asyncio.StreamWriter | None = None
@@ -91,18 +90,15 @@ class ScriptedTws:
             buffer = self._take(buffer)
 
     def _take(self, buffer: bytes) -> bytes:
-        count = 0
         while len(buffer) >= 4 and len(buffer) >= 4 + struct.unpack(">I", buffer[:4])[0]:
             size = struct.unpack(">I", buffer[:4])[0]
             fields = buffer[4 : 4 + size].decode().split("\0")[:-1]
             buffer = buffer[4 + size :]
-            count += 1
             self.heard.append(fields)
             if fields[0] == "71":
                 self.say(*self.start)
             elif int(fields[0]) in self.answers:
                 self.say(*self.answers[int(fields[0])](fields))
-        self.reads.append(count)
         return buffer
 
 

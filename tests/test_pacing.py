@@ -69,9 +69,12 @@ def test_what_waits_is_forgotten_with_the_connection() -> None:
     loop = Loop()
     for _ in range(40):
         loop.lanes.put([b"s"], Lane.SUBSCRIPTIONS)
-    loop.lanes.clear()
+    assert loop.lanes.clear() == 0
     loop.run()
     assert len(loop.written) == 30
+    loop.lanes.put([b"o"] * 16, Lane.ORDERS)
+    loop.lanes.put([b"o"] * 30, Lane.ORDERS)
+    assert loop.lanes.clear() == 30
 
 
 def asked(pacer: HistoryPacer, symbol: str, request: object, now: float) -> float:

@@ -51,10 +51,12 @@ class SendLanes:
         self._waiting[lane].append(frames)
         self._drain()
 
-    def clear(self) -> None:
-        """Forget what waits: the connection is gone."""
+    def clear(self) -> int:
+        """Forget what waits: the connection is gone. Returns how many messages about orders were never sent."""
+        unsent = sum(len(frames) for frames in self._waiting[Lane.ORDERS])
         for waiting in self._waiting.values():
             waiting.clear()
+        return unsent
 
     def _drain(self) -> None:
         now = self._now()

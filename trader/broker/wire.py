@@ -100,9 +100,9 @@ class PacedClient(Client):
 
     def reset(self) -> None:
         super().reset()
-        lanes = getattr(self, "lanes", None)  # the library resets once before there are any
-        if lanes is not None:
-            lanes.clear()
+        lanes: SendLanes | None = getattr(self, "lanes", None)  # the library resets once before there are any
+        if lanes is not None and (unsent := lanes.clear()):
+            _log.error("The connection ended before %d messages about orders were sent", unsent)
 
     @contextmanager
     def together(self, lane: Lane) -> Iterator[None]:
