@@ -65,6 +65,17 @@ def test_no_second_sees_more_than_45_messages_and_each_lane_keeps_its_order(
         assert numbers == sorted(numbers)
 
 
+def test_a_bracket_that_waits_is_not_overtaken() -> None:
+    loop = Loop()
+    for _ in range(30):
+        loop.lanes.put([b"s"], Lane.SUBSCRIPTIONS)
+    loop.lanes.put([b"o"] * 16, Lane.ORDERS)
+    loop.lanes.put([b"q"], Lane.QUESTIONS)
+    assert len(loop.written) == 30
+    loop.run()
+    assert [data for _, data in loop.written[30:]] == [b"o" * 16, b"q"]
+
+
 def test_what_waits_is_forgotten_with_the_connection() -> None:
     loop = Loop()
     for _ in range(40):
