@@ -220,6 +220,20 @@ def describe(status: Status) -> str:
     return "\n".join(lines)
 
 
+def describe_state(state: TraderState) -> str:
+    """A state of the past for a person: what `status` would have said then, without ages."""
+    status = Status(source="past")
+    _fill(status, state)
+    clock = f"{state.time:%H:%M:%S}" if state.time is not None else "-"
+    lines = [
+        f"Account      {status.account} at {status.gateway}, trading date {status.trading_date}",
+        f"State        event {status.sequence}, session clock {clock}, session {status.session_id}",
+        f"P&L          {status.daily_pnl:+,.2f}, {status.trades} trades closed, {status.live_orders} orders live",
+        *_tables(status),
+    ]
+    return "\n".join(lines).rstrip()
+
+
 def _facts(status: Status) -> list[str]:
     age = f"{status.state_age_s:.1f} s old" if status.state_age_s is not None else "of unknown age"
     clock = f"{status.time:%H:%M:%S}" if status.time is not None else "-"
