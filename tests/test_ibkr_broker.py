@@ -267,6 +267,23 @@ def test_a_line_dropped_in_the_middle_of_a_snapshot_is_unknown(gateway: RunningG
     asyncio.run(run())
 
 
+def test_a_line_that_cannot_be_renewed_is_down(gateway: RunningGateway) -> None:
+    """The client id may stay taken for a while; then it is the reconnect's turn, not the snapshot's."""
+
+    async def run() -> None:
+        async with connected(gateway, answer_timeout_s=0.3) as broker:
+            gateway.ctl("silence", kind="positions", **{"for": 0.3})
+            gateway.ctl("stick", client=CLIENT_ID, **{"for": 60})
+            assert isinstance(await broker.snapshot(ACCOUNT), Unknown)
+            answer = await broker.snapshot(ACCOUNT)
+            assert isinstance(answer, Unknown)
+            assert str(CLIENT_ID) in answer.reason
+            assert (await fact(broker, LineFact)).state == "down"
+            assert not broker.connected
+
+    asyncio.run(run())
+
+
 def test_what_happens_to_an_order_during_a_lost_answer_is_told(gateway: RunningGateway) -> None:
     async def run() -> None:
         async with connected(gateway, answer_timeout_s=0.4) as broker:

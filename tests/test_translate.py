@@ -102,14 +102,15 @@ def test_a_symbol_of_two_stocks_is_refused() -> None:
 
 
 def test_bars_outside_the_request_are_left_out_and_none_comes_twice() -> None:
-    def bar(offset_s: int) -> SimpleNamespace:
+    def bar(offset_s: int, high: float = 11.0) -> SimpleNamespace:
         start = END + timedelta(seconds=offset_s)
-        prices = {"open": 10.0, "high": 11.0, "low": 9.0, "close": 10.0, "volume": -1}
+        prices = {"open": 10.0, "high": high, "low": 9.0, "close": 10.0, "volume": -1}
         return SimpleNamespace(date=str(int(start.timestamp())), **prices)
 
     found = bars_between([bar(-5), bar(-10), bar(-5), bar(0), bar(-15)], END - timedelta(seconds=10), END)
     assert [found_bar.time for found_bar in found] == [END - timedelta(seconds=10), END - timedelta(seconds=5)]
     assert found[0].volume == 0.0
+    assert bars_between([bar(-5, float("nan")), bar(-10, 9.5)], END - timedelta(seconds=10), END) == []
 
 
 @given(st.integers(0, 20_000), st.integers(1, 4000))

@@ -5,6 +5,7 @@ both leave as None. A value that is no number raises ValueError: the message tha
 undecodable, and an answer it belongs to as incomplete.
 """
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,7 +22,7 @@ from trader.broker.port import (
     LineFact,
     OrderTicket,
 )
-from trader.errors import BrokerError
+from trader.errors import BrokerError, MarketDataError
 from trader.strategy.bars import Bar, check_bar
 
 UNSET_DOUBLE = 1.7976931348623157e308
@@ -34,6 +35,7 @@ _LINE_STATES: dict[int, Literal["broken", "restored"]] = {
     1101: "restored",  # market data subscriptions are lost
     1102: "restored",
 }
+_log = logging.getLogger(__name__)
 
 # Any: ib_insync's Contract, Order, OrderState, Execution and ContractDetails, told apart by the parameter's name.
 
@@ -204,12 +206,15 @@ def bar_of(start: datetime, open_: float, high: float, low: float, close: float,
 
 
 def bars_between(rows: Iterable[Any], start: datetime, end: datetime) -> list[Bar]:
-    """The bars that start in [start, end), by start, each once."""
+    """The bars that start in [start, end), by start, each once; one that cannot be is left out, as a gap."""
     bars: dict[datetime, Bar] = {}
     for row in rows:
         moment = datetime.fromtimestamp(int(row.date), UTC)
         if start <= moment < end:
-            bars[moment] = bar_of(moment, row.open, row.high, row.low, row.close, row.volume)
+            try:
+                bars[moment] = bar_of(moment, row.open, row.high, row.low, row.close, row.volume)
+            except MarketDataError as error:
+                _log.warning("%s", error)
     return [bars[moment] for moment in sorted(bars)]
 
 
