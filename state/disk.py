@@ -59,10 +59,9 @@ class Disk:
 
 def write_all(disk: Disk, fd: int, data: bytes, offset: int) -> None:
     """Write every byte at `offset`, going on after short writes. OSError when the kernel refuses."""
-    view = memoryview(data)
-    while view:
-        written = disk.pwrite(fd, view, offset)
+    done = disk.pwrite(fd, data, offset)  # all of it, nearly always
+    while done < len(data):
+        written = disk.pwrite(fd, memoryview(data)[done:], offset + done)
         if written <= 0:
             raise OSError(0, "the kernel wrote nothing and gave no reason")
-        view = view[written:]
-        offset += written
+        done += written

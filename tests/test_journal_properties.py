@@ -16,6 +16,7 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.just("write"), groups),
         st.tuples(st.just("tear"), groups, st.sampled_from([16, 100, 512]), sectors),
+        st.tuples(st.just("lose"), groups, st.sampled_from([16, 100, 512]), st.sets(st.integers(0, 8), min_size=1)),
         st.tuples(st.just("cut"), groups, st.integers(min_value=0, max_value=1200)),
         st.tuples(st.just("tear repair"), groups, st.integers(min_value=0, max_value=600)),
     ),
@@ -31,7 +32,6 @@ class History:
         self.disk = TearingDisk()
         self.kept: list[int] = []
         self.hoped: list[int] = []
-        self.next = 1
         self.journal: Journal | None = None
         self.restart()
 
@@ -50,8 +50,7 @@ class History:
         self.journal = journal
 
     def append(self, count: int) -> None:
-        self.hoped = list(range(self.next, self.next + count))
-        self.next += count
+        self.hoped = list(range(len(self.kept) + 1, len(self.kept) + 1 + count))  # what was lost is said again
         for number in self.hoped:
             self.opened.append("test", payload(number))
 
@@ -100,6 +99,8 @@ def test_acknowledged_records_survive_and_lost_ones_never_return(history: list[t
                     run.write(count)
                 case ("tear", int(count), int(sector_bytes), list(survives)):
                     run.crash(count, survives, sector_bytes)
+                case ("lose", int(count), int(sector_bytes), set(lost)):
+                    run.crash(count, [sector not in lost for sector in range(256)], sector_bytes)
                 case ("cut", int(count), int(survived)):
                     run.crash(count, [at < survived for at in range(4096)], 1)
                 case ("tear repair", int(count), int(survived)):

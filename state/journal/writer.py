@@ -10,7 +10,6 @@ import errno
 import threading
 from collections.abc import Callable
 from itertools import groupby
-from pathlib import Path
 from queue import SimpleQueue
 
 from state.disk import write_all
@@ -26,6 +25,7 @@ class Committer:
 
     def __init__(self, folder: Folder, keeper: SegmentKeeper, segment: int, offset: int, size_bytes: int) -> None:
         self.segment = segment
+        self.path = folder.path / segment_name(segment)
         self._folder = folder
         self._keeper = keeper
         self._size_bytes = size_bytes
@@ -39,11 +39,6 @@ class Committer:
             return
         for segment, group in groupby(batch, key=lambda entry: entry[2]):
             self._commit_group(segment, b"".join([line for _, line, _ in group]))
-
-    @property
-    def path(self) -> Path:
-        """The segment that is being written."""
-        return self._folder.path / segment_name(self.segment)
 
     def close(self) -> None:
         self._folder.disk.close(self._fd)
@@ -69,6 +64,7 @@ class Committer:
         fd = self._folder.disk.open_existing(segment_name(segment), self._folder.fd)
         self._folder.disk.close(self._fd)
         self._fd, self._offset, self.segment = fd, 0, segment
+        self.path = self._folder.path / segment_name(segment)
 
 
 class InlineWriter:
