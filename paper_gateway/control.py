@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -150,7 +148,7 @@ class Control:
         for session in sessions:
             session.abort()
         if refuse_s is not None:
-            self._faults.refuse_until = time.monotonic() + refuse_s
+            self._faults.refuse(refuse_s)
         return {"dropped": len(sessions)}
 
     def do_silence(self, arguments: Arguments) -> Answer:
@@ -197,7 +195,7 @@ class Control:
         self._brokerage.book.roll_back_ids(arguments.whole("roll_back", 0))
         down_s = arguments.seconds("down")
         if down_s is not None:
-            self._faults.refuse_until = time.monotonic() + down_s
+            self._faults.refuse(down_s)
         self._faults.stuck_clients.clear()
         self._faults.outage = False
         sessions = list(self._sessions().values())
@@ -225,9 +223,7 @@ class Control:
 
     def do_stick(self, arguments: Arguments) -> Answer:
         """The client id stays taken when its socket has closed, as after a crash of the client."""
-        for_s = arguments.seconds("for")
-        client_id = arguments.whole("client")
-        self._faults.stuck_clients[client_id] = math.inf if for_s is None else time.monotonic() + for_s
+        self._faults.stick(arguments.whole("client"), arguments.seconds("for"))
         return {"stuck": sorted(self._faults.stuck_clients)}
 
     def do_speed(self, arguments: Arguments) -> Answer:

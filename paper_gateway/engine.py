@@ -72,7 +72,11 @@ class Engine:
     def is_session(self, order: Order) -> bool:
         """Whether the order may trade at this time of the day."""
         info = self.directory.info(order.symbol)
-        return is_open(info.trading_hours if order.outside_rth else info.liquid_hours, self.now)
+        return self.is_market_open(info.trading_hours if order.outside_rth else info.liquid_hours, self.now)
+
+    def is_market_open(self, hours: str, time: datetime) -> bool:
+        """Whether `time` lies in `hours` of the trading date; the gateway knows no other day."""
+        return time.date() == self.market.trading_date and is_open(hours, time)
 
     def accept(self, order: Order) -> None:
         """A transmitted order is accepted and shown to its owner; `work` then matches it."""

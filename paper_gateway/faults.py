@@ -16,8 +16,8 @@ KINDS = (
 )  # fmt: skip
 """Every message that leaves the gateway after the handshake is of one of these kinds."""
 
-LOST_IN_OUTAGE = frozenset({"ticks", "bars", "order_status", "exec_details", "commission"})
-"""What stays away between 1100 and 1101/1102: IBKR's servers send it, and they cannot be reached."""
+LOST_IN_OUTAGE = frozenset({"ticks", "bars"})
+"""Kinds that stay away between 1100 and 1101/1102; the publisher keeps order, fill and position news back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,14 @@ class Faults:
 
     def silence(self, kind: str, for_s: float | None) -> None:
         self.silences[kind] = math.inf if for_s is None else self.now() + for_s
+
+    def refuse(self, for_s: float) -> None:
+        """Close new API connections for so long."""
+        self.refuse_until = self.now() + for_s
+
+    def stick(self, client_id: int, for_s: float | None) -> None:
+        """Keep a client id taken although its socket is closed."""
+        self.stuck_clients[client_id] = math.inf if for_s is None else self.now() + for_s
 
     def is_silent(self, kind: str) -> bool:
         """Whether messages of `kind` are dropped now."""

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from paper_gateway import replies
 from paper_gateway.brokerage import Brokerage
 from paper_gateway.history import bar_start, format_time, merge
-from paper_gateway.hours import close_of, is_open
+from paper_gateway.hours import close_of
 from paper_gateway.market import Bar, SessionClock, Tick
 from paper_gateway.publisher import Publisher
 from paper_gateway.session import Session
@@ -154,7 +154,7 @@ class Feed:
                 kept.session.send("history", replies.historical_update(kept.request_id, date, forming))
 
     def _bar(self, symbol: str, start: datetime) -> Bar | None:
-        if not is_open(self._brokerage.info(symbol).liquid_hours, start):
+        if not self._brokerage.engine.is_market_open(self._brokerage.info(symbol).liquid_hours, start):
             return None
         bars = self._brokerage.market.bars(symbol, start, start + SLOT, 5)
         if len(bars) != 1:

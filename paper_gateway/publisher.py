@@ -30,8 +30,13 @@ class Publisher:
         self._brokerage = brokerage
 
     def publish(self, event: Event) -> None:
-        """Tell whoever is concerned. Orders and executions go to the client that owns the order only:
-        manual orders carry client id 0 and so reach client 0."""
+        """Tell whoever is concerned, unless IBKR's servers are out of reach: what happens then is never told.
+
+        Orders and executions go to the client that owns the order only; manual orders carry client
+        id 0 and so reach client 0.
+        """
+        if self._brokerage.faults.outage:
+            return
         match event:
             case PositionChanged(account, symbol):
                 self._position_changed(account, symbol)

@@ -88,7 +88,7 @@ class Server:
             log.warning("connection closed: %s", error)
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
             log.info("connection ended: %r", error)
-        except Exception:
+        except Exception:  # whatever one client provoked must not end the gateway
             log.exception("connection closed by a defect of the gateway")
         finally:
             writer.close()
@@ -111,7 +111,8 @@ class Server:
         while True:
             writer.write(wire.frame(self._control.answer(request)))
             await writer.drain()
-            request = await wire.read_frame(reader, BODY_TIMEOUT_S)
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                request = await wire.read_frame(reader)
 
     async def _serve_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):

@@ -204,6 +204,7 @@ def test_an_outage_hides_fills_until_executions_are_asked_for_again(gateway: Run
             gateway.ctl("code", code=1100)
             trade = ib.placeOrder(stock(), MarketOrder("BUY", 5))
             await until(lambda: gateway.truth()["executions"])
+            assert ib.positions() == []
             gateway.ctl("code", code=1102)
             await until(lambda: codes == [1100, 1102])
             assert (trade.fills, ib.fills()) == ([], [])

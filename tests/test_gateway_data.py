@@ -169,15 +169,18 @@ def test_stops_trigger_on_the_way_at_high_speed() -> None:
             bar = client.read_until("50")[-1]
             lows[datetime.fromtimestamp(int(bar[3]), EASTERN)] = float(bar[6])
         truth = gateway.truth()
-        for order in truth["completed_orders"]:
-            if order["order_type"] != "STP":
-                continue
-            done = datetime.fromisoformat(order["completed_time"])
-            reached = [start for start, low in lows.items() if low <= order["aux_price"]]
-            if reached and done < max(lows):
-                assert min(reached) <= done <= min(reached) + timedelta(seconds=5)
-        for order in truth["open_orders"]:
-            assert all(low > order["aux_price"] for low in lows.values())
+    placed = datetime.fromisoformat(truth["executions"][0]["time"])
+    whole = {start: low for start, low in lows.items() if start > placed}  # the first bar began before the orders
+    stops = [one for one in truth["completed_orders"] + truth["open_orders"] if one["order_type"] == "STP"]
+    assert len(stops) == 8
+    for order in stops:
+        reached = min((start for start, low in whole.items() if low <= order["aux_price"]), default=None)
+        done = datetime.fromisoformat(order["completed_time"]) if order["completed_time"] else None
+        if done is None:
+            assert reached is None
+        elif min(whole) <= done < max(whole):
+            assert reached is not None
+            assert reached <= done <= reached + timedelta(seconds=5)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,16 @@ def test_open_order_reads_back_field_by_field(version: int) -> None:
     assert (read.deltaNeutralOrderType, read.clearingIntent) == ("None", "IB")
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_message_has_a_field_more_than_its_reader_takes(version: int) -> None:
+    order = kept(completed_at=NOON)
+    for frame in (encode_open(order, version), encode_completed(order, version)):
+        fields = fields_of(frame)
+        decoded(fields, version)
+        with pytest.raises((ValueError, IndexError, TypeError, AssertionError)):
+            decoded(fields[:-1], version)
+
+
 def test_unset_prices_come_back_as_zero() -> None:
     _, (_, _, read, _) = decoded(fields_of(encode_open(kept(limit_price=None, aux_price=None), 176)))
     assert (read.lmtPrice, read.auxPrice) == (0.0, 0.0)
