@@ -1,0 +1,194 @@
+"""A trader inside the test, over the real socket of a real gateway process, with its parts within reach.
+
+async with live(gateway, tmp_path) as run:
+    await run.enter("TSLA", "LONG", 100)                 # as the strategy would: a bracket through the desk
+    await run.agreed()                                   # books and gateway say the same
+    await run.crash()                                    # as if killed: nothing is ended, nothing is said
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from lab import WAIT_S, differences, scanner
+
+from paper_gateway.testing import RunningGateway
+from state.loader import Loaded
+from state.manager import StateManager
+from state.model import Order, Position, Side, TraderState, sign
+from state.sessions import SessionStore, make_session_id
+from trader.clock import Clock
+from trader.commands.status import build_status
+from trader.config import Config, load_config
+from trader.connect import Connected, connect, find_endpoint, make_broker
+from trader.errors import BrokerError
+from trader.options import RunOptions
+from trader.session import TradingSession
+from trader.stopping import Stopping
+from trader.strategy.breakout import Signal
+from trader.strategy.setups import Setup
+
+
+class Live:
+    """A trading session over a real socket, with its parts within reach of the test."""
+
+    def __init__(self, gateway: RunningGateway, logs: Path, session: TradingSession) -> None:
+        self.gateway = gateway
+        self.logs = logs
+        self.session = session
+        self.engine = session.engine
+        self.desk = session.desk
+        self.running: asyncio.Task[int] | None = None
+
+    @property
+    def state(self) -> TraderState:
+        """The books."""
+        return self.session.state
+
+    def position(self, symbol: str = "TSLA") -> Position:
+        """The open position of a symbol; KeyError if there is none."""
+        return self.state.positions[symbol]
+
+    def orders(self, role: str, symbol: str = "TSLA") -> list[Order]:
+        """Our orders of one role, live or done."""
+        return [order for order in self.state.orders.values() if order.role == role and order.symbol == symbol]
+
+    async def until(self, condition: Callable[[], Any], bound_s: float = WAIT_S) -> Any:
+        """Poll until the condition is true; the session's own error, or AssertionError after the bound."""
+        deadline = time.monotonic() + bound_s
+        while True:
+            found = condition()
+            if found:
+                return found
+            assert self.running is not None
+            if self.running.done():
+                raise AssertionError("the session ended") from self.running.exception()
+            assert time.monotonic() < deadline, f"not within {bound_s} s; the books: {self.state}"
+            await asyncio.sleep(0.01)
+
+    async def agreed(self, bound_s: float = WAIT_S) -> None:
+        """Wait until the gate is open and the books say what the gateway knows."""
+        await self.until(lambda: self.state.connection.ready and not self.differences(), bound_s)
+
+    def differences(self) -> list[str]:
+        """See `differences`; the status is made of the books in memory, saved or not."""
+        made = build_status(Loaded(state=self.state), None, datetime.now(UTC))
+        return differences(json.loads(msgspec.json.encode(made)), self.gateway.truth())
+
+    async def price(self, symbol: str = "TSLA") -> float:
+        """The market's last price, as the trader sees it."""
+        watch = self.engine.watches[symbol]
+        await self.until(lambda: watch.price == watch.price)
+        return watch.price
+
+    async def send_entry(
+        self, symbol: str = "TSLA", side: Side = "LONG", shares: int = 100, *, stop_pct: float = 5.0
+    ) -> str:
+        """Send a bracket at the market as the strategy would; the stop is `stop_pct` percent away. The orderRef."""
+        price = await self.price(symbol)
+        towards = sign(side)
+        pivot = round(price * (1 - towards * 0.001), 2)
+        setup = setup_at(symbol, pivot)
+        now = self.session.clock.now()
+        signal = Signal(symbol, side, "momentum", pivot, price, now, now, 2.0)
+        stop = round(price * (1 - towards * stop_pct / 100), 2)
+        return await self.desk.enter(signal, setup, self.engine.watches[symbol].con_id, shares, stop)
+
+    async def enter(
+        self, symbol: str = "TSLA", side: Side = "LONG", shares: int = 100, *, stop_pct: float = 5.0
+    ) -> Position:
+        """Enter, and wait until it is filled, acknowledged and guarded."""
+        await self.send_entry(symbol, side, shares, stop_pct=stop_pct)
+        await self.until(
+            lambda: (
+                symbol in self.state.positions
+                and self.position(symbol).held == shares
+                and (stop := self.state.protection(self.position(symbol)))
+                and stop.status == "working"
+            )
+        )
+        return self.position(symbol)
+
+    async def crash(self) -> None:
+        """As if killed: the run ends where it stands, the socket closes, no goodbye is written."""
+        assert self.running is not None
+        self.running.cancel()
+        await asyncio.wait({self.running})
+        with suppress(BrokerError):
+            await self.session.line.broker.disconnect()
+
+
+def setup_at(symbol: str, pivot: float) -> Setup:
+    """A setup around a pivot: targets 3, 6 and 9 percent away on either side."""
+    up, down = (
+        [round(pivot * (1 + k * 0.03), 2) for k in (1, 2, 3)],
+        [round(pivot * (1 - k * 0.03), 2) for k in (1, 2)],
+    )
+    return Setup(symbol, pivot, pivot, up[0], up[1], up[2], down[0], down[1], 50.0)
+
+
+def settings(gateway: RunningGateway, folder: Path, **overrides: object) -> Config:
+    """The trader's settings for a test; `overrides` as in `gateway__client_id=7`."""
+    base: dict[str, object] = {
+        "gateway.port": gateway.port,
+        "files.logs_dir": str(folder / "logs"),
+        "files.scanner_dir": str(scanner(folder)),
+    }
+    given = {name.replace("__", ".", 1): value for name, value in overrides.items()}
+    return load_config(None, {}, base | given)
+
+
+@asynccontextmanager
+async def live(
+    gateway: RunningGateway,
+    folder: Path,
+    *,
+    options: RunOptions | None = None,
+    ready: bool = True,
+    **overrides: object,
+) -> AsyncIterator[Live]:
+    """A session on the gateway, inside this event loop; ready to trade unless told not to wait for that.
+
+    Raises what its start raises (ConflictError ...). At exit it is stopped as by Ctrl+C, unless it crashed.
+    """
+    config = settings(gateway, folder, **overrides)
+    clock, stopping = Clock(real_gateway=False), Stopping()
+    with StateManager.open(config.files.logs_dir, make_session_id(datetime.now(UTC))) as memory:
+        memory.on_failure = stopping.fail
+        sessions = SessionStore(memory.folder)
+        sessions.mark_crashed(datetime.now(UTC))
+        endpoint = await find_endpoint(config)
+        broker = make_broker(config, endpoint, clock)
+        account = await connect(config, endpoint, broker, clock)
+        line = Connected(endpoint, broker, account)
+        session = TradingSession(config, options or RunOptions(), clock, memory, sessions, line, stopping)
+        run = Live(gateway, config.files.logs_dir, session)
+        run.running = asyncio.create_task(session.run(lambda _: None))
+        try:
+            if ready:
+                await _started(run)
+            yield run
+            stopping.ask("the test is over")
+            if not run.running.cancelled():
+                await asyncio.wait_for(run.running, WAIT_S)
+        finally:
+            await run.crash()
+
+
+async def _started(run: Live) -> None:
+    """Until it trades; what its start raised is raised here."""
+    deadline = time.monotonic() + WAIT_S
+    assert run.running is not None
+    while run.session.record is None or not run.session.engine.watches:
+        if run.running.done():
+            run.running.result()
+        assert time.monotonic() < deadline, "the trader did not get ready"
+        await asyncio.sleep(0.01)
