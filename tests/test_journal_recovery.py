@@ -136,6 +136,8 @@ def test_life_goes_on_above_corruption_and_it_is_told_until_a_snapshot_is_past_i
     assert again.report.quarantined == []
     assert again.append_durable_blocking("test", payload(8)) == 8
     again.close()
+    assert read_journal(tmp_path / "journal").verdict is Verdict.CORRUPT
+    assert read_journal(tmp_path / "journal", snapshot_sequence=7).verdict is Verdict.CLEAN
     past = open_journal(tmp_path, snapshot=7)
     assert (past.report.verdict, numbers(past.report)[-2:]) == (Verdict.CLEAN, [7, 8])
     assert past.sequence == 8

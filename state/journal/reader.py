@@ -71,9 +71,11 @@ class Reading(msgspec.Struct):
     starts: list[tuple[int, int]]
 
 
-def read_journal(folder_path: Path) -> JournalReport:
+def read_journal(folder_path: Path, snapshot_sequence: int | None = None) -> JournalReport:
     """Read the journal in a folder without changing anything; an absent folder is an empty journal.
 
+    snapshot_sequence: of the snapshot that the records are to follow; with it the journal is also judged by
+    that: damage before it no longer counts, and a journal that ends or begins wrongly beside it is corrupt.
     A live writer may be in the middle of a write, or remove an old segment, so what does not look whole is
     looked at again. Raises CorruptFileError and DiskError.
     """
@@ -84,11 +86,11 @@ def read_journal(folder_path: Path) -> JournalReport:
             return JournalReport([], Verdict.EMPTY, f"There is no journal in {folder_path}.", [], 0)
         raise
     with folder:
-        report = read_segments(folder, None).report
+        report = read_segments(folder, snapshot_sequence).report
         for _ in range(_LIVE_TRIES - 1):
             if report.verdict in (Verdict.CLEAN, Verdict.EMPTY):
                 break
-            report = read_segments(folder, None).report
+            report = read_segments(folder, snapshot_sequence).report
     return report
 
 
