@@ -43,11 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, help_text in COMMANDS.items():
-        command = commands.add_parser(name, help=help_text, description=help_text)
-        command.add_argument("--config", type=Path, metavar="FILE", help="settings (default: trader.toml)")
-        for flag, (setting, text) in SHARED_FLAGS.items():
-            command.add_argument(flag, dest=setting, metavar=flag.lstrip("-").upper(), help=text)
-        _module(name).add_arguments(command)
+        _declare(commands.add_parser(name, help=help_text, description=help_text), name)
     return parser
 
 
@@ -77,14 +73,23 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     name = arguments[0]
     if name not in COMMANDS:
         return build_parser().parse_args(arguments)
+    args = command_parser(name).parse_args(arguments[1:])
+    args.command = name
+    return args
+
+
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """The command line of one command."""
     parser = argparse.ArgumentParser(prog=f"trader.py {name}", description=COMMANDS[name])
+    _declare(parser, name)
+    return parser
+
+
+def _declare(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings (default: trader.toml)")
     for flag, (setting, text) in SHARED_FLAGS.items():
         parser.add_argument(flag, dest=setting, metavar=flag.lstrip("-").upper(), help=text)
     _module(name).add_arguments(parser)
-    args = parser.parse_args(arguments[1:])
-    args.command = name
-    return args
 
 
 def _module(name: str) -> "CommandModule":

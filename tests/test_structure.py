@@ -1,0 +1,239 @@
+"""The shape of the program: which part may know which, and how large its pieces may grow.
+
+The imports are read from the source (ast); what a start loads is read from a real child process.
+"""
+
+import ast
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("trader", "state", "paper_gateway")
+SOURCES = [*sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py")), ROOT / "trader.py"]
+MAX_FUNCTION_LINES = 60
+MAX_FILE_LINES = 350
+
+# Imports go from a higher line to a lower one, or stay within their own. Longest prefix counts.
+TRADER_LAYERS = (
+    ("trader.errors", "trader.options"),
+    ("trader.clock", "trader.config", "trader.config_checks", "trader.config_sections"),
+    ("trader.output", "trader.log", "trader.stopping", "trader.hours"),
+    ("trader.strategy",),
+    ("trader.broker",),
+    ("trader.bookkeeping",),
+    ("trader.orders",),
+    ("trader.recovery",),
+    ("trader.engine",),
+    ("trader.line", "trader.control"),
+    ("trader.connect",),
+    ("trader.session", "trader.reconcile_only"),
+    ("trader.app",),
+    ("trader.commands",),
+    ("trader.cli",),
+)
+STATE_LAYERS = (
+    ("state.errors", "state.model"),
+    ("state.disk", "state.events", "state.ledger"),
+    ("state.files", "state.checks", "state.books", "state.lookup"),
+    ("state.codec", "state.apply", "state.lock", "state.probe", "state.archive", "state.bars", "state.wishes"),
+    ("state.journal", "state.snapshot"),
+    ("state.loader", "state.history"),
+    ("state.manager", "state.sessions", "state.checkpoints", "state.order_history"),
+    ("state.daybook", "state.restore"),
+)
+LIBRARY = frozenset({"ib_insync", "eventkit"})
+NETWORK = frozenset({"socket", "ssl", "http", "urllib", "ftplib", "smtplib"}) | LIBRARY
+# None of it helps to protect a position, so a restart must not pay for it before the gate.
+NOT_BEFORE_THE_GATE = frozenset(
+    {"argparse", "html", "sqlite3", "pandas", "exchange_calendars", "matplotlib", "unittest", "pytest", "freezegun"}
+)
+
+
+def name_of(path: Path) -> str:
+    """trader/orders/desk.py -> trader.orders.desk; a package is named without __init__."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in SOURCES if path.name != "trader.py"}
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(path: Path) -> set[str]:
+    """What a file imports, at its top or in a function; `from a import b` names a.b where that is a module."""
+    found: set[str] = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            base = node.module or ""
+            inner = {f"{base}.{alias.name}" for alias in node.names} & MODULES.keys()
+            found |= inner
+            if len(inner) < len(node.names):
+                found.add(base)
+    return found
+
+
+IMPORTS = {name: imports(path) for name, path in MODULES.items()}
+
+
+def part_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def layer_of(name: str, layers: tuple[tuple[str, ...], ...]) -> int:
+    """The highest line whose entry is the module or a package around it."""
+    matches = {
+        entry: number
+        for number, entries in enumerate(layers)
+        for entry in entries
+        if name == entry or name.startswith(entry + ".")
+    }
+    if not matches:
+        pytest.fail(f"{name} is in no layer: give it its place in tests/test_structure.py")
+    return matches[max(matches, key=len)]
+
+
+def upward_imports(part: str, layers: tuple[tuple[str, ...], ...]) -> list[str]:
+    found = []
+    for name, imported in IMPORTS.items():
+        if part_of(name) != part or name == part:
+            continue
+        mine = layer_of(name, layers)
+        found += [
+            f"{name} imports {other}"
+            for other in sorted(imported)
+            if part_of(other) == part and other != part and layer_of(other, layers) > mine
+        ]
+    return found
+
+
+def test_the_source_is_found() -> None:
+    """The other tests of this file would pass on nothing."""
+    assert {"trader.app", "trader.orders.desk", "state.manager", "paper_gateway.server"} <= MODULES.keys()
+    assert "trader.broker.ibkr" in IMPORTS["trader.connect"]  # imported inside a function, and seen all the same
+
+
+def test_state_knows_no_network_and_neither_trader_nor_gateway() -> None:
+    for name, imported in IMPORTS.items():
+        if part_of(name) == "state":
+            roots = {part_of(other) for other in imported}
+            assert not roots & (NETWORK | {"trader", "paper_gateway"}), name
+
+
+def test_the_gateway_meets_the_trader_at_the_socket_only() -> None:
+    for name, imported in IMPORTS.items():
+        roots = {part_of(other) for other in imported}
+        if part_of(name) == "paper_gateway":
+            assert not roots & {"trader", "state", "ib_insync", "eventkit"}, name
+        else:
+            assert "paper_gateway" not in roots, name
+
+
+def test_one_module_alone_imports_ib_insync() -> None:
+    """So that its maintained successor can take its place by one change."""
+    users = [name for name, imported in IMPORTS.items() if {part_of(o) for o in imported} & LIBRARY]
+    assert users == ["trader.broker.wire"]
+
+
+def test_imports_of_the_trader_run_one_way() -> None:
+    assert upward_imports("trader", TRADER_LAYERS) == []
+
+
+def test_imports_of_the_state_run_one_way() -> None:
+    assert upward_imports("state", STATE_LAYERS) == []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    inside = {name: imported & MODULES.keys() for name, imported in IMPORTS.items()}
+    TopologicalSorter(inside).prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= MAX_FILE_LINES, f"{lines} lines: split it by concern"
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+            length = node.end_lineno - node.lineno + 1
+            assert length <= MAX_FUNCTION_LINES, f"{node.name} at line {node.lineno} has {length} lines"
+
+
+def handlers() -> Iterator[tuple[str, ast.ExceptHandler, str]]:
+    """Each `except` with the line it stands on."""
+    for path in SOURCES:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ExceptHandler):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node, lines[node.lineno - 1]
+
+
+def test_nothing_is_caught_without_a_name() -> None:
+    assert [where for where, node, _ in handlers() if node.type is None] == []
+
+
+def test_whoever_catches_everything_says_why() -> None:
+    """Or lets it go on: a handler that ends with a bare `raise` only tidies up."""
+    for where, node, line in handlers():
+        names = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)} if node.type is not None else set()
+        goes_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+        if names & {"Exception", "BaseException"} and not goes_on:
+            reason = line.partition("#")[2].replace("noqa: BLE001", "").strip(" -")
+            assert reason, f"{where}: say behind it why everything is caught"
+
+
+def test_output_goes_through_one_place() -> None:
+    for path in SOURCES:
+        calls = [node.func for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+        assert "print" not in {call.id for call in calls if isinstance(call, ast.Name)}, path
+
+
+def test_each_module_says_its_role() -> None:
+    for path in SOURCES:
+        if path.stat().st_size:
+            assert ast.get_docstring(tree_of(path)), path
+
+
+def test_tests_are_flat_and_named_after_what_they_test() -> None:
+    """A tests/trader/__init__.py would hide the package itself."""
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+    names: dict[str, list[Path]] = defaultdict(list)
+    for path in (ROOT / "tests").rglob("*.py"):
+        names[path.name].append(path)
+    assert {path.parent for paths in names.values() for path in paths} == {ROOT / "tests"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules that a fresh interpreter holds after some code."""
+    shown = f"import sys\n{code}\nsys.stdout.write(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", shown], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_a_start_loads_only_what_protects() -> None:
+    """Up to the gate: the app, the session and the line."""
+    loaded = loaded_by("import trader.app, trader.session, trader.broker.ibkr")
+    assert not {part_of(name) for name in loaded} & NOT_BEFORE_THE_GATE
+    assert not {name for name in loaded if name.startswith(("trader.commands", "paper_gateway"))}
+
+
+def test_the_client_library_is_loaded_inside_the_running_loop() -> None:
+    """It looks for an event loop when it is imported; without one it warns on 3.12 and fails on 3.14."""
+    assert "ib_insync" not in loaded_by("import trader.app, trader.session")
+
+
+def test_the_state_alone_is_light() -> None:
+    """`status` reads the files and nothing else."""
+    loaded = loaded_by("import trader.commands.status")
+    assert not {part_of(name) for name in loaded} & {"ib_insync", "numpy", "paper_gateway"}
