@@ -13,19 +13,23 @@ from typing import Any, Literal
 
 import msgspec
 
+from state.bars import BarStore
 from state.checkpoints import CheckpointStore
-from state.errors import TraderError
-from state.events import OrderChanged, SessionEnded
+from state.errors import CorruptFileError, TraderError
+from state.events import OrderChanged, Paused, SessionEnded, Unpaused
 from state.manager import Begun, StateManager
 from state.model import TraderState
 from state.sessions import Session, SessionStore
+from state.wishes import WISHES, forget_wishes, read_wishes
 from trader.clock import Clock
 from trader.config_sections import Config
 from trader.connect import Connected
+from trader.control import serve
 from trader.engine.engine import Engine
 from trader.engine.gate import Gate
 from trader.engine.housekeeping import Housekeeping
 from trader.engine.market import Market
+from trader.engine.operator import Operator
 from trader.errors import ConflictError, ScannerError, UntrustedStateError
 from trader.line import Line
 from trader.options import RunOptions
@@ -68,6 +72,7 @@ class TradingSession:
         )
         self.engine = Engine(config, clock, memory, line.broker, self.desk)
         self.record: Session | None = None
+        self.operator: Operator | None = None
         self._until: datetime | None = None
 
     @property
@@ -89,6 +94,7 @@ class TradingSession:
         if not await self.stopping.unless_asked(passing):
             return await self._end()
         rows, snapshot = passing.result()
+        await self._take_up_wishes()
         mark("gate")
         rows += await self._resolve_conflicts(gate, rows)
         for text in (*report.validation(rows, snapshot), *report.closing(self.state, resumed=begun.resumed)):
@@ -126,6 +132,25 @@ class TradingSession:
         if self.memory.loaded.doubtful:
             _log.warning("Events may be missing on disk; IBKR's own records take their place.")
         return begun
+
+    async def _take_up_wishes(self) -> None:
+        """A pause or unpause that was asked for while no trader ran."""
+        try:
+            wishes = read_wishes(self.memory.folder)
+        except CorruptFileError as error:
+            kept = self.memory.folder.quarantine(WISHES, error.reason)
+            _log.error(
+                "%s It is kept as quarantine/%s; entries are paused until you say `unpause`.", error.what, kept
+            )
+            await self.memory.record_durably(Paused(time=self.clock.now(), reason="operator.json was damaged"))
+            return
+        if wishes is None:
+            return
+        now = self.clock.now()
+        event = Paused(time=now, reason=wishes.reason) if wishes.paused else Unpaused(time=now)
+        await self.memory.record_durably(event)
+        forget_wishes(self.memory.folder)
+        say(f"{'PAUSED' if wishes.paused else 'Unpaused'} as asked for while no trader ran: {wishes.reason}")
 
     def _load_setups(self) -> tuple[SetupList, ScannerError | None]:
         """The scanner's setups. Without them nothing is entered; what is held is managed all the same."""
@@ -201,13 +226,16 @@ class TradingSession:
 
     async def _trade(self, gate: Gate, setups: SetupList) -> int:
         """Run the engine and what belongs to it until the end is asked for."""
-        market = Market(self.config, self.engine, setups)
+        bars = BarStore(self.memory.folder, self.state.trading_date)
+        market = Market(self.config, self.engine, setups, bars)
         await market.open()
         say(f"✓ Subscribed to {len(self.engine.watches)} symbols")
         if self.options.duration_min is not None:
             self._until = self.clock.now() + timedelta(minutes=self.options.duration_min)
         self.engine.on_answer = gate.take_answer
         self.engine.on_reconnect = self._reconnected(gate, market)
+        self.operator = Operator(self.engine, gate, market)
+        self.engine.on_request = self.operator.take
         self.engine.on_second = self._each_second
         self.engine.on_new_position = market.watch
         assert self.record is not None
@@ -223,11 +251,13 @@ class TradingSession:
             line.heartbeat(),
             line.keep_up(),
             *housekeeping.tasks(),
+            market.keep_bars(),
         ]
         tasks = [asyncio.create_task(job) for job in work]
         for task in tasks:
             task.add_done_callback(self._check_task)
-        await self.stopping.event.wait()
+        async with serve(self.memory.folder, self.engine.inbox.put_nowait):
+            await self.stopping.event.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -260,6 +290,8 @@ class TradingSession:
     async def _each_second(self) -> None:
         """What depends on time alone."""
         now = self.clock.now()
+        if self.operator is not None:
+            await self.operator.go_on()
         for order in list(self.state.orders.values()):
             late = (now - order.intended_at).total_seconds() > self.config.entry.order_timeout_s
             if (

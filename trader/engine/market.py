@@ -3,6 +3,8 @@
 import asyncio
 import logging
 
+from state.bars import BarStore, StoredBar
+from state.errors import DiskError
 from state.events import AlertRaised
 from trader.broker.port import Broker
 from trader.config_sections import Config
@@ -10,17 +12,20 @@ from trader.engine.engine import Engine
 from trader.engine.watch import Watch
 from trader.errors import BrokerError, MarketDataError
 from trader.hours import MarketHours
+from trader.strategy.bars import Bar
 from trader.strategy.setups import SetupList
 
 _log = logging.getLogger("trader.market")
 
 HISTORY_S = 3600  # one request: IBKR's limit for 5-second bars
+KEEP_EVERY_S = 2.0
 
 
 class Market:
     """Subscribes, and fills what is missing. Nothing of it is needed to protect positions."""
 
-    def __init__(self, config: Config, engine: Engine, setups: SetupList) -> None:
+    def __init__(self, config: Config, engine: Engine, setups: SetupList, store: BarStore) -> None:
+        self._store = store
         self.config = config
         self.engine = engine
         self.setups = setups
@@ -60,11 +65,29 @@ class Market:
         self._broker.subscribe(symbol)
 
     async def backfill(self) -> None:
-        """Fill the bars that are missing, newest hour first: a restart is warm at once."""
+        """Bars from disk, then from IBKR what is still missing: a restart is warm at once."""
         await asyncio.gather(*(self._fill(watch) for watch in list(self.engine.watches.values())))
+
+    async def keep_bars(self) -> None:
+        """Write new bars to disk, a few seconds' worth at a time, in a worker thread."""
+        while True:
+            await asyncio.sleep(KEEP_EVERY_S)
+            new = {watch.symbol: watch.take_unwritten() for watch in self.engine.watches.values()}
+            stored = {symbol: [_stored(bar) for bar in bars] for symbol, bars in new.items() if bars}
+            if not stored:
+                continue
+            try:
+                await asyncio.to_thread(self._store.append, stored)
+            except DiskError as error:
+                _log.warning("Bars were not kept: %s A restart will fetch them from IBKR.", error.what)
 
     async def _fill(self, watch: Watch) -> None:
         now = self.engine.clock.now()
+        try:
+            kept = await asyncio.to_thread(self._store.read, watch.symbol)
+            watch.backfill(_bar(bar) for bar in kept if (now - bar.time).total_seconds() < HISTORY_S)
+        except (DiskError, MarketDataError) as error:
+            _log.warning("%s: bars on disk are not used: %s", watch.symbol, error.what)
         gaps = watch.buffer.missing(now)
         if not gaps:
             return
@@ -73,3 +96,11 @@ class Market:
             watch.backfill(await self._broker.history(watch.symbol, now, int(min(max(span_s, 60), HISTORY_S))))
         except BrokerError as error:
             _log.warning("%s: no history (%s); it warms up from live bars.", watch.symbol, error.what)
+
+
+def _stored(bar: Bar) -> StoredBar:
+    return StoredBar(bar.time, bar.open, bar.high, bar.low, bar.close, bar.volume)
+
+
+def _bar(bar: StoredBar) -> Bar:
+    return Bar(bar.time, bar.open, bar.high, bar.low, bar.close, bar.volume)

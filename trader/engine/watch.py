@@ -24,6 +24,7 @@ class Watch:
         self.hours = hours
         self.setup = setup
         self.buffer = BarBuffer()
+        self._unwritten: list[Bar] = []
         self.price = math.nan
         self.price_at: datetime | None = None
         self.breakouts = [Breakout(setup, side, rules) for side in SIDES] if setup is not None else []
@@ -36,6 +37,7 @@ class Watch:
     def take_bar(self, bar: Bar, now: datetime) -> Candle | None:
         """The next 5-second bar of the feed; returns the candle that it closed."""
         candle = self.buffer.add(bar)
+        self._unwritten.append(bar)
         if bar.volume > 0:
             self.take_price(bar.close, now)
         return candle
@@ -45,6 +47,11 @@ class Watch:
         self.buffer.merge(bars)
         if self.buffer.bars and math.isnan(self.price):
             self.price = self.buffer.bars[-1].close
+
+    def take_unwritten(self) -> list[Bar]:
+        """Bars that came since this was asked last."""
+        new, self._unwritten = self._unwritten, []
+        return new
 
     def signals(self) -> list[Signal]:
         """What the last closed candle gives."""

@@ -1,0 +1,33 @@
+"""What the operator's commands share: asking the running trader, and saying what came of it."""
+
+from typing import Any
+
+from state.files import Folder
+from trader.config_sections import Config
+from trader.control import ask
+from trader.errors import BrokerUnreachableError, UsageError
+from trader.output import say, say_json
+
+
+def ask_trader(config: Config, command: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """The running trader's answer, or None where none runs on this logs folder."""
+    if not config.files.logs_dir.is_dir():
+        return None
+    with Folder.open(config.files.logs_dir, create=False) as folder:
+        return ask(folder, command, arguments)
+
+
+def report_answer(answer: dict[str, Any] | None, command: str, words: str, *, as_json: bool) -> int:
+    """Print an answer; the exit code. Raises where no trader runs, or it refused."""
+    if answer is None:
+        raise BrokerUnreachableError(
+            f"No trader is running on this logs folder, so `{command}` cannot be done.",
+            "Start it with `python3 trader.py`, then try again.",
+        )
+    if not answer.get("ok"):
+        raise UsageError(str(answer.get("error", "It was refused.")), str(answer.get("hint", "See trader.log.")))
+    if as_json:
+        say_json(answer)
+    else:
+        say(words.format(**answer))
+    return 0
