@@ -154,7 +154,7 @@ class Control:
     def do_silence(self, arguments: Arguments) -> Answer:
         kind = arguments.choice("kind", (*KINDS, "all"))
         if arguments.flag("off"):
-            self._faults.silences.pop(kind, None)
+            self._off(self._faults.silences, kind)
         else:
             self._faults.silence(kind, arguments.seconds("for"))
         return {"silent": sorted(self._faults.silences)}
@@ -162,7 +162,7 @@ class Control:
     def do_delay(self, arguments: Arguments) -> Answer:
         kind = arguments.choice("kind", (*KINDS, "all"))
         if arguments.flag("off"):
-            self._faults.delays_ms.pop(kind, None)
+            self._off(self._faults.delays_ms, kind)
         else:
             self._faults.delays_ms[kind] = float(arguments.count("ms"))
         return {"delays_ms": self._faults.delays_ms}
@@ -235,6 +235,13 @@ class Control:
     def do_stop(self, _: Arguments) -> Answer:
         self._stop()
         return {"stopping": True}
+
+    @staticmethod
+    def _off(by_kind: dict[str, float], kind: str) -> None:
+        """`all` ends every one of them, not only the one that was begun as `all`."""
+        if kind == "all":
+            by_kind.clear()
+        by_kind.pop(kind, None)
 
     def _sessions(self) -> dict[int, Session]:
         return self._services.publisher.sessions

@@ -14,7 +14,12 @@ KINDS = (
     "positions", "open_orders", "completed_orders", "executions", "account", "time", "order_status",
     "exec_details", "commission", "ticks", "bars", "history", "contract", "errors", "ids",
 )  # fmt: skip
-"""Every message that leaves the gateway after the handshake is of one of these kinds."""
+"""Every message that leaves the gateway after the handshake is of one of these kinds.
+
+`open_orders`, `completed_orders` and `executions` are answers to requests; what is told unasked is
+`order_status` (openOrder, orderStatus and an order's errors), `exec_details` and `commission`.
+`ids` are the managed accounts and next valid ids, `errors` everything else of message 4.
+"""
 
 LOST_IN_OUTAGE = frozenset({"ticks", "bars"})
 """Kinds that stay away between 1100 and 1101/1102; the publisher keeps order, fill and position news back."""

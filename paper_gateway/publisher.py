@@ -70,9 +70,9 @@ class Publisher:
             case OrderNotice(code=code, text=text):
                 self._order_error(owner, order, code, text)
             case OrderBound():
-                owner.send(
-                    "order_status", replies.order_bound(order.perm_id, order.client_id, order.order_id)
-                )
+                bound = replies.order_bound(order.perm_id, order.client_id, order.order_id)
+                owner.send("order_status", bound)
+                self._pair(owner, order, times=1)
 
     def refresh_accounts(self) -> None:
         """The regular update of all account subscriptions (every three minutes from TWS)."""
