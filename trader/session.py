@@ -6,30 +6,26 @@ history) comes after it.
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
-
-import msgspec
 
 from state.bars import BarStore
 from state.checkpoints import CheckpointStore
-from state.errors import CorruptFileError, TraderError
-from state.events import OrderChanged, Paused, SessionEnded, Unpaused
+from state.errors import TraderError
+from state.events import SessionEnded
 from state.manager import Begun, StateManager
 from state.model import TraderState
-from state.sessions import Session, SessionStore
-from state.wishes import WISHES, forget_wishes, read_wishes
+from state.sessions import SessionStore
 from trader.clock import Clock
 from trader.config_sections import Config
 from trader.connect import Connected
 from trader.control import serve
+from trader.engine.day import Day
 from trader.engine.engine import Engine
 from trader.engine.gate import Gate
 from trader.engine.housekeeping import Housekeeping
 from trader.engine.market import Market
-from trader.engine.operator import Operator
+from trader.engine.operator import Operator, take_up_wishes
 from trader.errors import ConflictError, ScannerError, UntrustedStateError
 from trader.line import Line
 from trader.options import RunOptions
@@ -38,12 +34,11 @@ from trader.output import say
 from trader.recovery import report
 from trader.recovery.plan import Row
 from trader.recovery.settle import Settler
+from trader.session_record import SessionRecord
 from trader.stopping import Stopping
 from trader.strategy.setups import SetupList, load_setups
 
 _log = logging.getLogger("trader.app")
-
-CLOSE_MARGIN = timedelta(minutes=1)
 
 
 class TradingSession:
@@ -71,9 +66,9 @@ class TradingSession:
             memory, line.broker, clock, line.account, config.gateway.client_id, dry_run=options.dry_run
         )
         self.engine = Engine(config, clock, memory, line.broker, self.desk)
-        self.record: Session | None = None
+        self.record: SessionRecord | None = None
         self.operator: Operator | None = None
-        self._until: datetime | None = None
+        self.day: Day | None = None
 
     @property
     def state(self) -> TraderState:
@@ -85,6 +80,9 @@ class TradingSession:
         self._check_resume()
         begun = self._begin()
         setups, scanner_error = self._load_setups()
+        self.record = SessionRecord(self.config, self.memory, self.sessions, self.line)
+        self.record.start([setup.symbol for setup in setups.setups], resumed=begun.resumed)
+        await take_up_wishes(self.memory, self.clock.now())
         for text in report.opening(self.memory.loaded, begun):
             say(text)
         gate = Gate(
@@ -94,12 +92,11 @@ class TradingSession:
         if not await self.stopping.unless_asked(passing):
             return await self._end()
         rows, snapshot = passing.result()
-        await self._take_up_wishes()
         mark("gate")
         rows += await self._resolve_conflicts(gate, rows)
         for text in (*report.validation(rows, snapshot), *report.closing(self.state, resumed=begun.resumed)):
             say(text)
-        self._start_record(setups, begun, snapshot.values.net_liquidation)
+        self.record.set_initial_value(snapshot.values.net_liquidation)
         await self._keep_report(rows, begun)
         await self.memory.save()
         if scanner_error is not None and not self.state.positions:
@@ -132,25 +129,6 @@ class TradingSession:
         if self.memory.loaded.doubtful:
             _log.warning("Events may be missing on disk; IBKR's own records take their place.")
         return begun
-
-    async def _take_up_wishes(self) -> None:
-        """A pause or unpause that was asked for while no trader ran."""
-        try:
-            wishes = read_wishes(self.memory.folder)
-        except CorruptFileError as error:
-            kept = self.memory.folder.quarantine(WISHES, error.reason)
-            _log.error(
-                "%s It is kept as quarantine/%s; entries are paused until you say `unpause`.", error.what, kept
-            )
-            await self.memory.record_durably(Paused(time=self.clock.now(), reason="operator.json was damaged"))
-            return
-        if wishes is None:
-            return
-        now = self.clock.now()
-        event = Paused(time=now, reason=wishes.reason) if wishes.paused else Unpaused(time=now)
-        await self.memory.record_durably(event)
-        forget_wishes(self.memory.folder)
-        say(f"{'PAUSED' if wishes.paused else 'Unpaused'} as asked for while no trader ran: {wishes.reason}")
 
     def _load_setups(self) -> tuple[SetupList, ScannerError | None]:
         """The scanner's setups. Without them nothing is entered; what is held is managed all the same."""
@@ -187,30 +165,6 @@ class TradingSession:
         more, _ = await gate.pass_gate("the operator accepted IBKR's count")
         return [*accepted, *more]
 
-    def _start_record(self, setups: SetupList, begun: Begun, value: float) -> None:
-        parameters = msgspec.to_builtins({"entry": self.config.entry, "size": self.config.size,
-                                          "exit": self.config.exit, "risk": self.config.risk})  # fmt: skip
-        previous = self.memory.loaded.state
-        self.record = Session(
-            session_id=self.memory.session_id,
-            started_at=datetime.now(UTC),
-            trading_date=self.state.trading_date,
-            account=self.line.account,
-            gateway=self.line.endpoint.identity,
-            pid=os.getpid(),
-            symbols=[setup.symbol for setup in setups.setups],
-            initial_value=value,
-            parameters=parameters,
-            resumed_from=self._resumed_from(begun, previous),
-        )
-        self.sessions.start(self.record)
-
-    def _resumed_from(self, begun: Begun, previous: TraderState | None) -> str:
-        if not begun.resumed or previous is None:
-            return ""
-        earlier = [s.session_id for s in self.sessions.list() if s.trading_date == self.state.trading_date]
-        return earlier[-1] if earlier else ""
-
     async def _keep_report(self, rows: list[Row], begun: Begun) -> None:
         notes = [*self.memory.loaded.notes, *begun.notes]
         await asyncio.to_thread(
@@ -230,8 +184,7 @@ class TradingSession:
         market = Market(self.config, self.engine, setups, bars)
         await market.open()
         say(f"✓ Subscribed to {len(self.engine.watches)} symbols")
-        if self.options.duration_min is not None:
-            self._until = self.clock.now() + timedelta(minutes=self.options.duration_min)
+        self.day = Day(self.engine, self.stopping, self.options.duration_min)
         self.engine.on_answer = gate.take_answer
         self.engine.on_reconnect = self._reconnected(gate, market)
         self.operator = Operator(self.engine, gate, market)
@@ -288,33 +241,10 @@ class TradingSession:
         return compare_again
 
     async def _each_second(self) -> None:
-        """What depends on time alone."""
-        now = self.clock.now()
         if self.operator is not None:
             await self.operator.go_on()
-        for order in list(self.state.orders.values()):
-            late = (now - order.intended_at).total_seconds() > self.config.entry.order_timeout_s
-            if (
-                order.role == "entry"
-                and order.status == "working"
-                and late
-                and not order.text.startswith("timeout")
-            ):
-                self.desk.cancel(order, "it did not fill in time")
-                self.memory.record(
-                    OrderChanged(time=now, order_ref=order.order_ref, status="working", text="timeout: cancel sent")
-                )
-        if self._until is not None and now >= self._until:
-            self.stopping.ask(f"the {self.options.duration_min:g} minutes of --duration are over")
-        if not self.state.positions and self._market_closed(now):
-            self.stopping.ask(f"the session of {self.state.trading_date} is over ({now:%H:%M} ET)")
-
-    def _market_closed(self, now: datetime) -> bool:
-        closes = [watch.hours.close_time(now.date()) for watch in self.engine.watches.values()]
-        known = [moment for moment in closes if moment is not None]
-        if not closes:
-            return False
-        return not known or now > max(known) + CLOSE_MARGIN
+        if self.day is not None:
+            self.day.pass_second()
 
     async def _end(self, value: float | None = None) -> int:
         """Final save, session closed, stops left. After a failed disk nothing is written any more."""
@@ -329,10 +259,7 @@ class TradingSession:
         )
         await self.memory.save()
         if self.record is not None:
-            trades = len(self.state.closed)
-            self.sessions.finish(
-                self.memory.session_id, status, datetime.now(UTC), value, self.state.daily_pnl, trades, reason
-            )
+            self.record.finish(status, value, reason)
         held = len(self.state.positions)
         say(
             f"Stopped: {reason}. {held} positions keep their stops at IBKR. "

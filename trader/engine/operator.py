@@ -2,10 +2,13 @@
 
 import logging
 import time
+from datetime import datetime
 from typing import Any
 
-from state.errors import StateError
+from state.errors import CorruptFileError, StateError
 from state.events import ForeignSeen, Paused, Unpaused
+from state.manager import StateManager
+from state.wishes import WISHES, forget_wishes, read_wishes
 from trader.engine.engine import Engine
 from trader.engine.gate import Gate
 from trader.engine.inbox import Request
@@ -146,3 +149,20 @@ class Operator:
 def _reply(request: Request, **answer: Any) -> None:
     if not request.reply.done():
         request.reply.set_result(answer)
+
+
+async def take_up_wishes(memory: StateManager, now: datetime) -> None:
+    """A pause or unpause that was asked for while no trader ran becomes part of the state. now: session time."""
+    try:
+        wishes = read_wishes(memory.folder)
+    except CorruptFileError as error:
+        kept = memory.folder.quarantine(WISHES, error.reason)
+        _log.error("%s It is kept as quarantine/%s; entries are paused until you say `unpause`.", error.what, kept)
+        await memory.record_durably(Paused(time=now, reason=f"{WISHES} was damaged"))
+        return
+    if wishes is None:
+        return
+    event = Paused(time=now, reason=wishes.reason) if wishes.paused else Unpaused(time=now)
+    await memory.record_durably(event)
+    forget_wishes(memory.folder)
+    _log.warning("%s, as asked for while no trader ran: %s.", event.kind(), wishes.reason)
