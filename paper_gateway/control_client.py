@@ -15,10 +15,12 @@ MAX_ANSWER_BYTES = 64 << 20
 def request(port: int, command: str, *, timeout_s: float = 10.0, **arguments: Any) -> dict[str, Any]:
     """Send one command and return its answer without the `ok`.
 
+    An argument whose name is a Python keyword takes an underscore: request(port, "silence", kind="all", for_=2).
     Raises UnreachableError where no gateway answers on 127.0.0.1:port, and ControlError, with the
     gateway's hint, where it refuses.
     """
-    body = json.dumps({"command": command, **arguments}).encode()
+    named = {name.rstrip("_"): value for name, value in arguments.items()}
+    body = json.dumps({"command": command} | named).encode()
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
             connection.sendall(b"CTL\0" + struct.pack(">I", len(body)) + body)

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 class RunningGateway:
     """Starts `python -m paper_gateway --port 0 <flags>`, waits for its ready line, ends it on exit.
 
+    It runs in a temporary folder (`.folder`), so give files in the flags by absolute paths.
     Raises GatewayError, with what the process wrote, if it is not ready within ready_timeout_s.
     """
 
@@ -48,7 +49,16 @@ class RunningGateway:
         self.port = int(match[1])
 
     def ctl(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """One control command, for instance ctl("trade", symbol="TSLA", side="BUY", shares=10)."""
+        """One control command with its arguments by name, as `control_client.request` takes them.
+
+        ctl("trade", symbol="TSLA", side="BUY", shares=10[, account, limit, stop]); ctl("fill", order=permId
+        as text or orderRef[, shares, price]); ctl("hold", symbol[, off=True]); ctl("partial", symbol,
+        shares); ctl("price", symbol, price); ctl("drop"[, client, refuse]); ctl("silence", kind[, for_,
+        off=True]); ctl("delay", kind, ms[, off=True]); ctl("reject"[, symbol, role, code, text]);
+        ctl("cancel", order); ctl("code", code[, text]); ctl("restart"[, roll_back, down]);
+        ctl("repeat", exec_id); ctl("correct", exec_id[, price, shares]); ctl("stick", client[, for_]);
+        ctl("speed", speed). Raises ControlError where the gateway refuses.
+        """
         return request(self.port, command, **arguments)
 
     def truth(self) -> dict[str, Any]:

@@ -242,7 +242,7 @@ def test_the_nightly_restart_keeps_orders_and_rolls_ids_back(gateway: RunningGat
 
 
 def test_a_stuck_client_id_is_refused_until_it_is_free(gateway: RunningGateway) -> None:
-    gateway.ctl("stick", client=7, **{"for": 0.2})
+    gateway.ctl("stick", client=7, for_=0.2)
     with RawClient(gateway.port, 7, start=False) as client:
         client.read()
         client.send("71", "2", 7, "")

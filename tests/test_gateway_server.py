@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import socket
 import struct
@@ -277,3 +278,61 @@ def test_positions_accounts_cash_and_log_are_taken_from_the_flags(tmp_path: Path
         client.place(1, MarketOrder("BUY", 1))
         assert client.read()[2:4] == ["1", "435"]
     assert "client 1 connected" in log.read_text(encoding="utf-8")
+
+
+def valid_messages() -> list[list[str]]:
+    """One message of every kind that the gateway serves."""
+    contract = ["0", "TSLA", "STK", "", "0.0", "", "", "SMART", "", "USD", "", ""]
+    return [
+        order_fields(1, stock(), LimitOrder("BUY", 1, 400.0, orderRef="f")),
+        ["1", "11", "5", *contract, "0", "233", "0", "0", ""],
+        ["2", "2", "5"],
+        ["4", "1", "1", ""],
+        ["5", "1"],
+        ["6", "2", "1", ""],
+        ["7", "3", "6", "0", "", "20251006 09:30:00 US/Eastern", "TSLA", "STK", "", "BUY"],
+        ["8", "1", "1"],
+        ["9", "8", "7", *contract, "0", "", "", ""],
+        ["14", "1", "2"],
+        ["15", "1", "0"],
+        ["16", "1"],
+        ["17", "1"],
+        ["20", "8", *contract, "0", "20251006 09:40:00", "1 min", "600 S", "1", "TRADES", "1", "0", ""],
+        ["25", "1", "8"],
+        ["50", "3", "9", *contract, "5", "TRADES", "1", ""],
+        ["51", "1", "9"],
+        ["58", "1"],
+        ["59", "1", "3"],
+        ["61", "1"],
+        ["62", "1", "10", "All", "NetLiquidation"],
+        ["63", "1", "10"],
+        ["64", "1"],
+        ["76", "1", "11", "", "", "0"],
+        ["77", "1", "11"],
+        ["99", "0"],
+    ]
+
+
+JUNK = ["", "nan", "-1", "99999999999999999999", "x" * 3000, "é☃", "1e308", "0.5", "TSLA", "-0", "20251006 25:61:61"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_messages_of_every_kind_meet_no_defect(seed: int) -> None:
+    rng = random.Random(seed)
+    with RunningGateway("--speed", "60") as gateway:
+        client = RawClient(gateway.port)
+        for _ in range(1500):
+            fields = list(rng.choice(valid_messages()))
+            for _ in range(rng.randint(0, 3)):
+                fields[rng.randrange(len(fields))] = rng.choice(JUNK)
+            if rng.random() < 0.1:
+                del fields[rng.randrange(1, len(fields) + 1) :]
+            client.send(*fields)
+        client.send("8", "1", "1")
+        client.send("49", "1")
+        client.read_until("49")
+        client.close()
+        assert alive(gateway)
+        assert "defect" not in gateway.errors()
+        assert "Traceback" not in gateway.errors()
+        json.dumps(gateway.truth(), allow_nan=False)
