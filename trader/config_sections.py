@@ -70,6 +70,7 @@ class FileSettings(Struct, frozen=True, kw_only=True):
     checkpoint_idle_interval_s: Annotated[float, Meta(gt=0, le=86_400)] = 120.0
     keep_checkpoints: PositiveCount = 100
     keep_checkpoint_hours: Positive = 24.0
+    keep_days: PositiveCount = 30  # of journals, bars and recovery reports
     log_level: LogLevel = "INFO"
     log_max_mb: Annotated[float, Meta(gt=0, le=10_000)] = 20.0
     log_files: Annotated[int, Meta(ge=1, le=1000)] = 10

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import cast
 
 from state.errors import SyncFailedError, TraderError
@@ -41,6 +42,7 @@ from trader.engine.inbox import Answer, Message, Reconnected, Request, Second
 from trader.engine.watch import Watch
 from trader.orders.desk import OrderDesk
 from trader.orders.protection import wanted_stop_size
+from trader.strategy.bars import Candle
 from trader.strategy.filters import breaker_trips, daily_loss_reached
 
 _log = logging.getLogger("trader.engine")
@@ -70,7 +72,7 @@ class Engine:
         self.on_second: Callable[[], Awaitable[None]] = _nothing_to_do
         self.on_new_position: Callable[[str], Awaitable[None]] = _no_position
         self._priced: set[str] = set()
-        self._candles: list[str] = []
+        self._candles: list[tuple[str, Candle]] = []
         self._changed: set[str] = set()
         self._backlog: deque[Message] = deque()
 
@@ -94,7 +96,17 @@ class Engine:
             time=self.clock.now(), connected=connected, ready=ready, entries_open=entries_open, reason=reason
         )
         self.memory.record(event)
-        _log.info("Entries are %s: %s.", "open" if entries_open else "closed", reason)
+        _log.info("%s: %s.", self._entries_words(entries_open=entries_open), reason)
+
+    def _entries_words(self, *, entries_open: bool) -> str:
+        """How the entries stand, limits included."""
+        risk = self.state.risk
+        limits = {"paused": risk.paused, "the circuit breaker tripped": risk.breaker_tripped,
+                  "the daily loss limit is reached": risk.loss_limit_hit}  # fmt: skip
+        closed = ", ".join(words for words, applies in limits.items() if applies)
+        if not entries_open:
+            return "Entries are closed"
+        return f"Entries stay closed ({closed})" if closed else "Entries are open"
 
     def hold_entries(self, reason: str) -> None:
         """Close the entries for a reason of our own; stops and exits go on."""
@@ -188,7 +200,7 @@ class Engine:
             return
         self._priced.add(fact.symbol)
         if candle is not None:
-            self._candles.append(fact.symbol)
+            self._candles.append((fact.symbol, candle))
 
     def _take_execution(self, fact: ExecutionFact) -> None:
         event = execution_event(self.state, fact.execution, self.clock.now())
@@ -243,8 +255,8 @@ class Engine:
         for symbol in sorted(priced & set(self.state.positions)):
             await self._guarded(symbol, self._manage)
         candles, self._candles = self._candles, []
-        for symbol in candles:
-            await self._guarded(symbol, self._judge)
+        for symbol, candle in candles:
+            await self._guarded(symbol, partial(self._judge, candle))
 
     async def _guarded(self, symbol: str, work: Callable[[str], Awaitable[None]]) -> None:
         """An error in one symbol stays in that symbol; its stop stays at IBKR (f21)."""
@@ -283,9 +295,9 @@ class Engine:
         else:
             await self.exits.manage(position, watch, self.clock.now())
 
-    async def _judge(self, symbol: str) -> None:
+    async def _judge(self, candle: Candle, symbol: str) -> None:
         watch = self.watches[symbol]
-        for signal in watch.signals():
+        for signal in watch.signals(candle):
             line = self.state.connection
             await self.entries.judge(watch, signal, self.clock.now(), entries_open=line.entries_open)
 

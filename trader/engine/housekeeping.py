@@ -8,6 +8,7 @@ from typing import Any
 
 from state.checkpoints import CheckpointStore, overdue
 from state.errors import DiskError, SyncFailedError
+from state.retention import prune_dates
 from trader.config_sections import Config
 from trader.engine.engine import Engine
 from trader.engine.inbox import Second
@@ -16,6 +17,7 @@ _log = logging.getLogger("trader.files")
 
 SECOND_S = 0.5
 SAVE_GAP_S = 0.05
+MAKE_ROOM_S = 600.0
 
 
 class Housekeeping:
@@ -38,7 +40,7 @@ class Housekeeping:
 
     def tasks(self) -> list[Coroutine[None, None, None]]:
         """All of them, to be run until the session ends."""
-        return [self.seconds(), self.save_regularly(), self.checkpoint_regularly()]
+        return [self.seconds(), self.save_regularly(), self.checkpoint_regularly(), self.make_room()]
 
     async def seconds(self) -> None:
         """A beat for what depends on time alone: the time rule, the end of the day, entry timeouts."""
@@ -100,6 +102,24 @@ class Housekeeping:
             self._warn_if_overdue()
         else:
             self._last_checkpoint = datetime.now(UTC)
+
+    async def make_room(self) -> None:
+        """Remove what is old before space runs out, and say so in time where that is not enough."""
+        logs_dir = self.config.files.logs_dir
+        while True:
+            try:
+                day = self.engine.state.trading_date
+                pruned = await asyncio.to_thread(prune_dates, logs_dir, day, self.config.files.keep_days)
+            except DiskError as error:
+                _log.warning("Old files were not removed: %s", error)
+            else:
+                if pruned.removed:
+                    _log.info("Removed as old: %s.", ", ".join(pruned.removed))
+                if pruned.tight:
+                    self.engine.alert(
+                        "", f"Only {pruned.free_bytes / 2**20:.0f} MiB are free on the disk of {logs_dir}."
+                    )
+            await asyncio.sleep(MAKE_ROOM_S)
 
     def _warn_if_overdue(self) -> None:
         words = overdue(self._last_checkpoint, self.config.files.checkpoint_interval_s, datetime.now(UTC))

@@ -53,9 +53,9 @@ class Watch:
         new, self._unwritten = self._unwritten, []
         return new
 
-    def signals(self) -> list[Signal]:
-        """What the last closed candle gives."""
-        candles = self.buffer.candles
+    def signals(self, candle: Candle) -> list[Signal]:
+        """What a closed candle gives. A burst of bars may have closed later ones already: each is judged once."""
+        candles = [held for held in self.buffer.candles if held.time <= candle.time]
         return [signal for breakout in self.breakouts if (signal := breakout.on_candle(candles)) is not None]
 
     @property
