@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trader.clock import EASTERN
 from trader.errors import MarketDataError
-from trader.strategy.bars import BAR, CANDLES_KEPT, Bar, BarBuffer, Candle
+from trader.strategy.bars import BAR, CANDLES_KEPT, REACH, Bar, BarBuffer, Candle
 from trader.strategy.indicators import atr, mean_volume, range_5m, true_ranges
 
 START = EASTERN.localize(datetime.fromisoformat("2025-10-06T09:45:00"))
@@ -111,11 +111,20 @@ def test_a_slot_without_a_trade_is_a_bar_too() -> None:
 def test_gaps_are_known() -> None:
     buffer = BarBuffer()
     now = START + 10 * BAR + timedelta(seconds=2)
-    assert buffer.missing(now) == [(START + 10 * BAR - 240 * BAR, START + 10 * BAR)]
+    assert buffer.missing(now) == [(START + 10 * BAR - REACH, START + 10 * BAR)]
+    buffer.merge_candles([candle(-61)])
     for slot in (0, 1, 4, 5):
         buffer.add(bar(slot))
     assert buffer.missing(now) == [(START + 2 * BAR, START + 4 * BAR), (START + 6 * BAR, START + 10 * BAR)]
     assert buffer.missing(START + 6 * BAR + timedelta(seconds=4)) == [(START + 2 * BAR, START + 4 * BAR)]
+
+
+def test_what_lies_before_the_first_live_bar_is_missing_too() -> None:
+    buffer = BarBuffer()
+    buffer.add(bar(0))
+    assert buffer.missing(START + BAR) == [(START + BAR - REACH, START)]
+    buffer.merge(bar(slot) for slot in range(-720, 0))
+    assert buffer.missing(START + BAR) == []
 
 
 def test_history_fills_gaps_and_mends_their_candles() -> None:

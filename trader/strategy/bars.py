@@ -24,6 +24,7 @@ CANDLES_KEPT = 60  # more than any entry path looks back, see breakout.lookback_
 BAR = timedelta(seconds=BAR_S)
 CANDLE = timedelta(seconds=CANDLE_S)
 LAST_SLOT = CANDLE - BAR
+REACH = CANDLES_KEPT * CANDLE  # how far back a buffer wants to know
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,18 +183,23 @@ class BarBuffer:
         del self._candles[:-CANDLES_KEPT]
 
     def missing(self, now: datetime) -> list[tuple[datetime, datetime]]:
-        """Spans [start, end) without bars, from the oldest bar held to the last slot that `now` has completed.
+        """Spans [start, end) without bars, from `REACH` before `now` to the last slot that `now` has completed.
 
-        With no bars at all: the whole buffer's length before `now`.
+        What lies before the first bar counts: a live bar may come before any history was asked for, and the
+        means of the candles would then be taken over too few of them.
         """
         end = now - timedelta(seconds=now.timestamp() % BAR_S)
+        wanted = end - REACH
         if not self._bars:
-            return [(end - self.maxlen * BAR, end)]
+            return [(wanted, end)]
         gaps = [
             (earlier.time + BAR, later.time)
             for earlier, later in zip(self._bars, self._bars[1:], strict=False)
             if later.time - earlier.time > BAR
         ]
+        first = min(known.time for known in (self._bars[0], *self._candles[:1]))
+        if first > wanted:
+            gaps.insert(0, (wanted, first))
         after = self._bars[-1].time + BAR
         if after < end:
             gaps.append((after, end))

@@ -1,0 +1,35 @@
+"""A symbol under watch: every closed candle is judged, however late the bars of it come."""
+
+from datetime import datetime, timedelta
+
+from trader.clock import EASTERN
+from trader.config_sections import EntryRules
+from trader.engine.watch import Watch
+from trader.hours import MarketHours
+from trader.strategy.bars import BAR, Bar
+from trader.strategy.setups import Setup
+
+START = EASTERN.localize(datetime.fromisoformat("2025-10-06T09:50:00"))
+SETUP = Setup("TSLA", 100.0, 90.0, 105.0, 110.0, 116.18, 85.0, 80.0, 90.0)
+
+
+def watched() -> Watch:
+    hours = MarketHours.from_contract("20251006:0930-20251006:1600", "US/Eastern")
+    return Watch("TSLA", 1, 0.01, hours, SETUP, EntryRules())
+
+
+def minute(number: int, open_: float, close: float, volume: float = 100.0) -> list[Bar]:
+    """A minute's twelve bars, from `open_` at once to `close`."""
+    start = START + timedelta(minutes=number)
+    return [Bar(start + slot * BAR, open_, max(open_, close), min(open_, close), close, volume) for slot in range(12)]
+
+
+def test_a_burst_of_two_minutes_is_judged_candle_by_candle() -> None:
+    watch = watched()
+    for number in range(6):
+        watch.backfill(minute(number, 99.5, 99.6))
+    breaking, after = minute(6, 99.6, 100.5, volume=500.0), minute(7, 100.5, 100.6)
+    closed = [candle for bar in (*breaking, *after) if (candle := watch.take_bar(bar, START)) is not None]
+    assert [candle.time for candle in closed] == [breaking[0].time, after[0].time]
+    assert [(signal.path, signal.break_time) for signal in watch.signals(closed[0])] == [("momentum", closed[0].time)]
+    assert watch.signals(closed[1]) == []
