@@ -21,7 +21,9 @@ def watched() -> Watch:
 def minute(number: int, open_: float, close: float, volume: float = 100.0) -> list[Bar]:
     """A minute's twelve bars, from `open_` at once to `close`."""
     start = START + timedelta(minutes=number)
-    return [Bar(start + slot * BAR, open_, max(open_, close), min(open_, close), close, volume) for slot in range(12)]
+    return [
+        Bar(start + slot * BAR, open_, max(open_, close), min(open_, close), close, volume) for slot in range(12)
+    ]
 
 
 def test_a_burst_of_two_minutes_is_judged_candle_by_candle() -> None:
@@ -31,5 +33,7 @@ def test_a_burst_of_two_minutes_is_judged_candle_by_candle() -> None:
     breaking, after = minute(6, 99.6, 100.5, volume=500.0), minute(7, 100.5, 100.6)
     closed = [candle for bar in (*breaking, *after) if (candle := watch.take_bar(bar, START)) is not None]
     assert [candle.time for candle in closed] == [breaking[0].time, after[0].time]
-    assert [(signal.path, signal.break_time) for signal in watch.signals(closed[0])] == [("momentum", closed[0].time)]
+    assert [(signal.path, signal.break_time) for signal in watch.signals(closed[0])] == [
+        ("momentum", closed[0].time)
+    ]
     assert watch.signals(closed[1]) == []

@@ -197,7 +197,9 @@ class BarBuffer:
             for earlier, later in zip(self._bars, self._bars[1:], strict=False)
             if later.time - earlier.time > BAR
         ]
-        first = min(known.time for known in (self._bars[0], *self._candles[:1]))
+        first = self._bars[0].time
+        if self._candles:
+            first = min(first, self._candles[0].time)
         if first > wanted:
             gaps.insert(0, (wanted, first))
         after = self._bars[-1].time + BAR
