@@ -75,21 +75,36 @@ def _connection_changed(state: TraderState, event: ev.ConnectionChanged) -> None
     )
 
 
-def _order_intended(state: TraderState, event: ev.OrderIntended | ev.OrderRecovered) -> None:
+def _order_intended(state: TraderState, event: ev.OrderIntended) -> None:
+    order = event.order
+    if order.quantity < 1 or (order.role == "stop" and not order.stop_price):
+        raise InvariantError(
+            f"The order {order.order_ref} is for {order.quantity} shares with the stop price {order.stop_price}."
+        )
+    _order_known(state, event)
+
+
+def _order_known(state: TraderState, event: ev.OrderIntended | ev.OrderRecovered) -> None:
     order = event.order
     if order.order_ref in state.orders:
         raise InvariantError(
             f"The order {order.order_ref} was announced twice.", "An order reference is used once, for ever."
         )
+    found = isinstance(event, ev.OrderRecovered)
+    _guard_with(state, order, found=found)
     state.orders[order.order_ref] = order
     state.order_id_high = max(state.order_id_high, order.order_id)
-    _guard_with(state, order)
 
 
-def _guard_with(state: TraderState, order: Order) -> None:
-    """A new stop becomes the protection of the position whose trade it belongs to."""
+def _guard_with(state: TraderState, order: Order, *, found: bool) -> None:
+    """A new stop becomes the protection of the position whose trade it belongs to.
+
+    One that was found at IBKR does not take the place of a live one that is known: it is one stop too many.
+    """
     position = state.positions.get(order.symbol)
-    if order.role == "stop" and position is not None and position.trade_id == order.trade_id:
+    if position is None or (found and state.protection(position) is not None):
+        return
+    if order.role == "stop" and position.trade_id == order.trade_id:
         position.stop_ref = order.order_ref
         if order.stop_price is not None:
             position.stop_price = order.stop_price
@@ -97,6 +112,8 @@ def _guard_with(state: TraderState, order: Order) -> None:
 
 def _order_modify_intended(state: TraderState, event: ev.OrderModifyIntended) -> None:
     order = _order(state, event.order_ref, event)
+    if event.quantity < 1:
+        raise InvariantError(f"The stop {event.order_ref} was to be changed to {event.quantity} shares.")
     order.quantity, order.stop_price, order.reason = event.quantity, event.stop_price, event.reason
     order.updated_at = event.time
     position = state.positions.get(order.symbol)
@@ -241,8 +258,8 @@ def _state_restored(state: TraderState, event: ev.StateRestored) -> None:
     own = ("trading_date", "account", "gateway")
     if any(getattr(restored, name) != getattr(state, name) for name in own):
         raise InvariantError(
-            f"The checkpoint {event.source} is of {restored.trading_date}, account {restored.account} at "
-            f"{restored.gateway}; the state is of {state.trading_date}, account {state.account} at {state.gateway}.",
+            f"{event.source} is of {restored.trading_date}, account {restored.account} at {restored.gateway}; "
+            f"the state is of {state.trading_date}, account {state.account} at {state.gateway}.",
             "State of another date, account or gateway is never applied.",
         )
     order_id_high = max(state.order_id_high, restored.order_id_high)
@@ -257,7 +274,7 @@ _HANDLERS: dict[type[ev.Event], Callable[[TraderState, Any], None]] = {
     ev.SessionEnded: _session_ended,
     ev.ConnectionChanged: _connection_changed,
     ev.OrderIntended: _order_intended,
-    ev.OrderRecovered: _order_intended,
+    ev.OrderRecovered: _order_known,
     ev.OrderModifyIntended: _order_modify_intended,
     ev.OrderAcknowledged: _order_acknowledged,
     ev.OrderChanged: _order_changed,

@@ -1,24 +1,28 @@
-"""Executions into positions: every count, average and P&L is derived from the executions, each counted once.
+"""Executions into the books: which trade each one belongs to, each counted once (invariant 13).
 
-A position is rebuilt from its list of executions whenever one joins or is corrected, so that a correction, a
-late commission or a replay can never count something twice (invariant 13).
+A position is rebuilt from its list of executions (`state.ledger`) whenever one joins or is corrected, so that a
+correction, a late commission or a replay can never count something twice.
 """
 
-from dataclasses import dataclass
+from datetime import timedelta
 
 from state.events import CommissionSeen, ExecutionSeen, PositionAdjusted, PositionAdopted
+from state.ledger import rebuild
 from state.model import (
     UNKNOWN_PATH,
+    EntryPlan,
     Execution,
     Order,
-    Partial,
     PivotAttempts,
     Position,
     Timestamp,
     TraderState,
     entry_action,
-    sign,
 )
+
+# Executions carry whole seconds and the broker's clock is asked in whole seconds: how far an execution may seem
+# to lie behind the share count that was already net of it.
+_CLOCK_SLACK = timedelta(seconds=2)
 
 
 def split_exec_id(exec_id: str) -> tuple[str, str]:
@@ -31,7 +35,12 @@ def is_news(state: TraderState, exec_id: str) -> bool:
     """Whether this execution, in this revision, is not in the books yet."""
     base, revision = split_exec_id(exec_id)
     known = state.executions.get(base)
-    return known is None or split_exec_id(known.exec_id)[1] < revision
+    return known is None or _is_older(split_exec_id(known.exec_id)[1], revision)
+
+
+def _is_older(left: str, right: str) -> bool:
+    """Whether revision `left` comes before `right`: `09` before `10`, and `9` too."""
+    return (len(left), left) < (len(right), right)
 
 
 def book_execution(state: TraderState, event: ExecutionSeen) -> None:
@@ -67,9 +76,15 @@ def book_execution(state: TraderState, event: ExecutionSeen) -> None:
 
 
 def book_commission(state: TraderState, event: CommissionSeen) -> None:
-    """A commission joins its execution; one for an execution that is not ours is ignored."""
-    execution = state.executions.get(split_exec_id(event.exec_id)[0])
+    """A commission joins its execution; one for an execution that is not ours is ignored.
+
+    So is the one of an earlier revision, once the correction has its own: reports may repeat in any order.
+    """
+    base, revision = split_exec_id(event.exec_id)
+    execution = state.executions.get(base)
     if execution is None:
+        return
+    if execution.commission is not None and _is_older(revision, split_exec_id(execution.exec_id)[1]):
         return
     execution.commission = event.commission
     position = find_trade(state, execution.trade_id)
@@ -130,16 +145,28 @@ def adopt_position(state: TraderState, event: PositionAdopted, sequence: int) ->
 
 
 def trade_by_hand(state: TraderState, symbol: str, executed_at: Timestamp) -> str:
-    """Which of our trades an execution that is not ours changed: the open one, or one that was flipped.
+    """Which of our trades an execution that is not ours changed.
 
+    The open one; or one that was flipped, or whose closing rests on an estimate that this execution may settle.
     "" for an execution before our entry, or in a symbol of which we hold nothing.
     """
-    position = state.positions.get(symbol)
-    if position is None:
-        position = next((p for p in state.closed.values() if p.symbol == symbol and p.oversold), None)
-    if position is None or executed_at < position.entry_time:
-        return ""
-    return position.trade_id
+    ended = [p for p in state.closed.values() if p.symbol == symbol and (p.oversold or p.pnl_estimated)]
+    for position in (state.positions.get(symbol), *reversed(ended)):
+        if position is None or executed_at < position.entry_time:
+            continue
+        if position.held or position.oversold or _awaits(state, position, executed_at):
+            return position.trade_id
+    return ""
+
+
+def _awaits(state: TraderState, position: Position, executed_at: Timestamp) -> bool:
+    """Whether an estimate stands in for executions of that time."""
+    return any(_stands_in_for(state.executions[key], executed_at) for key in position.fills)
+
+
+def _stands_in_for(estimate: Execution, executed_at: Timestamp) -> bool:
+    """An estimate says what happened before it was made; an execution after it is news."""
+    return estimate.estimated and executed_at <= estimate.time + _CLOCK_SLACK
 
 
 def find_trade(state: TraderState, trade_id: str) -> Position | None:
@@ -152,17 +179,25 @@ def find_trade(state: TraderState, trade_id: str) -> Position | None:
 def _position_of(
     state: TraderState, event: ExecutionSeen, order: Order | None, known: Execution | None
 ) -> Position | None:
+    """The position that an execution changes; opened here by the first one of its trade.
+
+    That may be an exit's: IBKR tells times in whole seconds, and an entry and its stop can fill within one.
+    """
     trade_id = known.trade_id if known else (order.trade_id if order else event.trade_id)
     position = find_trade(state, trade_id)
-    if position is None and order is not None and order.role == "entry" and order.plan is not None:
-        occupant = state.positions.get(event.symbol)
-        position = occupant if occupant is not None else _open_position(state, event, order)
-    return position
+    if position is not None or order is None:
+        return position
+    booked = next((e for e in state.executions.values() if e.order_ref == trade_id), None)
+    if booked is not None:  # the entry met a position that was there, and joined it
+        return find_trade(state, booked.trade_id)
+    entry = state.orders.get(trade_id)
+    if entry is None or entry.plan is None:
+        return None
+    occupant = state.positions.get(event.symbol)
+    return occupant if occupant is not None else _open_position(state, event, entry, entry.plan)
 
 
-def _open_position(state: TraderState, event: ExecutionSeen, order: Order) -> Position:
-    plan = order.plan
-    assert plan is not None  # the caller asked
+def _open_position(state: TraderState, event: ExecutionSeen, order: Order, plan: EntryPlan) -> Position:
     stop = next((o for o in state.orders.values() if o.parent_ref == order.order_ref and o.role == "stop"), None)
     position = Position(
         trade_id=order.trade_id,
@@ -234,11 +269,14 @@ def _book_estimate(
 
 
 def _retire_estimate(state: TraderState, position: Position, event: ExecutionSeen) -> None:
-    """A real execution takes the place of the estimate that stood in for it: the position is already net of it."""
+    """A real execution takes the place of the estimate that stood in for it: the position is already net of it.
+
+    One that happened after the estimate was made is news, and retires nothing.
+    """
     shares = event.shares
     for key in list(position.fills):
         estimate = state.executions[key]
-        if not estimate.estimated or estimate.side != event.side or shares == 0:
+        if estimate.side != event.side or shares == 0 or not _stands_in_for(estimate, event.executed_at):
             continue
         taken = min(shares, estimate.shares)
         estimate.shares -= taken
@@ -246,105 +284,3 @@ def _retire_estimate(state: TraderState, position: Position, event: ExecutionSee
         if estimate.shares == 0:
             position.fills.remove(key)
             del state.executions[key]
-
-
-@dataclass(slots=True)
-class _Ledger:
-    """The running average-cost account of one trade while its executions are walked through.
-
-    Signed throughout: shares sold beyond what was held open a lot on the other side, so that a flip has its
-    true P&L too. This is how IBKR counts `realizedPNL`, commissions included.
-    """
-
-    quantity: int = 0
-    basis: float = 0.0  # signed cost of what is held, commissions included
-    realized: float = 0.0
-    commissions: float = 0.0
-
-    def add(self, quantity: int, price: float, commission: float) -> float:
-        """Book one execution of signed `quantity`; returns the P&L that it realized."""
-        self.commissions += commission
-        closing = 0
-        if self.quantity * quantity < 0:
-            closing = max(quantity, -self.quantity) if quantity < 0 else min(quantity, -self.quantity)
-        pnl = 0.0
-        if closing:
-            cost = self.basis * abs(closing / self.quantity)
-            pnl = -closing * price - cost - commission * abs(closing / quantity)
-            self.basis -= cost
-            self.quantity += closing
-        rest = quantity - closing
-        if rest:
-            self.basis += rest * price + commission * abs(rest / quantity)
-            self.quantity += rest
-        self.realized += pnl
-        return pnl
-
-
-def rebuild(state: TraderState, position: Position) -> None:
-    """Derive a position from its executions and put it among the open or the closed ones."""
-    ledger = _Ledger()
-    closings: dict[str, Partial] = {}
-    entered, entry_value = 0, 0.0
-    fills = [state.executions[key] for key in position.fills]
-    for fill in fills:
-        if fill.shares == 0:
-            continue
-        pnl = ledger.add(fill.shares if fill.side == "BOT" else -fill.shares, fill.price, fill.commission or 0.0)
-        if (fill.side == "BOT") == (entry_action(position.side) == "BUY"):
-            entered += fill.shares
-            entry_value += fill.shares * fill.price
-        else:
-            _add_closing(closings, fill, pnl)
-    held = ledger.quantity * sign(position.side)
-    position.held, position.shares, position.oversold = max(0, held), entered, max(0, -held)
-    position.realized_pnl, position.commissions = ledger.realized, ledger.commissions
-    position.pnl_estimated = any(fill.estimated for fill in fills)
-    if entered:
-        position.entry_price = entry_value / entered
-    _name_exit(position, list(closings.values()))
-    _file_away(state, position)
-
-
-def _add_closing(closings: dict[str, Partial], fill: Execution, pnl: float) -> None:
-    """Executions of one closing order count as one partial or exit."""
-    key = fill.order_ref or fill.exec_id
-    known = closings.get(key)
-    if known is None:
-        closings[key] = Partial(
-            time=fill.time,
-            price=fill.price,
-            shares=fill.shares,
-            reason=fill.reason,
-            pnl=pnl,
-            order_ref=fill.order_ref,
-            estimated=fill.estimated,
-        )
-        return
-    total = known.shares + fill.shares
-    known.price = (known.price * known.shares + fill.price * fill.shares) / total
-    known.shares, known.pnl, known.time, known.reason = total, known.pnl + pnl, fill.time, fill.reason
-
-
-def _name_exit(position: Position, closings: list[Partial]) -> None:
-    """The last closing of a position that is flat is its exit; all others are partials."""
-    if position.held == 0 and closings:
-        last = closings.pop()
-        position.exit_price, position.exit_time, position.exit_reason = last.price, last.time, last.reason
-    else:
-        position.exit_price, position.exit_time, position.exit_reason = None, None, ""
-    position.partials_taken = closings
-
-
-def _file_away(state: TraderState, position: Position) -> None:
-    """Open positions are found by symbol, closed ones by trade; a late fill opens a closed one again."""
-    if position.held > 0:
-        state.closed.pop(position.trade_id, None)
-        occupant = state.positions.setdefault(position.symbol, position)
-        if occupant is not position:
-            state.closed[position.trade_id] = position
-            state.halted[position.symbol] = "two trades hold shares of this symbol at once"
-        return
-    if state.positions.get(position.symbol) is position:
-        del state.positions[position.symbol]
-    state.closed[position.trade_id] = position

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from state.checks import check_state
-from state.errors import StateError, TraderError
+from state.errors import InvariantError, StateError, TraderError
 from state.events import Event, EventTypes
 from state.model import Position, TraderState
 
@@ -22,6 +22,7 @@ _decoders: dict[str, msgspec.json.Decoder[Event]] = {
     name: msgspec.json.Decoder(cls) for name, cls in EventTypes.by_name.items()
 }
 _encoder = msgspec.json.Encoder()
+_INSTEAD = "Nothing to do: the backup, the journal and IBKR take its place."
 
 
 class BadContentError(StateError):
@@ -33,8 +34,11 @@ class NewerSchemaError(StateError):
 
 
 def encode_event(event: Event) -> bytes:
-    """One event as compact JSON."""
-    return _encoder.encode(event)
+    """One event as compact JSON. Raises InvariantError for text that no file can hold."""
+    try:
+        return _encoder.encode(event)
+    except UnicodeEncodeError as error:
+        raise InvariantError(f"A {event.kind()} event cannot be written: {error}.") from error
 
 
 def decode_event(kind: str, data: bytes | msgspec.Raw) -> Event:
@@ -73,18 +77,12 @@ def decode_state(data: bytes) -> tuple[TraderState, datetime]:
         BadContentError: torn, edited, of a wrong type or breaking a rule.
         NewerSchemaError: from a newer version.
     """
-    content = _parse(data)
+    content = _verified(data)
     version = content.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise NewerSchemaError(
             f"The state file has schema version {version}; this program knows {SCHEMA_VERSION}.",
             "Start the newer version of the trader that wrote it.",
-        )
-    checksum = content.pop("checksum", None)
-    if checksum != _checksum(content):
-        raise BadContentError(
-            f"The state's checksum is {checksum!r}, not {_checksum(content)!r}: it is damaged or was edited.",
-            "Nothing to do: the backup, the journal and IBKR take its place.",
         )
     try:
         state, saved_at = _from_file(content)
@@ -92,31 +90,37 @@ def decode_state(data: bytes) -> tuple[TraderState, datetime]:
     except TraderError as error:
         raise BadContentError(f"The state breaks a rule: {error.what}", error.hint) from error
     except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise BadContentError(
-            f"The state has a value of the wrong kind: {error}.",
-            "Nothing to do: the backup, the journal and IBKR take its place.",
-        ) from error
+        raise BadContentError(f"The state has a value of the wrong kind: {error}.", _INSTEAD) from error
     return state, saved_at
 
 
-def _parse(data: bytes) -> dict[str, Any]:
+def _verified(data: bytes) -> dict[str, Any]:
+    """The content of a file that is whole; every version checks this first, so the rule never changes.
+
+    The checksum is over the content, not the layout. A key said twice would show a reader one value and the
+    program another: then the compact form is not what this program would write, and that is refused too.
+    """
     try:
         content = msgspec.json.decode(data)
+        as_found = msgspec.json.format(data, indent=-1)
+        as_written = _encoder.encode(content)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise BadContentError(
-            f"The state is not whole JSON: {error}.",
-            "Nothing to do: the backup, the journal and IBKR take its place.",
-        ) from error
+        raise BadContentError(f"The state is not whole JSON: {error}.", _INSTEAD) from error
     if not isinstance(content, dict):
-        raise BadContentError("The state is JSON, but not an object.", "Nothing to do: the backup takes its place.")
+        raise BadContentError("The state is JSON, but not an object.", _INSTEAD)
+    checksum = content.pop("checksum", None)
+    if checksum != _checksum(content):
+        raise BadContentError(
+            f"The state's checksum is {checksum!r}, not {_checksum(content)!r}: it is damaged or was edited.",
+            _INSTEAD,
+        )
+    if as_found != as_written:
+        raise BadContentError("The state says something twice, or in a way that is not ours.", _INSTEAD)
     return content
 
 
 def _checksum(content: dict[str, Any]) -> str:
-    try:
-        return f"crc32:{zlib.crc32(_encoder.encode(content)):08x}"
-    except RecursionError:
-        return "crc32:too-deep"
+    return f"crc32:{zlib.crc32(_encoder.encode(content)):08x}"
 
 
 def _to_file(state: TraderState, saved_at: datetime) -> dict[str, Any]:

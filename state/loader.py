@@ -68,11 +68,7 @@ def load(folder: Folder) -> Loaded:
         if generation.problem:
             loaded.damaged.append((generation.name, generation.problem))
             loaded.notes.append(f"{generation.name} was not used. {generation.problem}")
-    best = max(
-        (g for g in generations if g.state is not None),
-        key=lambda g: g.state.sequence if g.state is not None else -1,
-        default=None,
-    )
+    best = max((g for g in generations if g.state is not None), key=_rank, default=None)
     if best is None and any(g.present for g in generations):
         best = _newest_checkpoint(folder)
     if best is not None and best.state is not None:
@@ -123,7 +119,10 @@ def _explain_loser(loaded: Loaded, generations: list[Generation], best: Generati
 
 
 def _newest_checkpoint(folder: Folder) -> Generation | None:
-    """The valid checkpoint with the highest sequence of the newest date, over all sessions."""
+    """The valid checkpoint with the highest sequence of the newest date, over all sessions.
+
+    None if a journal of a later date is there: it says more than a checkpoint of the day before.
+    """
     root = folder.path / CHECKPOINTS
     if not root.is_dir() or root.is_symlink():
         return None
@@ -136,10 +135,12 @@ def _newest_checkpoint(folder: Folder) -> Generation | None:
             continue  # an unreadable checkpoint is one fewer to choose from; main and backup said their part
         if found.state is not None and (best is None or _rank(found) > _rank(best)):
             best = Generation(f"{CHECKPOINTS}/{path.parent.name}/{path.name}", found.state, found.saved_at)
-    return best
+    newest = max(journal_dates(folder.path), default="")
+    return best if best is not None and _rank(best)[0] >= newest else None
 
 
 def _rank(generation: Generation) -> tuple[str, int]:
+    """Sequences begin anew with each trading date."""
     state = generation.state
     return (state.trading_date, state.sequence) if state is not None else ("", -1)
 
@@ -152,9 +153,10 @@ def _replay_journal(logs_dir: Path, loaded: Loaded) -> None:
     report = read_journal(logs_dir / JOURNAL / state.trading_date)
     loaded.journal = report
     _note_verdict(loaded, report)
-    if report.records and report.last_sequence < state.sequence:
+    if report.last_sequence < state.sequence:
         loaded.notes.append(
-            f"The snapshot holds event {state.sequence}, but the journal ends at {report.last_sequence}."
+            f"The snapshot holds event {state.sequence}, but the journal ends at {report.last_sequence}: "
+            f"what happened after the snapshot is not known."
         )
         loaded.doubtful = True
     _apply_records(loaded, report, state)
