@@ -1,7 +1,7 @@
 """Frames and fields of the TWS socket protocol; nothing here knows a message.
 
 A frame is an unsigned 32-bit big-endian length and that many bytes: text fields, each ended by NUL
-(reference: section 1 of the protocol notes in docs, measured against four public clients).
+(docs/paper-gateway.md tells the handshake and the versions spoken).
 """
 
 from __future__ import annotations

@@ -42,6 +42,12 @@ def test_the_command_line_has_every_command() -> None:
     assert set(actions[0].choices or ()) == COMMANDS
 
 
+def test_every_command_is_documented() -> None:
+    page = (ROOT / "docs" / "paper-gateway.md").read_text(encoding="utf-8")
+    documented = {word.split()[0] for word in page.split("## Control")[1].split("`")[1::2] if word}
+    assert COMMANDS <= documented
+
+
 def test_the_command_line_works_and_its_exit_codes_hold(gateway: RunningGateway) -> None:
     done = ctl(gateway.port, "trade", "TSLA", "SELL", "5")
     assert (done.returncode, json.loads(done.stdout)["filled"]) == (0, 5)
