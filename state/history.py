@@ -262,7 +262,7 @@ def equity_curve(entries: Iterable[Entry]) -> list[EquityPoint]:
             continue
         minute = event.time.replace(second=0, microsecond=0)
         daily_pnl = event.daily_pnl if isinstance(event, EquityMarked) else 0.0
-        minutes[minute] = EquityPoint(minute, event.equity, daily_pnl)
+        minutes[minute] = EquityPoint(event.time, event.equity, daily_pnl)
     return [minutes[minute] for minute in sorted(minutes)]
 
 

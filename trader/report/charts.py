@@ -88,8 +88,10 @@ def _dot(scale: _Scale, point: EquityPoint, radius: int) -> str:
 
 
 def price_chart(symbol: str, candles: Sequence[Candle], trades: Sequence[Trade]) -> str:
-    """A symbol's prices with its entries, partials and exits, pivot, first stop and target; "" without prices."""
-    if len(candles) < 2:
+    """A symbol's prices with its entries, exits, pivots, first stops and targets; "" without prices of a trade."""
+    if candles:
+        trades = [trade for trade in trades if _overlaps(trade, candles)]
+    if len(candles) < 2 or not trades:
         return ""
     levels = [value for trade in trades for value in (trade.pivot, trade.initial_stop, trade.entry_price)]
     levels += [done.price for trade in trades for done in trade.exits]
@@ -100,6 +102,12 @@ def price_chart(symbol: str, candles: Sequence[Candle], trades: Sequence[Trade])
     for trade in trades:
         parts += _levels(scale, trade) + _marks(scale, trade)
     return _svg(parts, f"{symbol}: prices and trades")
+
+
+def _overlaps(trade: Trade, candles: Sequence[Candle]) -> bool:
+    """Whether a part of the trade happened while prices were kept."""
+    ended_before = trade.exit_time is not None and trade.exit_time < candles[0].time
+    return not ended_before and trade.entry_time <= candles[-1].time + timedelta(minutes=1)
 
 
 def _scale(start: datetime, end: datetime, values: Sequence[float]) -> _Scale:
