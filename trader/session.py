@@ -69,6 +69,7 @@ class TradingSession:
         self.record: SessionRecord | None = None
         self.operator: Operator | None = None
         self.day: Day | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def state(self) -> TraderState:
@@ -88,6 +89,8 @@ class TradingSession:
         gate = Gate(
             self.engine, Settler(self.desk, self.clock, {s.symbol: s for s in setups.setups}), self.line.account
         )
+        line = Line(self.line.broker, self.clock, self.engine, self.line.endpoint.speed)
+        self._begin_tasks(line.heartbeat(), line.keep_up())
         passing = asyncio.ensure_future(gate.pass_gate("the protection gate has passed"))
         if not await self.stopping.unless_asked(passing):
             return await self._end()
@@ -196,27 +199,28 @@ class TradingSession:
         housekeeping = Housekeeping(
             self.config, self.engine, checkpoints, lambda: _values(gate), self.record.parameters
         )
-        line = Line(self.line.broker, self.clock, self.engine, self.line.endpoint.speed)
-        work: list[Coroutine[Any, Any, None]] = [
-            self.engine.run(),
-            market.backfill(),
-            gate.compare(),
-            line.heartbeat(),
-            line.keep_up(),
-            *housekeeping.tasks(),
-            market.keep_bars(),
-        ]
-        tasks = [asyncio.create_task(job) for job in work]
-        for task in tasks:
-            task.add_done_callback(self._check_task)
+        self._begin_tasks(
+            self.engine.run(), market.backfill(), gate.compare(), market.keep_bars(), *housekeeping.tasks()
+        )
         async with serve(self.memory.folder, self.engine.inbox.put_nowait):
             await self.stopping.event.wait()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._end_tasks()
         if self.stopping.failure is None:
             await housekeeping.checkpoint()
         return await self._end(_values(gate).get("portfolio_value"))
+
+    def _begin_tasks(self, *work: Coroutine[Any, Any, None]) -> None:
+        """Let work go on beside the rest until the session ends."""
+        for job in work:
+            task = asyncio.create_task(job)
+            task.add_done_callback(self._check_task)
+            self._tasks.append(task)
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
 
     def _check_task(self, task: "asyncio.Task[None]") -> None:
         """A task that ends with an error ends the run: nothing goes on half alive."""
@@ -248,6 +252,7 @@ class TradingSession:
 
     async def _end(self, value: float | None = None) -> int:
         """Final save, session closed, stops left. After a failed disk nothing is written any more."""
+        await self._end_tasks()
         failure = self.stopping.failure
         if self.memory.failure is not None:
             raise self.memory.failure

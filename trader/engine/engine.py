@@ -18,6 +18,7 @@ from state.events import (
     ConnectionChanged,
     Event,
     LossLimitHit,
+    OrderAcknowledged,
     SymbolHalted,
 )
 from state.manager import StateManager
@@ -46,6 +47,8 @@ from trader.strategy.bars import Candle
 from trader.strategy.filters import breaker_trips, daily_loss_reached
 
 _log = logging.getLogger("trader.engine")
+
+COMPETING_SESSION = 10197
 
 
 class Engine:
@@ -166,8 +169,7 @@ class Engine:
         elif isinstance(message, CommissionFact):
             self._record(commission_event(self.state, message, self.clock.now()))
         elif isinstance(message, OrderFact):
-            for event in order_events(self.state, message.order, self.clock.now()):
-                self._record(event)
+            self._take_order(message)
         elif isinstance(message, MessageFact):
             self._take_message(message)
         elif isinstance(message, PositionFact):
@@ -217,6 +219,15 @@ class Engine:
         if not execution.order_ref:
             self.compare_wanted.set()
 
+    def _take_order(self, fact: OrderFact) -> None:
+        for event in order_events(self.state, fact.order, self.clock.now()):
+            self._record(event)
+            known = self.state.orders[fact.order.order_ref]
+            if isinstance(event, OrderAcknowledged) and known.other_perm_ids:
+                perms = ", ".join(str(perm) for perm in (known.perm_id, *known.other_perm_ids))
+                self.alert(known.symbol, f"Two orders carry the reference {known.order_ref}: permIds {perms}.")
+                self.compare_wanted.set()
+
     def _take_message(self, fact: MessageFact) -> None:
         events = list(message_events(self.state, fact, self.clock.now()))
         for event in events:
@@ -227,6 +238,8 @@ class Engine:
             self.compare_wanted.set()
         else:
             _log.info("IBKR: %d %s", fact.code, fact.text)
+        if fact.code == COMPETING_SESSION:
+            self.alert(fact.symbol, f"Another session of this login takes the market data: {fact.text}")
 
     def _take_position(self, fact: PositionFact) -> None:
         """The account changed, by whoever's hand: the books are compared at once where they disagree."""

@@ -50,15 +50,18 @@ class Gate:
                 continue  # something happened meanwhile: the answer may be older than the books
             outcome = await self.settler.settle(answer)
             self._merge(rows, outcome)
-            if isinstance(answer, BrokerSnapshot) and (outcome.passed or outcome.plan.conflicts):
+            if isinstance(answer, BrokerSnapshot) and self._may_go_on(outcome):
                 self._note_money(answer)
-                conflicts = bool(outcome.plan.conflicts)
-                self.engine.set_line(connected=True, ready=not conflicts, reason=reason)
+                self.engine.set_line(connected=True, ready=not outcome.plan.conflicts, reason=reason)
                 return rows, answer
             if isinstance(answer, Unknown):
                 self._tell_unknown(answer)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             await asyncio.sleep(AGAIN_S if outcome.again else pause_s)
+
+    def _may_go_on(self, outcome: Outcome) -> bool:
+        """The gate has passed; or only the operator can settle what is left; or nothing may be sent at all."""
+        return outcome.passed or bool(outcome.plan.conflicts) or (self.settler.desk.dry_run and not outcome.again)
 
     async def compare(self) -> None:
         """Ask IBKR for everything, over and over, while trading; the answers take their turn in the queue."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from state.checkpoints import CheckpointStore, overdue
 from state.errors import DiskError, SyncFailedError
+from state.probe import probe
 from state.retention import prune_dates
 from trader.config_sections import Config
 from trader.engine.engine import Engine
@@ -40,7 +41,21 @@ class Housekeeping:
 
     def tasks(self) -> list[Coroutine[None, None, None]]:
         """All of them, to be run until the session ends."""
-        return [self.seconds(), self.save_regularly(), self.checkpoint_regularly(), self.make_room()]
+        timers = [self.seconds(), self.save_regularly(), self.checkpoint_regularly()]
+        return [*timers, self.make_room(), self.check_disk()]
+
+    async def check_disk(self) -> None:
+        """Once: does this folder's disk keep what it promises? If not, the operator has to know."""
+        try:
+            found = await asyncio.to_thread(probe, self.engine.memory.folder)
+        except SyncFailedError as error:
+            self.engine.memory.on_failure(error)
+        except DiskError as error:
+            _log.warning("The disk could not be probed: %s", error)
+        else:
+            for words in found.warnings:
+                _log.warning("NOT DURABLE: %s.", words)
+                self.engine.alert("", f"The logs folder is not durable: {words}.")
 
     async def seconds(self) -> None:
         """A beat for what depends on time alone: the time rule, the end of the day, entry timeouts."""
