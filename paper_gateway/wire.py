@@ -1,7 +1,7 @@
 """Frames and fields of the TWS socket protocol; nothing here knows a message.
 
 A frame is an unsigned 32-bit big-endian length and that many bytes: text fields, each ended by NUL
-(docs/paper-gateway.md tells the handshake and the versions spoken).
+(docs/GATEWAY.md tells the handshake and the versions spoken).
 """
 
 from __future__ import annotations
