@@ -308,7 +308,7 @@ def days(draw: st.DrawFn) -> tuple[Side, list[ev.ExecutionSeen], list[ev.Commiss
 
 
 def _books(state: TraderState) -> tuple[object, ...]:
-    filled = {ref: (order.filled, order.status) for ref, order in state.orders.items()}
+    filled = {ref: order.filled for ref, order in state.orders.items()}
     return state.positions, state.closed, state.executions, state.attempts, filled, state.daily_pnl
 
 
