@@ -33,8 +33,9 @@ def test_a_session_goes_from_active_to_completed(tmp_path: Path) -> None:
     end = START + timedelta(hours=1)
     store.finish("20251006-134400-1f2e", "completed", end, 100_250.0, 250.0, 3, "SIGTERM")
     found = store_in(tmp_path).get("20251006-134400-1f2e")
-    assert found == session(status="completed", ended_at=end, final_value=100_250.0, pnl=250.0, pnl_pct=0.25, trades=3,
-                            reason="SIGTERM")  # fmt: skip
+    assert found == session(
+        status="completed", ended_at=end, final_value=100_250.0, pnl=250.0, pnl_pct=0.25, trades=3, reason="SIGTERM"
+    )
     assert store.active() == []
 
 

@@ -87,7 +87,7 @@ def _dot(scale: _Scale, point: EquityPoint, radius: int) -> str:
     return f'<circle class="dot" cx="{scale.x(point.time)}" cy="{scale.y(point.equity)}" r="{radius}"/>'
 
 
-def price_chart(symbol: str, candles: Sequence[Candle], trades: Sequence[Trade]) -> str:
+def price_chart(symbol: str, candles: Sequence[Candle], trades: Sequence[Trade], runs: Sequence[RunSpan]) -> str:
     """A symbol's prices with its entries, exits, pivots, first stops and targets; "" without prices of a trade."""
     if candles:
         trades = [trade for trade in trades if _overlaps(trade, candles)]
@@ -97,7 +97,7 @@ def price_chart(symbol: str, candles: Sequence[Candle], trades: Sequence[Trade])
     levels += [done.price for trade in trades for done in trade.exits]
     values = [candle.high for candle in candles] + [candle.low for candle in candles] + levels
     scale = _scale(candles[0].time, candles[-1].time + timedelta(minutes=1), values)
-    parts = _grid(scale)
+    parts = [*_grid(scale), *_downtime(scale, runs)]
     parts += _candles(scale, candles) if len(candles) <= CANDLES_MAX else _closes(scale, candles)
     for trade in trades:
         parts += _levels(scale, trade) + _marks(scale, trade)
@@ -118,7 +118,7 @@ def _scale(start: datetime, end: datetime, values: Sequence[float]) -> _Scale:
 
 def _grid(scale: _Scale) -> list[str]:
     parts = []
-    step = _step((scale.high - scale.low) / 4)
+    step = _step((scale.high - scale.low) / 6)
     first = math.ceil(scale.low / step)
     digits = max(0, min(2, -math.floor(math.log10(step))))
     for number in range(8):
@@ -156,6 +156,8 @@ def _downtime(scale: _Scale, runs: Sequence[RunSpan]) -> list[str]:
     parts = []
     height = HEIGHT - TOP - BOTTOM
     for run, following in itertools.pairwise(runs):
+        if following.began < scale.start or run.last_event > scale.end:
+            continue
         left = scale.x(run.last_event)
         width = max(2.0, scale.x(following.began) - left)
         rect = f'<rect class="down" x="{left}" y="{TOP}" width="{width:.1f}" height="{height}"/>'

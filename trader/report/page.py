@@ -121,12 +121,14 @@ def _charts(report: DayReport, candles: Mapping[str, Sequence[Candle]]) -> str:
     parts = []
     for symbol in dict.fromkeys(trade.symbol for trade in report.trades):
         trades = [trade for trade in report.trades if trade.symbol == symbol]
-        chart = price_chart(symbol, candles.get(symbol, ()), trades)
+        chart = price_chart(symbol, candles.get(symbol, ()), trades, report.runs)
         if chart:
             total = _amount(round(sum(trade.pnl for trade in trades), 2))
             parts.append(f'<div class="card"><h3>{_t(symbol)} {total}</h3>{chart}</div>')
-    legend = ("Triangle: entry. Dots: exits, green with a gain and red with a loss. "
-              "Dashed: pivot, first stop, target 1. Point at a mark for its words.")  # fmt: skip
+    legend = (
+        "Triangle: entry. Dots: exits, green with a gain and red with a loss. Dashed: pivot, first stop, target 1. "
+        "Shaded: no trader was running. Point at a mark for its words."
+    )
     return f'<h2>Trades on their prices</h2>{"".join(parts)}<p class="soft">{legend}</p>' if parts else ""
 
 
