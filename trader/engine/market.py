@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 
 from state.bars import BarStore, StoredBar
 from state.errors import DiskError
@@ -12,7 +13,7 @@ from trader.engine.engine import Engine
 from trader.engine.watch import Watch
 from trader.errors import BrokerError, MarketDataError
 from trader.hours import MarketHours
-from trader.strategy.bars import Bar
+from trader.strategy.bars import CANDLE_S, Bar, minute_of
 from trader.strategy.setups import SetupList
 
 _log = logging.getLogger("trader.market")
@@ -82,19 +83,23 @@ class Market:
                 _log.warning("Bars were not kept: %s A restart will fetch them from IBKR.", error.what)
 
     async def _fill(self, watch: Watch) -> None:
+        """Whole minutes of the last hour only: half a minute would make a candle that never was."""
         now = self.engine.clock.now()
+        oldest = minute_of(now) - timedelta(seconds=HISTORY_S - CANDLE_S)
         try:
             kept = await asyncio.to_thread(self._store.read, watch.symbol)
-            watch.backfill(_bar(bar) for bar in kept if (now - bar.time).total_seconds() < HISTORY_S)
+            watch.backfill([_bar(bar) for bar in kept if bar.time >= oldest])
         except (DiskError, MarketDataError) as error:
             _log.warning("%s: bars on disk are not used: %s", watch.symbol, error.what)
         gaps = watch.buffer.missing(now)
         if not gaps:
             return
-        span_s = (now - gaps[0][0]).total_seconds() if watch.buffer.bars else HISTORY_S
+        since = gaps[0][0] if watch.buffer.bars else oldest
+        span_s = min(max((now - since).total_seconds(), CANDLE_S), HISTORY_S)
         try:
-            watch.backfill(await self._broker.history(watch.symbol, now, int(min(max(span_s, 60), HISTORY_S))))
-        except BrokerError as error:
+            history = await self._broker.history(watch.symbol, now, int(span_s))
+            watch.backfill([bar for bar in history if bar.time >= oldest], keep=True)
+        except (BrokerError, MarketDataError) as error:
             _log.warning("%s: no history (%s); it warms up from live bars.", watch.symbol, error.what)
 
 

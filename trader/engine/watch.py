@@ -1,7 +1,7 @@
 """One symbol under watch: its bars, its two pivots, its last price."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 
 from trader.config_sections import EntryRules
@@ -42,9 +42,12 @@ class Watch:
             self.take_price(bar.close, now)
         return candle
 
-    def backfill(self, bars: Iterable[Bar]) -> None:
-        """Bars of the past, from disk or from IBKR's history. They fill gaps and give no signals."""
+    def backfill(self, bars: Sequence[Bar], *, keep: bool = False) -> None:
+        """Bars of the past, from disk or, to be kept on disk, from IBKR. They fill gaps and give no signals."""
+        held = {bar.time for bar in self.buffer.bars}
         self.buffer.merge(bars)
+        if keep:
+            self._unwritten += [bar for bar in bars if bar.time not in held]
         if self.buffer.bars and math.isnan(self.price):
             self.price = self.buffer.bars[-1].close
 

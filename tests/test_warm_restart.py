@@ -1,0 +1,132 @@
+"""A restart is warm at once, and judges by the very same numbers as a run that never stopped."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from paper_gateway.testing import RunningGateway
+from state.bars import BarStore, StoredBar
+from state.files import Folder
+from state.manager import StateManager
+from trader.broker.ibkr import IbkrBroker
+from trader.clock import Clock
+from trader.config_sections import Config
+from trader.engine.engine import Engine
+from trader.engine.market import Market
+from trader.line import sync_clock
+from trader.orders.desk import OrderDesk
+from trader.strategy.breakout import lookback_candles
+from trader.strategy.indicators import mean_volume
+from trader.strategy.setups import load_setups
+
+ROOT = Path(__file__).resolve().parent.parent
+SPEED = 120.0
+ACCOUNT = "DU1234567"
+
+
+class Observer:
+    """The trader's own parts that watch a market, without the ones that trade."""
+
+    def __init__(self, gateway: RunningGateway, folder: Path, client_id: int) -> None:
+        self.clock = Clock(real_gateway=False)
+        self.broker = IbkrBroker("127.0.0.1", gateway.port, client_id, now=self.clock.now)
+        self.memory = StateManager.open(folder, f"observer-{client_id}")
+        self.gateway = gateway
+
+    async def start(self) -> "Observer":
+        await self.broker.connect()
+        await sync_clock(self.broker, self.clock, SPEED)
+        date = self.clock.trading_date()
+        self.memory.begin(date.isoformat(), ACCOUNT, "test", self.clock.now(), loop=asyncio.get_running_loop())
+        desk = OrderDesk(self.memory, self.broker, self.clock, ACCOUNT, 1)
+        self.engine = Engine(Config(), self.clock, self.memory, self.broker, desk)
+        setups = load_setups(ROOT / "scanner_output", date, Config().universe)
+        self.market = Market(Config(), self.engine, setups, BarStore(self.memory.folder, date.isoformat()))
+        self.pump = asyncio.create_task(self._pump())
+        self.keep = asyncio.create_task(self.market.keep_bars())
+        await self.market.open()
+        await self.market.backfill()
+        return self
+
+    async def _pump(self) -> None:
+        while True:
+            self.engine.absorb(await self.engine.inbox.get())
+
+    async def stop(self) -> None:
+        """As a kill leaves it: nothing is written any more."""
+        self.pump.cancel()
+        self.keep.cancel()
+        await self.broker.disconnect()
+        self.memory.close()
+
+    async def seen(self, minutes: int) -> None:
+        """Until so many more session minutes were closed in every symbol."""
+        until = self.clock.now() + timedelta(minutes=minutes)
+        async with asyncio.timeout(60):
+            while any(  # noqa: ASYNC110 - the condition is the engine's, which tells nobody
+                not w.buffer.candles or w.buffer.candles[-1].end < until for w in self.engine.watches.values()
+            ):
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.timeout(90)
+def test_indicators_after_a_restart_equal_those_of_a_run_that_never_stopped(tmp_path: Path) -> None:
+    async def run(gateway: RunningGateway) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "b").mkdir()
+        steady = await Observer(gateway, tmp_path / "a", 11).start()
+        killed = await Observer(gateway, tmp_path / "b", 12).start()
+        await killed.seen(4)
+        await killed.stop()
+        tear_last_line(tmp_path / "b", killed.engine.state.trading_date)
+        await steady.seen(3)  # the downtime
+        again = await Observer(gateway, tmp_path / "b", 12).start()
+        try:
+            assert all(watch.buffer.warm for watch in again.engine.watches.values()), "warm on the first bar"
+            await again.seen(2)
+            await steady.seen(1)
+            compare(steady, again)
+        finally:
+            await again.stop()
+            await steady.stop()
+
+    with RunningGateway("--speed", str(SPEED), "--start", "10:40") as gateway:
+        asyncio.run(run(gateway))
+
+
+def compare(steady: Observer, again: Observer) -> None:
+    """Candle by candle, and indicator by indicator, as far as any rule looks back."""
+    depth = lookback_candles(Config().entry)
+    for symbol, watch in again.engine.watches.items():
+        last = watch.buffer.candles[-1].time
+        ours = [candle for candle in watch.buffer.candles if candle.time <= last][-depth:]
+        theirs = [c for c in steady.engine.watches[symbol].buffer.candles if c.time <= last][-depth:]
+        assert len(ours) == depth
+        assert ours == theirs, symbol
+        assert mean_volume(ours) == mean_volume(theirs)
+
+
+def tear_last_line(folder: Path, date: str) -> None:
+    """As a crash in the middle of a write leaves a file of bars."""
+    files = sorted((folder / "bars" / date).glob("*.jsonl"))
+    assert files, "bars were kept"
+    for path in files:
+        data = path.read_bytes()
+        path.write_bytes(data[:-20])
+
+
+def test_bars_come_back_as_they_were_without_repeats_and_without_torn_lines(tmp_path: Path) -> None:
+    with Folder.open(tmp_path) as folder:
+        store = BarStore(folder, "2025-10-06")
+        assert store.read("TSLA") == []
+        start = Clock().now().replace(microsecond=0)
+        bars = [StoredBar(start + timedelta(seconds=5 * i), 1.0, 2.0, 0.5, 1.5, 100.0) for i in range(5)]
+        store.append({"TSLA": bars[3:], "BRK B": bars[:1]})
+        path = tmp_path / "bars" / "2025-10-06" / "TSLA.jsonl"
+        path.write_bytes(path.read_bytes()[:-7])
+        store.append({"TSLA": bars[:4]})
+        assert store.read("TSLA") == bars[:4]
+        assert store.read("BRK B") == bars[:1]
+        assert path.stat().st_mode & 0o777 == 0o600
