@@ -9,6 +9,7 @@ from state.model import Position, TraderState, entry_action
 
 PRICE_MAX = 10_000_000.0
 SHARES_MAX = 100_000_000
+NUMBER_MAX = 2**62  # of events and order ids: far beyond any day, within what every reader of JSON can hold
 
 
 def check_state(state: TraderState) -> None:
@@ -20,8 +21,8 @@ def check_state(state: TraderState) -> None:
 def _problems(state: TraderState) -> Iterator[str]:
     if not _is_date(state.trading_date):
         yield f"{state.trading_date!r} is not a date."
-    if state.sequence < 0 or state.order_id_high < 0:
-        yield "A sequence or an order id is negative."
+    if not (0 <= state.sequence <= NUMBER_MAX and 0 <= state.order_id_high <= NUMBER_MAX):
+        yield f"The sequence {state.sequence} or the order id {state.order_id_high} is out of range."
     for symbol, position in state.positions.items():
         if symbol != position.symbol:
             yield f"The position under {symbol} says that it is {position.symbol}."
