@@ -1,8 +1,9 @@
 """What the tests of the memory share: the events of a trade in TSLA, and a state that is told them."""
 
+import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -99,6 +100,13 @@ def trade(state: TraderState, trade_id: str = TRADE) -> Position:
 def plain(state: TraderState) -> object:
     """Every field of the state, for comparisons that name the one that differs."""
     return msgspec.to_builtins(state)
+
+
+def signed(content: dict[str, Any]) -> bytes:
+    """Content with a right checksum, as somebody who knows the rule could make it."""
+    content.pop("checksum", None)
+    content["checksum"] = f"crc32:{zlib.crc32(msgspec.json.encode(content)):08x}"
+    return msgspec.json.encode(content)
 
 
 def opened(logs: Path, session: str = "s1") -> StateManager:

@@ -1,6 +1,5 @@
 """The state file: what it shows, that it comes back whole, and that nothing else passes for it."""
 
-import zlib
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -9,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from state_cases import EXIT, STOP, TRADE, adjusted, at, bracket, commission, executed, plain, told
+from state_cases import EXIT, STOP, TRADE, adjusted, at, bracket, commission, executed, plain, signed, told
 
 from state import events as ev
 from state.apply import _HANDLERS, apply, new_state
@@ -56,13 +55,6 @@ def full() -> TraderState:
 
 def file_of(state: TraderState) -> bytes:
     return encode_state(state, SAVED_AT)
-
-
-def signed(content: dict[str, Any]) -> bytes:
-    """Content with a right checksum, as somebody who knows the rule could make it."""
-    content.pop("checksum", None)
-    content["checksum"] = f"crc32:{zlib.crc32(msgspec.json.encode(content)):08x}"
-    return msgspec.json.encode(content)
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
