@@ -106,7 +106,7 @@ def _trades(trades: Sequence[Trade]) -> str:
         ]
         for trade in trades
     ]  # fmt: skip
-    return "<h2>Trades</h2>" + _table(headings, rows)
+    return "<h2>Trades</h2>" + _table(headings, rows, "Exits")
 
 
 def _reasons(trade: Trade) -> str:

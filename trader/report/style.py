@@ -10,14 +10,14 @@ body { margin: 0 auto; padding: 28px 20px 60px; max-width: 1040px; background: v
   font: 14px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 24px; margin: 0; letter-spacing: -.01em; } h2 { font-size: 16px; margin: 34px 0 10px; }
 h3 { font-size: 14px; margin: 0 0 6px; } p { margin: 4px 0; } .soft { color: var(--soft); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px; margin: 18px 0 0; }
+.tiles { display: flex; flex-wrap: wrap; gap: 10px; margin: 18px 0 0; } .tile { flex: 1 1 150px; }
 .tile, .card { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: 12px 14px; }
 .tile b { display: block; font-size: 19px; font-variant-numeric: tabular-nums; } .card { margin: 0 0 12px; }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--rule); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th { text-align: left; font-weight: 500; color: var(--soft); font-size: 12px; }
-th, td { padding: 7px 12px; border-bottom: 1px solid var(--rule); } tr:last-child td { border-bottom: 0; }
-td.n, th.n { text-align: right; } td.wrap { white-space: normal; min-width: 260px; }
+th, td { padding: 7px 9px; border-bottom: 1px solid var(--rule); } tr:last-child td { border-bottom: 0; }
+td.n, th.n { text-align: right; } td.wrap { white-space: normal; min-width: 210px; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--mark); }
 .alarm { border-color: var(--bad); color: var(--bad); }
 svg { display: block; width: 100%; height: auto; } svg text { font-size: 11px; fill: var(--soft); }

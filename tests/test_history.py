@@ -1,0 +1,275 @@
+"""The day from its journal: every moment of it, orders' lives, trades, and what damage leaves of them."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from state_cases import (
+    DATE,
+    EXIT,
+    STOP,
+    TRADE,
+    at,
+    begun,
+    bracket,
+    commission,
+    executed,
+    opened,
+    plain,
+    run,
+    segment,
+    told,
+    trade,
+)
+
+from state import events as ev
+from state.checkpoints import CheckpointStore
+from state.daybook import Daybook, last_state, read_daybook, state_at
+from state.errors import StateError
+from state.events import Event
+from state.files import Folder
+from state.history import EquityPoint, equity_curve, max_drawdown, rebuild, summarize, trades_of
+from state.journal import Verdict
+from state.model import TraderState
+from state.order_history import OrderLife, order_lives
+from state.restore import differences, restore
+
+
+def day_of_trading() -> list[Event]:
+    """A trade with a partial and a trailing stop, seen through every kind of message about it."""
+    return [
+        ev.EquityAnchored(time=at(0), equity=100_000.0),
+        *bracket(),
+        ev.OrderAcknowledged(time=at(1), order_ref=TRADE, perm_id=11, order_id=1),
+        ev.OrderAcknowledged(time=at(1), order_ref=STOP, perm_id=12, order_id=2),
+        ev.OrderChanged(time=at(1), order_ref=STOP, status="working", broker_status="PreSubmitted"),
+        executed("1.01", TRADE, "BOT", 60, 100.0, 2),
+        executed("2.01", TRADE, "BOT", 40, 100.1, 3),
+        commission("1.01", 1.0),
+        executed("1.02", TRADE, "BOT", 60, 100.2, 2),  # a correction
+        ev.EquityMarked(time=at(30), equity=100_010.0, daily_pnl=0.0),
+        ev.EquityMarked(time=at(50), equity=100_020.0, daily_pnl=0.0),
+        ev.OrderModifyIntended(time=at(60), order_ref=STOP, quantity=50, stop_price=100.5,
+                               reason="trailing_stop_hit"),
+        executed("3.01", EXIT, "SLD", 50, 102.0, 61),
+        ev.EquityMarked(time=at(90), equity=100_080.0, daily_pnl=90.0),
+        ev.EntryBlocked(time=at(95), symbol="AMD", side="LONG", path="momentum", pivot=50.0, break_time=at(94),
+                        filter="low_volume"),
+        executed("4.01", STOP, "SLD", 50, 100.4, 120),
+        ev.EquityMarked(time=at(150), equity=100_050.0, daily_pnl=100.0),
+        ev.OrderChanged(time=at(151), order_ref=STOP, status="cancelled", broker_status="Cancelled", text="late"),
+    ]  # fmt: skip
+
+
+def daybook(logs: Path) -> Daybook:
+    return read_daybook(Folder.open(logs), DATE)
+
+
+def lives_of(logs: Path) -> dict[str, OrderLife]:
+    return {life.order_ref: life for life in order_lives(daybook(logs).entries)}
+
+
+def test_each_order_is_told_from_its_intent_to_its_last_status(tmp_path: Path) -> None:
+    state = run(tmp_path, *day_of_trading())
+    lives = lives_of(tmp_path)
+    assert list(lives) == [TRADE, STOP, EXIT]
+    for ref, life in lives.items():  # the journal and the state agree, order by order
+        order = state.orders[ref]
+        assert (life.status, life.filled, life.quantity, life.perm_id, life.stop_price, life.reason) == (
+            order.status, order.filled, order.quantity, order.perm_id, order.stop_price, order.reason
+        ), ref  # fmt: skip
+    entry = lives[TRADE]
+    assert entry.mean_price == pytest.approx((60 * 100.2 + 40 * 100.1) / 100)
+    assert entry.commission == 1.0
+    assert [step.what for step in entry.steps] == [
+        "OrderIntended", "OrderAcknowledged", "ExecutionSeen", "ExecutionSeen", "CommissionSeen", "ExecutionSeen"
+    ]  # fmt: skip
+    assert (entry.intended_at, entry.acknowledged_at, entry.first_fill_at, entry.ended_at) == (
+        at(0), at(1), at(2), at(3)
+    )  # fmt: skip
+    assert lives[STOP].errors == ["late"]
+    assert lives[STOP].session_id == "s1"
+
+
+def test_an_order_that_failed_tells_why(tmp_path: Path) -> None:
+    refused = ev.OrderChanged(time=at(2), order_ref=TRADE, status="rejected", text="201: margin")
+    twice = [ev.OrderAcknowledged(time=at(2), order_ref=STOP, perm_id=perm_id, order_id=2) for perm_id in (12, 99)]
+    run(tmp_path, *bracket(), refused, *twice)
+    lives = lives_of(tmp_path)
+    assert (lives[TRADE].status, lives[TRADE].errors, lives[TRADE].ended_at) == ("rejected", ["201: margin"], at(2))
+    assert "99" in lives[STOP].errors[0]
+    assert lives[STOP].perm_id == 12
+
+
+def test_a_trade_has_its_exits_reason_and_result(tmp_path: Path) -> None:
+    state = run(tmp_path, *day_of_trading())
+    (found,) = trades_of(state)
+    assert (found.status, found.shares, found.reason) == ("closed", 100, "trailing_stop_hit")
+    assert found.exit_price == 100.4
+    assert [(done.reason, done.shares) for done in found.exits] == [("partial_1r", 50), ("trailing_stop_hit", 50)]
+    assert sum(done.pnl for done in found.exits) == pytest.approx(found.pnl)
+    assert found.pnl == pytest.approx(50 * 102.0 + 50 * 100.4 - 60 * 100.2 - 40 * 100.1 - 1.0)
+    assert found.pnl_pct == pytest.approx(100 * found.pnl / 10_016, abs=1e-3)
+    assert found.duration_s == 118
+    assert found.r_multiple == pytest.approx(found.pnl / ((found.entry_price - 99.0) * 100), abs=0.01)
+
+
+def test_an_open_trade_is_told_up_to_now(tmp_path: Path) -> None:
+    state = run(tmp_path, *day_of_trading()[:15])
+    (found,) = trades_of(state)
+    assert (found.status, found.held, found.reason, found.exit_price) == ("open", 50, "", None)
+    assert [done.reason for done in found.exits] == ["partial_1r"]
+    assert trades_of(told(*bracket())) == []
+
+
+def test_the_curve_has_one_point_a_minute_and_the_summary_the_day(tmp_path: Path) -> None:
+    state = run(tmp_path, *day_of_trading())
+    curve = equity_curve(daybook(tmp_path).entries)
+    assert [(point.time, point.equity) for point in curve] == [
+        (at(50), 100_020.0), (at(90), 100_080.0), (at(150), 100_050.0)
+    ]  # fmt: skip
+    summary = summarize(state, curve)
+    assert (summary.trades, summary.winners, summary.losers, summary.win_rate) == (1, 1, 0, 1.0)
+    assert (summary.start_equity, summary.last_equity, summary.max_drawdown) == (100_000.0, 100_050.0, 30.0)
+    assert summary.reasons == {"trailing_stop_hit": 1}
+    assert summary.filter_blocks == {"low_volume": 1}
+    assert summary.pnl_pct == pytest.approx(summary.pnl / 1000)
+
+
+def test_a_day_without_anything_has_no_numbers_that_look_real() -> None:
+    summary = summarize(told(), [])
+    assert (summary.trades, summary.win_rate, summary.best, summary.last_equity, summary.max_drawdown) == (
+        0, None, None, None, 0.0
+    )  # fmt: skip
+    assert max_drawdown([EquityPoint(at(0), 5.0, 0.0)]) == 0.0
+
+
+def test_every_moment_is_as_it_was_live_with_and_without_checkpoints(tmp_path: Path) -> None:
+    live: list[tuple[TraderState, object]] = []
+    with opened(tmp_path) as memory:
+        begun(memory)
+        store = CheckpointStore(memory.folder, "s1")
+        for number, event in enumerate(day_of_trading()):
+            memory.record(event)
+            live.append((memory.state, plain(memory.state)))
+            if number in (5, 11):
+                store.write(memory.state, {}, {}, at(number))
+        memory.save_blocking()
+    day = daybook(tmp_path)
+    sources = set()
+    for sequence, (_, expected) in enumerate(live, start=2):  # the first event is the session's start
+        assert plain(rebuild(day.entries, sequence, []).state) == expected
+        moment = day.entries[sequence - 1].event.time
+        if sequence < len(day.entries) and day.entries[sequence].event.time == moment:
+            continue
+        past = state_at(Folder.open(tmp_path), day, moment + timedelta(milliseconds=1))
+        if past.state.sequence == sequence:
+            assert plain(past.state) == expected
+        sources.add(past.source.split(" and ")[0])
+    assert len(sources) == 3  # the beginning and both checkpoints
+
+
+def test_before_the_first_event_nothing_is_known(tmp_path: Path) -> None:
+    run(tmp_path, *day_of_trading())
+    with pytest.raises(StateError, match="the first event is of"):
+        state_at(Folder.open(tmp_path), daybook(tmp_path), at(-60))
+    with pytest.raises(StateError, match="empty"):
+        state_at(Folder.open(tmp_path), read_daybook(Folder.open(tmp_path), "2025-10-07"), at(0))
+
+
+def test_a_checkpoint_of_a_journal_that_was_set_aside_is_not_used(tmp_path: Path) -> None:
+    with opened(tmp_path, "before") as memory:
+        begun(memory)
+        for event in day_of_trading()[:9]:
+            memory.record(event)
+        CheckpointStore(memory.folder, "before").write(memory.state, {}, {}, at(0))
+        memory.save_blocking()
+    with opened(tmp_path, "after") as memory:
+        begun(memory, fresh=True)
+        for _ in range(20):
+            memory.record(ev.EquityMarked(time=at(200), equity=1.0, daily_pnl=0.0))
+        memory.save_blocking()
+    past = state_at(Folder.open(tmp_path), daybook(tmp_path), at(300))
+    assert past.source.startswith("the beginning")
+    assert past.state.positions == {}
+
+
+def test_a_broken_chain_is_named_and_a_checkpoint_reaches_beyond_it(tmp_path: Path) -> None:
+    run(tmp_path, *day_of_trading()[:13])
+    data = segment(tmp_path).read_bytes()
+    segment(tmp_path).write_bytes(data.replace(b'"commission":1.0', b'"commission":9.0'))
+    with opened(tmp_path, "s2") as memory:
+        begun(memory)
+        CheckpointStore(memory.folder, "s2").write(memory.state, {}, {}, at(10))
+        memory.record(ev.EquityMarked(time=at(200), equity=7.0, daily_pnl=0.0))
+        expected = plain(memory.state)
+        memory.save_blocking()
+    day = daybook(tmp_path)
+    assert day.broken
+    assert day.verdict is Verdict.CORRUPT
+    assert "ends at 10" in day.detail
+    past = state_at(Folder.open(tmp_path), day, at(300))
+    assert past.source.startswith("checkpoint s2/")
+    assert plain(past.state) == expected
+    assert TRADE in {life.order_ref for life in order_lives(day.entries)}
+
+
+def test_restoring_goes_on_with_the_numbers_and_can_be_replayed(tmp_path: Path) -> None:
+    events = day_of_trading()
+    with opened(tmp_path) as memory:
+        begun(memory)
+        for event in events[:9]:
+            memory.record(event)
+        store = CheckpointStore(memory.folder, "s1")
+        name = store.write(memory.state, {}, {}, at(10))
+        then = plain(memory.state)
+        for event in events[9:]:
+            memory.record(event)
+        memory.save_blocking()
+        used, order_id_high = memory.state.sequence, memory.state.order_id_high
+    store = CheckpointStore(Folder.open(tmp_path))
+    checkpoint = store.read(store.list()[0])
+    former = (tmp_path / "trader_state.json").read_bytes()
+    sequence = restore(tmp_path, checkpoint)
+    assert sequence > used
+    assert (tmp_path / "trader_state_backup.json").read_bytes() == former
+    with opened(tmp_path, "s3") as memory:
+        state = memory.loaded.state
+        assert state is not None
+        assert (memory.loaded.source, state.sequence) == ("trader_state.json", sequence)
+        assert not memory.loaded.doubtful
+        assert trade(state).held == 100
+        assert state.order_id_high >= order_id_high
+        assert "checkpoint" in state.alerts[-1].text
+        assert name in state.alerts[-1].text
+        for key in ("positions", "closed", "orders", "executions", "attempts", "filter_blocks"):
+            assert plain(state)[key] == then[key], key  # type: ignore[index]  # both are dictionaries
+        expected = plain(state)
+    day = daybook(tmp_path)
+    assert plain(rebuild(day.entries, sequence, []).state) == expected  # invariant 9
+    assert order_lives(day.entries)[1].status == "filled"  # what happened stays told
+    found = last_state(Folder.open(tmp_path), day)
+    assert found is not None
+    assert found.state.sequence == sequence
+
+
+def test_what_a_restore_would_change_is_told() -> None:
+    now, then = told(*day_of_trading()), told(*day_of_trading()[:9])
+    changes = {change.what: (change.now, change.then) for change in differences(now, then)}
+    assert changes["position TSLA"] == ("-", "+100 at 100.04, stop 99.00")
+    assert changes[f"order {STOP}"] == ("filled, 50 of 50", "working, 0 of 100")
+    assert changes["blocked by low_volume"] == ("1", "-")
+    assert [change.what for change in differences(now, now)] == []
+
+
+def test_a_checkpoint_of_another_account_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, *day_of_trading())
+    other = tmp_path / "other"
+    with opened(other) as memory:
+        begun(memory, account="DU7654321")
+        CheckpointStore(memory.folder, "s1").write(memory.state, {}, {}, at(0))
+    store = CheckpointStore(Folder.open(other))
+    before = (tmp_path / "trader_state.json").read_bytes()
+    with pytest.raises(StateError, match="DU7654321"):
+        restore(tmp_path, store.read(store.list()[0]))
+    assert (tmp_path / "trader_state.json").read_bytes() == before
