@@ -1,0 +1,374 @@
+"""A real trader on a real gateway, killed for real, in every situation that a position can be in.
+
+After each crash a new trader starts on the same files, and `status --json` has to agree with `ctl truth --json`:
+shares, the one stop of each position, P&L, attempts. The shipped scan breaks out in the candle of 09:46; `speed`
+brings that moment near, and `price` does the rest.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from killing_proxy import PLACE_ORDER, KillingProxy, Verdict
+from lab import ROOT, Trader, filled_entries, live_stops, rows, status, wait_for
+
+from paper_gateway.testing import RunningGateway
+from state.journal import read_journal
+from trader.orders.ref import parse_ref
+
+AT_THE_BREAK = ("--speed", "1", "--start", "09:46:00", "--date", "2025-10-06")
+BOTH_SIDES = ("--symbols", "TSLA,NVDA")  # TSLA breaks upward, NVDA downward
+LONG_ONLY = ("--symbols", "TSLA")
+FAST = 60.0
+STRACE = shutil.which("strace")
+
+
+def shares(gateway: RunningGateway) -> dict[str, int]:
+    """What the account holds, signed."""
+    return {row["symbol"]: row["quantity"] for row in gateway.truth()["positions"]}
+
+
+def run_to(gateway: RunningGateway, reached: Callable[[], Any], bound_s: float = 30.0, speed: float = FAST) -> None:
+    """Let session time run until the condition holds, then let it go on slowly."""
+    gateway.ctl("speed", speed=speed)
+    wait_for(reached, bound_s)
+    gateway.ctl("speed", speed=1.0)
+
+
+@contextmanager
+def in_position(tmp_path: Path, *flags: str) -> Iterator[tuple[RunningGateway, Trader]]:
+    """A trader just after its entries filled and their stops are in force."""
+    wanted = set(flags[1].split(","))
+    with RunningGateway(*AT_THE_BREAK) as gateway, Trader(gateway, tmp_path, *flags) as trader:
+        subscribed(trader)
+        run_to(gateway, lambda: shares(gateway).keys() >= wanted)
+        trader.wait_agreed()
+        yield gateway, trader
+
+
+def at_least(gateway: RunningGateway, executions: int) -> Callable[[], bool]:
+    return lambda: len(gateway.truth()["executions"]) >= executions
+
+
+def subscribed(trader: Trader) -> None:
+    """Wait until it trades, and not only guards what it holds."""
+    trader.wait_ready()
+    wait_for(lambda: "Subscribed to" in trader.output())
+
+
+def assert_sound(trader: Trader, gateway: RunningGateway) -> dict[str, Any]:
+    """No difference to IBKR's truth, no position without its stop, no order twice. Returns the status."""
+    found = trader.wait_agreed()
+    assert_nothing_twice(gateway.truth(), trader.logs)
+    return found
+
+
+def assert_nothing_twice(truth: dict[str, Any], logs: Path) -> None:
+    """One permId an orderRef, one entry an attempt, one entry a signal (invariant 5)."""
+    perm_ids: dict[str, set[int]] = {}
+    for item in (*truth["open_orders"], *truth["completed_orders"], *truth["executions"]):
+        perm_ids.setdefault(item["order_ref"], set()).add(item["perm_id"])
+    assert {ref: ids for ref, ids in perm_ids.items() if ref and len(ids) > 1} == {}
+    entries = [ref for text in perm_ids if (ref := parse_ref(text)) is not None and ref.role == "entry"]
+    attempts = Counter((ref.symbol, ref.side, ref.attempt) for ref in entries)
+    assert {key: count for key, count in attempts.items() if count > 1} == {}
+    signals = Counter((e["symbol"], e["side"], e["break_time"]) for e in events(logs, "SignalTaken"))
+    assert {key: count for key, count in signals.items() if count > 1} == {}
+    assert len(signals) >= len(entries)
+
+
+def events(logs: Path, kind: str) -> list[dict[str, Any]]:
+    """The journal's events of one kind, of all days."""
+    found = []
+    for day in sorted((logs / "journal").iterdir()):
+        for record in read_journal(day).records:
+            if record.type == kind:
+                found.append(json.loads(bytes(record.data)))
+    return found
+
+
+def position(found: dict[str, Any], symbol: str) -> dict[str, Any]:
+    """One row of the status."""
+    row: dict[str, Any] = next(row for row in found["positions"] if row["symbol"] == symbol)
+    return row
+
+
+def decisions(trader: Trader) -> dict[str, list[str]]:
+    """What the start decided, once its report is written."""
+    return wait_for(lambda: rows(trader.logs))  # type: ignore[no-any-return]  # it gives back what the condition gave
+
+
+def stop_of(gateway: RunningGateway, symbol: str) -> dict[str, Any]:
+    """The one live stop of a symbol."""
+    (stop,) = live_stops(gateway.truth(), symbol)
+    return stop
+
+
+def one_r(gateway: RunningGateway, symbol: str) -> float:
+    """A price a little more than the initial risk away from the average cost."""
+    truth = gateway.truth()
+    held = next(row for row in truth["positions"] if row["symbol"] == symbol)
+    risk = held["avg_cost"] - stop_of(gateway, symbol)["aux_price"]
+    return round(float(held["avg_cost"] + 1.05 * risk), 2)
+
+
+# The position as it is
+
+
+def test_i9_killed_with_a_long_and_a_short(tmp_path: Path) -> None:
+    with in_position(tmp_path, *BOTH_SIDES) as (gateway, trader):
+        before = trader.status()
+        orders = len(gateway.truth()["open_orders"])
+        trader.kill()
+        with Trader(gateway, tmp_path, *BOTH_SIDES) as restarted:
+            after = assert_sound(restarted, gateway)
+            assert decisions(restarted) == {"TSLA": ["matched"], "NVDA": ["matched"]}
+            assert after["attempts"] == before["attempts"]
+            assert position(after, "TSLA")["quantity"] > 0 > position(after, "NVDA")["quantity"]
+            keys = ("symbol", "quantity", "entry_price", "entry_time", "stop_price", "stop_perm_id", "path")
+            assert [[row[key] for key in keys] for row in after["positions"]] == [
+                [row[key] for key in keys] for row in before["positions"]
+            ]
+            assert len(gateway.truth()["open_orders"]) == orders  # it did not need to send anything
+
+
+@pytest.mark.parametrize("symbol", ["TSLA", "NVDA"])
+def test_killed_after_a_partial(symbol: str, tmp_path: Path) -> None:
+    """Half is closed, the stop stands at breakeven, and the same partial is not taken again."""
+    with in_position(tmp_path, "--symbols", symbol) as (gateway, trader):
+        held = shares(gateway)[symbol]
+        gateway.ctl("price", symbol=symbol, price=one_r(gateway, symbol))
+        wait_for(lambda: abs(shares(gateway)[symbol]) < abs(held))
+        trader.kill()  # the fill may not be on disk, and the stop may not be at breakeven yet
+        half = shares(gateway)[symbol]
+        assert abs(half) == abs(held) - abs(held) // 2
+        with Trader(gateway, tmp_path, "--symbols", symbol) as restarted:
+            subscribed(restarted)
+            found = restarted.wait_status(
+                lambda s: position(s, symbol)["stop_price"] == position(s, symbol)["entry_price"]
+            )
+            row = position(found, symbol)
+            assert (row["quantity"], row["remaining"]) == (half, pytest.approx(abs(half / held)))
+            assert_sound(restarted, gateway)
+            assert shares(gateway)[symbol] == half
+            taken = json.loads((restarted.logs / "trader_state.json").read_text())["positions"][symbol]
+            assert [partial["reason"] for partial in taken["partials_taken"]] == ["partial_1r"]
+
+
+def test_killed_after_the_second_attempt_there_is_no_third(tmp_path: Path) -> None:
+    """AMD breaks at 09:46, 09:56 and 10:06, and is stopped out twice; the third break meets a new trader."""
+    flags = ("--symbols", "AMD")
+    with RunningGateway(*AT_THE_BREAK) as gateway:
+        with Trader(gateway, tmp_path, *flags) as trader:
+            subscribed(trader)
+            run_to(gateway, lambda: len(filled_entries(gateway.truth())) == 2 and not shares(gateway), speed=240.0)
+            trader.kill()
+        with Trader(gateway, tmp_path, *flags) as restarted:
+            assert [row["count"] for row in assert_sound(restarted, gateway)["attempts"]] == [2]
+            subscribed(restarted)
+            run_to(gateway, lambda: "blocked by max_attempts" in restarted.output(), speed=240.0)
+            assert len(filled_entries(gateway.truth())) == 2
+            assert_sound(restarted, gateway)
+
+
+# What happened while nobody looked
+
+
+@pytest.mark.parametrize(("symbol", "beyond"), [("TSLA", 0.98), ("NVDA", 1.02)])
+def test_the_stop_filled_during_the_downtime(symbol: str, beyond: float, tmp_path: Path) -> None:
+    with in_position(tmp_path, "--symbols", symbol) as (gateway, trader):
+        trader.kill()
+        gateway.ctl("price", symbol=symbol, price=round(stop_of(gateway, symbol)["aux_price"] * beyond, 2))
+        wait_for(lambda: not shares(gateway))
+        with Trader(gateway, tmp_path, "--symbols", symbol) as restarted:
+            found = assert_sound(restarted, gateway)
+            assert found["positions"] == []
+            assert found["daily_pnl"] < 0
+            assert decisions(restarted)[symbol] == ["closed_while_down"]
+            assert "stop_loss_hit" in restarted.output()
+
+
+def test_a_part_was_sold_by_hand_during_the_downtime(tmp_path: Path) -> None:
+    """The stop follows: it must not sell more than is left."""
+    with in_position(tmp_path, *LONG_ONLY) as (gateway, trader):
+        trader.kill()
+        held = shares(gateway)["TSLA"]
+        gateway.ctl("trade", symbol="TSLA", side="SELL", shares=20)
+        with Trader(gateway, tmp_path, *LONG_ONLY) as restarted:
+            found = assert_sound(restarted, gateway)
+            assert position(found, "TSLA")["quantity"] == held - 20
+            assert stop_of(gateway, "TSLA")["remaining"] == held - 20
+
+
+def test_i6_all_was_bought_back_by_hand_during_the_downtime(tmp_path: Path) -> None:
+    """The orphaned stop goes too: filled, it would open a position nobody wanted."""
+    with in_position(tmp_path, "--symbols", "NVDA") as (gateway, trader):
+        trader.kill()
+        gateway.ctl("trade", symbol="NVDA", side="BUY", shares=-shares(gateway)["NVDA"])
+        with Trader(gateway, tmp_path, "--symbols", "NVDA") as restarted:
+            assert assert_sound(restarted, gateway)["positions"] == []
+            assert "closed_by_hand" in decisions(restarted)["NVDA"]
+            assert live_stops(gateway.truth()) == []
+
+
+def test_i6_shares_bought_by_hand_during_the_downtime_are_not_ours(tmp_path: Path) -> None:
+    with in_position(tmp_path, *LONG_ONLY) as (gateway, trader):
+        trader.kill()
+        gateway.ctl("trade", symbol="MSFT", side="BUY", shares=10)
+        with Trader(gateway, tmp_path, *LONG_ONLY) as restarted:
+            found = assert_sound(restarted, gateway)
+            assert position(found, "MSFT")["managed"] is False
+            assert decisions(restarted) == {"MSFT": ["foreign"], "TSLA": ["matched"]}
+            assert live_stops(gateway.truth(), "MSFT") == []
+
+
+# Killed at an exact point of the conversation
+
+
+@pytest.mark.parametrize(
+    ("order", "verdict", "reached"),
+    [
+        (1, "kill_before", "nothing"),  # the intent is durable, and neither order left
+        (2, "kill_before", "half"),  # the entry left, its stop did not
+        (2, "kill_after", "all"),  # both left, and no answer came back
+    ],
+)
+def test_i5_killed_while_the_bracket_is_sent(order: int, verdict: Verdict, reached: str, tmp_path: Path) -> None:
+    """A half bracket leaves nothing naked, and what left or did not leave is never sent again (i1, i4, i5)."""
+    with RunningGateway(*AT_THE_BREAK) as gateway, KillingProxy(gateway.port) as proxy:
+        flags = (*LONG_ONLY, *proxy.flags)
+        with Trader(gateway, tmp_path, *flags) as trader:
+            proxy.victim = trader.process.pid
+            subscribed(trader)
+            proxy.kill_at_order(order, verdict)
+            run_to(gateway, proxy.killed.is_set)
+            assert trader.wait_exit() == -signal.SIGKILL
+        assert [e["order"]["role"] for e in events(trader.logs, "OrderIntended")] == ["entry", "stop"]
+        if reached == "all":
+            wait_for(lambda: shares(gateway))
+        else:
+            assert shares(gateway) == {}
+        proxy.disarm()
+        with Trader(gateway, tmp_path, *flags) as restarted:
+            assert_sound(restarted, gateway)
+            decided = decisions(restarted)["TSLA"]
+            if reached == "all":
+                assert "matched" in decided or "adopted" in decided
+                assert shares(gateway)["TSLA"] > 0
+                assert live_stops(gateway.truth(), "TSLA")
+            else:
+                assert decided == ["entry_not_sent"]
+                assert shares(gateway) == {}
+                assert PLACE_ORDER not in proxy.seen
+                assert live_stops(gateway.truth()) == []
+
+
+def test_killed_at_every_step_of_a_recovery_that_has_work_to_do(tmp_path: Path) -> None:
+    """The stop is gone and the position smaller; each start is killed one message later than the one before."""
+    with RunningGateway(*AT_THE_BREAK) as gateway, KillingProxy(gateway.port) as proxy:
+        flags = (*LONG_ONLY, *proxy.flags)
+        with Trader(gateway, tmp_path, *flags) as trader:
+            subscribed(trader)
+            run_to(gateway, lambda: shares(gateway))
+            trader.wait_agreed()
+            trader.kill()
+        gateway.ctl("cancel", order=stop_of(gateway, "TSLA")["order_ref"])
+        gateway.ctl("trade", symbol="TSLA", side="SELL", shares=20)
+        for message in (3, 6, 10, 11, 11, 12, 14):  # the 11th is the new stop
+            with Trader(gateway, tmp_path, *flags) as doomed:
+                proxy.victim = doomed.process.pid
+                proxy.kill_at_message(message)
+                assert doomed.wait_exit() == -signal.SIGKILL, doomed.output()
+            assert len(live_stops(gateway.truth())) <= 1
+        proxy.disarm()
+        with Trader(gateway, tmp_path, *flags) as restarted:
+            found = assert_sound(restarted, gateway)
+            assert position(found, "TSLA")["quantity"] == shares(gateway)["TSLA"]
+            assert len(live_stops(gateway.truth(), "TSLA")) == 1
+
+
+@pytest.mark.skipif(STRACE is None, reason="strace is not installed")
+@pytest.mark.parametrize("call", ["fdatasync", "fsync", "rename,renameat,renameat2"])
+def test_i7_killed_at_the_nth_write_of_a_start(call: str, tmp_path: Path) -> None:
+    """Two starts in a row, each killed inside one of its writes to disk; then one that lives."""
+    with in_position(tmp_path, *LONG_ONLY) as (gateway, trader):
+        trader.kill()
+        gateway.ctl("trade", symbol="TSLA", side="SELL", shares=20)
+        for nth in (1, 3):
+            code = start_under_strace(gateway, tmp_path, call, nth)
+            assert code == -signal.SIGKILL
+        with Trader(gateway, tmp_path, *LONG_ONLY) as restarted:
+            found = assert_sound(restarted, gateway)
+            assert stop_of(gateway, "TSLA")["remaining"] == position(found, "TSLA")["quantity"]
+            assert not any("damaged" in note or "corrupt" in note for note in found["notes"])
+
+
+def start_under_strace(gateway: RunningGateway, folder: Path, call: str, nth: int) -> int:
+    """A start that is killed as it enters its nth call of one kind; the exit code, which strace hands on."""
+    command = [STRACE or "strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]
+    command += ["-e", f"inject={call}:signal=KILL:when={nth}"]
+    command += [sys.executable, str(ROOT / "trader.py"), "--logs-dir", str(folder / "logs"), *LONG_ONLY]
+    environ = os.environ | {"TRADER_GATEWAY_PORT": str(gateway.port)}
+    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return done.returncode
+
+
+# Again, and in good order
+
+
+def test_killed_twice_in_a_row_before_it_came_up(tmp_path: Path) -> None:
+    with in_position(tmp_path, *BOTH_SIDES) as (gateway, trader):
+        trader.kill()
+        with Trader(gateway, tmp_path, *BOTH_SIDES) as second:
+            wait_for(lambda: "Connected to" in second.output())
+            second.kill()
+        with Trader(gateway, tmp_path, *BOTH_SIDES) as third:
+            third.wait_ready()
+            third.kill()
+        with Trader(gateway, tmp_path, *BOTH_SIDES) as fourth:
+            found = assert_sound(fourth, gateway)
+            assert {row["symbol"] for row in found["positions"]} == {"TSLA", "NVDA"}
+            assert all(row["recovery"] == "verified" for row in found["positions"])
+            assert fourth.output().count("had crashed") >= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_i12_a_signal_ends_it_in_good_order_and_leaves_the_stops(number: signal.Signals, tmp_path: Path) -> None:
+    with in_position(tmp_path, *BOTH_SIDES) as (gateway, trader):
+        held = shares(gateway)
+        trader.process.send_signal(number)
+        assert trader.wait_exit() == 0
+        assert f"Stopped: {number.name}. 2 positions keep their stops at IBKR." in trader.output()
+        assert shares(gateway) == held
+        assert len(live_stops(gateway.truth())) == 2
+        found = status(trader.logs)
+        assert (found["running"], found["ready"], found["entries_open"]) == (False, False, False)
+        sessions = [json.loads(path.read_text()) for path in (trader.logs / "sessions").glob("*.json")]
+        assert [session["status"] for session in sessions] == ["completed"]
+        with Trader(gateway, tmp_path, *BOTH_SIDES) as restarted:
+            assert_sound(restarted, gateway)
+            assert "had crashed" not in restarted.output()
+
+
+def test_a_day_of_crashes(tmp_path: Path) -> None:
+    """All symbols, session time running, a kill whenever another execution has come in; nothing is ever lost."""
+    with RunningGateway(*AT_THE_BREAK) as gateway:
+        for executions in (1, 4, 6):
+            with Trader(gateway, tmp_path) as trader:
+                trader.wait_ready()
+                run_to(gateway, at_least(gateway, executions), speed=120.0)
+                trader.kill()
+        with Trader(gateway, tmp_path) as last:
+            found = assert_sound(last, gateway)
+            assert found["attempts"]
+            assert last.stop() == 0
+        assert len(live_stops(gateway.truth())) == len(shares(gateway))
