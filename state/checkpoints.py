@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,15 @@ from typing import Any, Protocol
 
 import msgspec
 
+from state.checkpoint_info import (
+    CheckpointExtra,
+    CheckpointInfo,
+    CheckpointStats,
+    checkpoint_name,
+    overdue,
+    read_name,
+    stats_of,
+)
 from state.codec import decode_state, encode_state
 from state.errors import CorruptFileError, DiskError, SnapshotFailedError, StateError, SyncFailedError
 from state.files import Folder
@@ -25,49 +33,14 @@ from state.loader import CHECKPOINTS
 from state.lookup import existing_subfolder
 from state.model import TraderState
 
-OVERDUE_INTERVALS = 5  # no checkpoint for so many intervals is an alarm
-_NAME = re.compile(r"(\d{8}T\d{6}\.\d{3})Z-(\d{8,})\.json")
-_STAMP = "%Y%m%dT%H%M%S.%f"
+__all__ = ["Checkpoint", "CheckpointExtra", "CheckpointInfo", "CheckpointStats", "CheckpointStore", "overdue"]
+
 Values = Mapping[str, Any]  # what can be written as JSON, by name
 _log = logging.getLogger("trader.checkpoints")
 
 
-class CheckpointExtra(msgspec.Struct, kw_only=True):
-    """What a checkpoint holds beside the state.
-
-    account: portfolio_value, buying_power, cash and what else the account told, in its currency. attempts,
-    failures, write_s: of this session up to and without this one: how often one was tried, how often that
-    failed, and the seconds it took in all.
-    """
-
-    account: dict[str, Any] = {}
-    parameters: dict[str, Any] = {}
-    active_positions: int = 0
-    closed_trades: int = 0
-    live_orders: int = 0
-    attempts: int = 0
-    failures: int = 0
-    write_s: float = 0.0
-
-
 class _ExtraOnly(msgspec.Struct):
     checkpoint: CheckpointExtra | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointInfo:
-    """What a checkpoint's name and size tell, without reading it. saved_at: real time."""
-
-    session_id: str
-    name: str
-    saved_at: datetime
-    sequence: int
-    bytes: int
-
-    @property
-    def path(self) -> str:
-        """As the operator names it: session/file."""
-        return f"{self.session_id}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +50,6 @@ class Checkpoint:
     info: CheckpointInfo
     state: TraderState
     extra: CheckpointExtra
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointStats:
-    """Over the checkpoints asked for. Times are real; success_rate is between 0 and 1, None where there is none."""
-
-    number: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
-    span_s: float = 0.0
-    mean_interval_s: float | None = None
-    bytes: int = 0
-    attempts: int = 0
-    failures: int = 0
-    success_rate: float | None = None
-    mean_write_ms: float | None = None
-    last_age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +141,7 @@ class CheckpointStore:
     def _put(self, prepared: Prepared) -> str:
         with self._folder.subfolder(CHECKPOINTS) as root, root.subfolder(self.session_id) as folder:
             saved_at = prepared.saved_at
-            while folder.exists(name := _name(saved_at, prepared.sequence)):
+            while folder.exists(name := checkpoint_name(saved_at, prepared.sequence)):
                 saved_at += timedelta(milliseconds=1)  # immutable: never the name of one that is there
             folder.write_new(name, prepared.data)
         return name
@@ -232,39 +188,16 @@ class CheckpointStore:
     def stats(self, session_id: str = "", now: datetime | None = None) -> CheckpointStats:
         """Numbers over all checkpoints or one session's. now: real time, for the age of the last (default: now)."""
         infos = self.list(session_id)
-        if not infos:
-            return CheckpointStats()
-        attempts, failures, write_s, timed = self._tries(infos)
-        span_s = (infos[-1].saved_at - infos[0].saved_at).total_seconds()
-        return CheckpointStats(
-            number=len(infos),
-            first=infos[0].saved_at,
-            last=infos[-1].saved_at,
-            span_s=span_s,
-            mean_interval_s=span_s / (len(infos) - 1) if len(infos) > 1 else None,
-            bytes=sum(info.bytes for info in infos),
-            attempts=attempts,
-            failures=failures,
-            success_rate=(attempts - failures) / attempts if attempts else None,
-            mean_write_ms=1000 * write_s / timed if timed else None,
-            last_age_s=((now or datetime.now(UTC)) - infos[-1].saved_at).total_seconds(),
-        )
+        lasts = {info.session_id: info for info in infos}.values()
+        extras = [found.extra for info in lasts if (found := self._read_or_warn(info)) is not None]
+        return stats_of(infos, extras, now or datetime.now(UTC))
 
-    def _tries(self, infos: "CheckpointInfos") -> tuple[int, int, float, int]:
-        """(attempts, failures, seconds, attempts that the seconds are of), from the last one of each session."""
-        attempts = failures = timed = 0
-        write_s = 0.0
-        for info in {info.session_id: info for info in infos}.values():
-            try:
-                extra = self.read(info).extra
-            except StateError as error:
-                _log.warning("%s", error)
-                continue
-            attempts += extra.attempts + 1
-            failures += extra.failures
-            timed += extra.attempts
-            write_s += extra.write_s
-        return attempts, failures, write_s, timed
+    def _read_or_warn(self, info: CheckpointInfo) -> Checkpoint | None:
+        try:
+            return self.read(info)
+        except StateError as error:
+            _log.warning("%s", error)
+            return None
 
     def prune(
         self, keep: int, max_age_h: float, active_sessions: Collection[str], now: datetime
@@ -302,19 +235,6 @@ class CheckpointStore:
 CheckpointInfos = list[CheckpointInfo]
 
 
-def overdue(last: datetime, interval_s: float, now: datetime) -> str:
-    """A sentence where no checkpoint came for five intervals, else "". Times are real."""
-    age_s = (now - last).total_seconds()
-    if age_s <= OVERDUE_INTERVALS * interval_s:
-        return ""
-    return f"No checkpoint for {age_s:.0f} s; one is due every {interval_s:g} s. Look at the log and at the disk."
-
-
-def _name(saved_at: datetime, sequence: int) -> str:
-    stamp = saved_at.astimezone(UTC).strftime(_STAMP)[:-3]
-    return f"{stamp}Z-{sequence:08d}.json"
-
-
 def _session_folder(root: Folder, session: str) -> Folder | None:
     """The folder of a session; None, and a warning, for what is none of ours."""
     try:
@@ -327,13 +247,9 @@ def _session_folder(root: Folder, session: str) -> Folder | None:
 def _infos(folder: Folder, session: str) -> CheckpointInfos:
     found = []
     for name in folder.names():
-        match = _NAME.fullmatch(name)
-        if match is None:
-            continue
-        saved_at = datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC)
         with contextlib.suppress(FileNotFoundError):  # pruned since the listing
             size = os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_size
-            found.append(CheckpointInfo(session, name, saved_at, int(match[2]), size))
+            info = read_name(session, name, size)
+            if info is not None:
+                found.append(info)
     return found
-
-

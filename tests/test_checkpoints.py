@@ -9,7 +9,8 @@ import pytest
 from disk_faults import FailingDisk
 from state_cases import bracket, executed, intended, opened, plain, run, told
 
-from state.checkpoints import CheckpointInfo, CheckpointStore, overdue
+from state.checkpoint_info import CheckpointInfo, overdue
+from state.checkpoints import CheckpointStore
 from state.codec import decode_state
 from state.errors import SnapshotFailedError, StateError, SyncFailedError
 from state.events import Event

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from state.checkpoints import CheckpointInfo, CheckpointStore, overdue
+from state.checkpoint_info import CheckpointInfo, overdue
+from state.checkpoints import CheckpointStore
 from state.codec import encode_state
 from state.daybook import read_daybook, state_at
 from state.errors import LockHeldError, StateError
@@ -15,7 +16,7 @@ from state.lock import LOCK_NAME, holder
 from state.model import TraderState
 from state.restore import differences, refuse_other, restore
 from state.sessions import SessionStore
-from trader.commands.reading import duration, logs_folder, moment_of, real_time, trading_date
+from trader.commands.reading import duration, logs_folder, moment_of, real_time, settings_lines, trading_date
 from trader.commands.status import describe_state
 from trader.config_sections import Config
 from trader.errors import UsageError
@@ -100,10 +101,11 @@ def _show(args: argparse.Namespace, folder: Folder) -> int:
                   "state": _state_file(found.state, info.saved_at)})  # fmt: skip
         return 0
     say(f"Checkpoint {info.path}, saved {real_time(info.saved_at)}, event {info.sequence}")
-    for title, values in (("Account", found.extra.account), ("Parameters", found.extra.parameters)):
-        if values:
-            say(f"{title:<12} " + ", ".join(f"{key} {value}" for key, value in values.items()))
+    if found.extra.account:
+        say("Values       " + ", ".join(f"{key} {value}" for key, value in found.extra.account.items()))
     say(describe_state(found.state))
+    if found.extra.parameters:
+        say("\n".join(["", "Parameters", *settings_lines(found.extra.parameters)]))
     return 0
 
 

@@ -1,5 +1,6 @@
 """What the commands that only look at the logs folder share: which folder, which date, which moment."""
 
+from collections.abc import Mapping
 from datetime import date, datetime, time
 from pathlib import Path
 
@@ -66,3 +67,12 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}h{minutes:02d}m"
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def settings_lines(values: Mapping[str, object]) -> list[str]:
+    """Settings by section, one line each: `risk  breaker_losses 4, max_trades_per_day 0`."""
+    lines = []
+    for name, value in values.items():
+        nested = value.items() if isinstance(value, Mapping) else ()
+        lines.append(f"  {name:<12}" + (", ".join(f"{key} {one}" for key, one in nested) or str(value)))
+    return lines

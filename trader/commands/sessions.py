@@ -7,7 +7,7 @@ from state.checkpoints import CheckpointStore
 from state.files import Folder
 from state.lock import LOCK_NAME, holder
 from state.sessions import Session, SessionStore
-from trader.commands.reading import duration, logs_folder, real_time
+from trader.commands.reading import duration, logs_folder, real_time, settings_lines
 from trader.config_sections import Config
 from trader.errors import UsageError
 from trader.output import say, say_json, table
@@ -95,8 +95,9 @@ def _show(folder: Folder, session: Session, *, as_json: bool) -> int:
         "P&L": f"{session.pnl:+,.2f} ({session.pnl_pct:+.2f}%) from {session.trades} trades",
         "Checkpoints": f"{checkpoints.number}, {checkpoints.bytes:,} bytes",
     }
-    lines |= {f"  {key}": str(value) for key, value in session.parameters.items()}
     say("\n".join(f"{name:<14}{text}" for name, text in lines.items()))
+    if session.parameters:
+        say("\n".join(["Parameters", *settings_lines(session.parameters)]))
     return 0
 
 

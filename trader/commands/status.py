@@ -258,25 +258,33 @@ def _facts(status: Status) -> list[str]:
 
 
 def _tables(status: Status) -> list[str]:
-    age = f"{status.state_age_s:.1f} s" if status.state_age_s is not None else "-"
-    parts = ["", _position_table(status.positions, age) if status.positions else f"No positions ({age} old)."]
+    """Positions, attempts, halted symbols and alerts; their last column is how old they are, if that is known."""
+    parts = ["", _position_table(status) if status.positions else "No positions."]
     if status.attempts:
-        rows = [[row.symbol, row.side, row.pivot, row.count, age] for row in status.attempts]
-        parts += ["", table(["attempts", "side", "pivot", "filled", "age"], rows)]
+        rows: list[list[object]] = [[row.symbol, row.side, row.pivot, row.count] for row in status.attempts]
+        parts += ["", _aged(status, ["attempts", "side", "pivot", "filled"], rows)]
     if status.halted:
-        parts += ["", table(["halted", "why", "age"], [[s, why, age] for s, why in status.halted.items()])]
+        parts += ["", _aged(status, ["halted", "why"], [[symbol, why] for symbol, why in status.halted.items()])]
     if status.alerts:
-        rows = [[f"{alert.time:%H:%M:%S}", alert.symbol, alert.text] for alert in status.alerts[-10:]]
+        rows = [[f"{alert.time:%H:%M:%S}", alert.symbol or None, alert.text] for alert in status.alerts[-10:]]
         parts += ["", table(["alert at", "symbol", "text"], rows)]
     return [*parts, ""]
 
 
-def _position_table(positions: list[PositionRow], age: str) -> str:
-    headings = ["symbol", "shares", "entry", "stop", "stop permId", "left", "realized", "known", "age"]
+def _aged(status: Status, headings: list[str], rows: list[list[object]]) -> str:
+    if status.state_age_s is None:
+        return table(headings, rows)
+    age = f"{status.state_age_s:.1f} s"
+    return table([*headings, "age"], [[*row, age] for row in rows])
+
+
+def _position_table(status: Status) -> str:
     rows: list[list[object]] = []
-    for row in positions:
+    for row in status.positions:
         known = row.recovery + (", estimated" if row.estimated else "") + (", HALTED" if row.halted else "")
         stop = row.stop_perm_id if row.stop_perm_id is not None else ("NO STOP" if row.managed else None)
-        rows.append([row.symbol, row.quantity, row.entry_price, row.stop_price, stop, f"{row.remaining:.0%}",
-                     row.realized_pnl, known, age])  # fmt: skip
-    return table(headings, rows)
+        left = f"{row.remaining:.0%}"
+        what: list[object] = [row.symbol, row.quantity, row.entry_price, row.stop_price]
+        rows.append([*what, stop, left, row.realized_pnl, known])
+    headings = ["symbol", "shares", "entry", "stop", "stop permId", "left", "realized", "known"]
+    return _aged(status, headings, rows)
