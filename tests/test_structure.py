@@ -33,14 +33,14 @@ TRADER_LAYERS = (
     ("trader.line", "trader.control"),
     ("trader.connect",),
     ("trader.session", "trader.reconcile_only"),
-    ("trader.app",),
+    ("trader.app", "trader.report"),
     ("trader.commands",),
     ("trader.cli",),
 )
 STATE_LAYERS = (
     ("state.errors", "state.model"),
     ("state.disk", "state.events", "state.ledger"),
-    ("state.files", "state.checks", "state.books", "state.lookup"),
+    ("state.files", "state.checks", "state.books", "state.lookup", "state.checkpoint_info"),
     ("state.codec", "state.apply", "state.lock", "state.probe", "state.archive", "state.bars", "state.wishes"),
     ("state.journal", "state.snapshot"),
     ("state.loader", "state.history"),

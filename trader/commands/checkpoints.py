@@ -16,11 +16,12 @@ from state.lock import LOCK_NAME, holder
 from state.model import TraderState
 from state.restore import differences, refuse_other, restore
 from state.sessions import SessionStore
-from trader.commands.reading import duration, logs_folder, moment_of, real_time, settings_lines, trading_date
+from trader.commands.reading import logs_folder, moment_of, trading_date
 from trader.commands.status import describe_state
 from trader.config_sections import Config
 from trader.errors import UsageError
 from trader.output import say, say_json, table
+from trader.report.words import duration, real_time, settings_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,10 +4,11 @@ import argparse
 
 from state.daybook import Daybook, read_daybook
 from state.order_history import OrderLife, order_lives
-from trader.commands.reading import clock_time, logs_folder, trading_date
+from trader.commands.reading import logs_folder, trading_date
 from trader.config_sections import Config
 from trader.errors import UntrustedStateError
 from trader.output import say, say_error, say_json, table
+from trader.report.words import clock_time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,10 +7,11 @@ from state.checkpoints import CheckpointStore
 from state.files import Folder
 from state.lock import LOCK_NAME, holder
 from state.sessions import Session, SessionStore
-from trader.commands.reading import duration, logs_folder, real_time, settings_lines
+from trader.commands.reading import logs_folder
 from trader.config_sections import Config
 from trader.errors import UsageError
 from trader.output import say, say_json, table
+from trader.report.words import duration, real_time, settings_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from state.history import Trade
-from trader.commands.reading import clock_time, duration
 from trader.report.charts import Candle, equity_chart, price_chart
 from trader.report.day import DayReport, Recovery, RunSpan
 from trader.report.style import STYLE
+from trader.report.words import clock_time, duration
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 

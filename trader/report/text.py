@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from trader.commands.reading import clock_time, duration
 from trader.output import table
 from trader.report.day import DayReport, Recovery
+from trader.report.words import clock_time, duration
 
 
 def render(report: DayReport) -> str:
