@@ -116,6 +116,7 @@ def test_gaps_are_known() -> None:
     for slot in (0, 1, 4, 5):
         buffer.add(bar(slot))
     assert buffer.missing(now) == [(START + 2 * BAR, START + 4 * BAR), (START + 6 * BAR, START + 10 * BAR)]
+    assert buffer.holes() == [(START + 2 * BAR, START + 4 * BAR)]
     assert buffer.missing(START + 6 * BAR + timedelta(seconds=4)) == [(START + 2 * BAR, START + 4 * BAR)]
 
 
@@ -123,6 +124,7 @@ def test_what_lies_before_the_first_live_bar_is_missing_too() -> None:
     buffer = BarBuffer()
     buffer.add(bar(0))
     assert buffer.missing(START + BAR) == [(START + BAR - REACH, START)]
+    assert buffer.holes() == []
     buffer.merge(bar(slot) for slot in range(-720, 0))
     assert buffer.missing(START + BAR) == []
 

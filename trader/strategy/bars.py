@@ -11,6 +11,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from trader.errors import MarketDataError
 
@@ -192,20 +193,24 @@ class BarBuffer:
         wanted = end - REACH
         if not self._bars:
             return [(wanted, end)]
-        gaps = [
-            (earlier.time + BAR, later.time)
-            for earlier, later in zip(self._bars, self._bars[1:], strict=False)
-            if later.time - earlier.time > BAR
-        ]
+        spans = self.holes()
         first = self._bars[0].time
         if self._candles:
             first = min(first, self._candles[0].time)
         if first > wanted:
-            gaps.insert(0, (wanted, first))
+            spans.insert(0, (wanted, first))
         after = self._bars[-1].time + BAR
         if after < end:
-            gaps.append((after, end))
-        return gaps
+            spans.append((after, end))
+        return spans
+
+    def holes(self) -> list[tuple[datetime, datetime]]:
+        """Spans [start, end) without bars between the first and the latest bar held."""
+        return [
+            (earlier.time + BAR, later.time)
+            for earlier, later in pairwise(self._bars)
+            if later.time - earlier.time > BAR
+        ]
 
     def _close_minutes(self, minutes: Iterable[datetime], latest: Bar) -> None:
         """Put the candles of `minutes`, and of the latest bar's own minute, in place where they are closed."""
