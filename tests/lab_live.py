@@ -74,6 +74,10 @@ class Live:
             assert time.monotonic() < deadline, f"not within {bound_s} s; the books: {self.state}"
             await asyncio.sleep(0.01)
 
+    async def trading(self) -> None:
+        """Wait until the gate has passed, the report of the start is written, and it trades."""
+        await self.until(lambda: _trades(self))
+
     async def agreed(self, bound_s: float = WAIT_S) -> None:
         """Wait until the gate is open and the books say what the gateway knows."""
         await self.until(lambda: self.state.connection.ready and not self.differences(), bound_s)
@@ -173,8 +177,7 @@ async def live(
         run = Live(gateway, config.files.logs_dir, session)
         run.running = asyncio.create_task(session.run(lambda _: None))
         try:
-            if ready:
-                await _started(run)
+            await _started(run, ready=ready)
             yield run
             stopping.ask("the test is over")
             if not run.running.cancelled():
@@ -183,12 +186,17 @@ async def live(
             await run.crash()
 
 
-async def _started(run: Live) -> None:
-    """Until it trades; what its start raised is raised here."""
+async def _started(run: Live, *, ready: bool) -> None:
+    """Until it has its books, or (ready) until it trades; what its start raised is raised here."""
     deadline = time.monotonic() + WAIT_S
     assert run.running is not None
-    while run.session.record is None or not run.session.engine.watches:
+    while not (_trades(run) if ready else run.session.memory.begun):
         if run.running.done():
             run.running.result()
-        assert time.monotonic() < deadline, "the trader did not get ready"
+        assert time.monotonic() < deadline, f"the trader did not get ready; the books: {run.state}"
         await asyncio.sleep(0.01)
+
+
+def _trades(run: Live) -> bool:
+    """Whether the gate has passed and the engine takes answers of the comparison that never stops."""
+    return run.engine.on_answer.__name__ == "take_answer"

@@ -67,7 +67,8 @@ class Gate:
         """Ask IBKR for everything, over and over, while trading; the answers take their turn in the queue."""
         while True:
             try:
-                await asyncio.wait_for(self.engine.compare_wanted.wait(), COMPARE_S)
+                async with asyncio.timeout(COMPARE_S):  # wait_for of 3.11 can miss a cancel: the run would not end
+                    await self.engine.compare_wanted.wait()
             except TimeoutError:
                 pass
             else:
@@ -113,6 +114,8 @@ class Gate:
         """The first complete comparison names every symbol; later ones add what is new."""
         if outcome.again:
             return
+        if outcome.plan.complete:
+            rows[:] = [row for row in rows if row.decision != "unknown"]
         known = {(row.symbol, row.decision) for row in rows}
         told = {row.symbol for row in rows}
         for row in outcome.plan.rows:
@@ -120,8 +123,6 @@ class Gate:
             if (row.symbol, row.decision) not in known and not stale:
                 rows.append(row)
         self._told.update(outcome.plan.rows)
-        if outcome.plan.complete:
-            rows[:] = [row for row in rows if row.decision != "unknown"]
 
     def _tell(self, outcome: Outcome) -> None:
         """Say what is new, once."""

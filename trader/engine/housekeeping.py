@@ -67,7 +67,8 @@ class Housekeeping:
         """A snapshot every `save_interval_s`, and at once after a fill. A failed one is loud (f01)."""
         while True:
             try:
-                await asyncio.wait_for(self.engine.save_wanted.wait(), self.config.files.save_interval_s)
+                async with asyncio.timeout(self.config.files.save_interval_s):  # wait_for of 3.11 can miss a cancel
+                    await self.engine.save_wanted.wait()
                 await asyncio.sleep(SAVE_GAP_S)  # a burst of fills makes one snapshot
             except TimeoutError:
                 pass

@@ -44,7 +44,7 @@ def protection_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: 
         if symbol in state.halted:
             actions += _enlarging(symbol, orders, snapshot.quantity(symbol))
         elif position is None or not position.managed:
-            actions += _orphans(symbol, orders)
+            actions += _orphans(state, symbol, orders, snapshot.quantity(symbol))
         else:
             actions += _guard(state, position, orders)
     return actions
@@ -120,8 +120,14 @@ def _wrong_side(
     ]
 
 
-def _orphans(symbol: str, orders: list[tuple[BrokerOrder, OrderRef]]) -> Iterable[BrokerAction]:
-    """Without a position only an entry that still works, together with its stop, has a reason to be there."""
+def _orphans(
+    state: TraderState, symbol: str, orders: list[tuple[BrokerOrder, OrderRef]], quantity: int
+) -> Iterable[BrokerAction]:
+    """Without a position only an entry that still works, together with its stop, has a reason to be there.
+
+    A stop of an earlier date stays as long as the account holds the shares that it guards (`quantity`, signed):
+    they are not managed any more, and they are not stripped of their stop either.
+    """
     stops = {ref.trade_token for _, ref in orders if ref.role == "stop"}
     entries = {ref.trade_token for _, ref in orders if ref.role == "entry"}
     for order, ref in orders:
@@ -130,9 +136,19 @@ def _orphans(symbol: str, orders: list[tuple[BrokerOrder, OrderRef]]) -> Iterabl
         if ref.role == "entry" and ref.trade_token not in stops:
             yield CancelOrder(symbol, order.order_ref, order.order_id, "an entry without its stop")
         elif ref.role == "stop" and ref.trade_token not in entries:
+            signed = -order.remaining if order.action == "SELL" else order.remaining
+            if not _ended(state, order, ref) and quantity * signed < 0 and abs(signed) <= abs(quantity):
+                quantity += signed
+                continue
             yield CancelOrder(symbol, order.order_ref, order.order_id, "it guards no position")
         elif ref.role == "exit":
             yield CancelOrder(symbol, order.order_ref, order.order_id, "there is no position to close")
+
+
+def _ended(state: TraderState, order: BrokerOrder, ref: OrderRef) -> bool:
+    """Whether the books know the order's trade, and that it is over: shares still there are not its own."""
+    known = state.orders.get(order.order_ref)
+    return (known.trade_id if known is not None else ref.trade_id) in state.closed
 
 
 def _enlarging(symbol: str, orders: list[tuple[BrokerOrder, OrderRef]], quantity: int) -> Iterable[BrokerAction]:

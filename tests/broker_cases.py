@@ -1,0 +1,102 @@
+"""What the tests of reconciliation share: IBKR's answers as values, and the decision on them."""
+
+from collections.abc import Collection
+from typing import Literal
+
+from state_cases import ACCOUNT, STOP, TRADE, at, intended, told
+
+from state import events as ev
+from state.model import Action, TraderState
+from trader.broker.port import (
+    AccountValues,
+    BrokerAnswer,
+    BrokerExecution,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerSnapshot,
+)
+from trader.recovery.draft import Draft
+from trader.recovery.plan import Plan
+from trader.recovery.reconcile import reconcile
+from trader.strategy.setups import Setup
+
+CLIENT = 2001
+CON_ID = 76792991
+SETUP = Setup("TSLA", 100.0, 90.0, 103.0, 106.0, 109.0, 87.0, 84.0, 50.0)
+
+
+def held(quantity: int, cost: float = 100.0, symbol: str = "TSLA") -> BrokerPosition:
+    """A position of the account, signed."""
+    return BrokerPosition(ACCOUNT, symbol, CON_ID, quantity, cost)
+
+
+def order(
+    ref: str, quantity: int = 100, *, action: Action = "SELL", stop: float | None = 99.0, filled: int = 0,
+    status: str = "PreSubmitted", perm_id: int = 0, order_id: int = 2, client_id: int = CLIENT,
+) -> BrokerOrder:  # fmt: skip
+    """An order as IBKR lists it: the stop of a LONG of 100 unless told otherwise."""
+    return BrokerOrder(
+        order_ref=ref, perm_id=perm_id or 9_000 + order_id, order_id=order_id, client_id=client_id, account=ACCOUNT,
+        symbol="TSLA", con_id=CON_ID, action=action, quantity=quantity, filled=filled,
+        order_type="MKT" if stop is None else "STP", limit_price=None, stop_price=stop, status=status,
+    )  # fmt: skip
+
+
+def execution(
+    exec_id: str, ref: str, side: Literal["BOT", "SLD"], shares: int, price: float, seconds: float, *,
+    commission: float | None = None, perm_id: int = 0,
+) -> BrokerExecution:  # fmt: skip
+    """An execution as IBKR reports it; no reference is one by hand."""
+    return BrokerExecution(
+        exec_id=exec_id, order_ref=ref, perm_id=perm_id, order_id=0, client_id=CLIENT if ref else 0,
+        account=ACCOUNT, symbol="TSLA", con_id=CON_ID, side=side, shares=shares, price=price,
+        time=at(seconds), cum_quantity=shares, commission=commission,
+    )  # fmt: skip
+
+
+ENTRY_FILL = execution("a.01", TRADE, "BOT", 100, 100.0, 10)
+"""The entry's execution, which IBKR tells all day."""
+
+
+def answer(
+    *positions: BrokerPosition, open_orders: Collection[BrokerOrder] = (), completed: Collection[BrokerOrder] = (),
+    executions: Collection[BrokerExecution] = (),
+) -> BrokerSnapshot:  # fmt: skip
+    """A complete answer."""
+    return BrokerSnapshot(
+        ACCOUNT, at(60), positions, tuple(open_orders), tuple(completed), tuple(executions),
+        AccountValues(ACCOUNT, 100_000.0, 400_000.0, 50_000.0),
+    )  # fmt: skip
+
+
+def working_stop(quantity: int = 100, price: float = 99.0, filled: int = 0) -> BrokerOrder:
+    """Our stop as IBKR lists it."""
+    return order(STOP, quantity, stop=price, filled=filled)
+
+
+def holding(*more: ev.Event) -> TraderState:
+    """LONG 100 TSLA at 100.00, its stop for 100 at 99.00 acknowledged; then what else happened."""
+    return told(
+        intended(),
+        intended(STOP, "stop", 100, order_id=2),
+        ev.OrderAcknowledged(time=at(1), order_ref=STOP, perm_id=9_002, order_id=2),
+        ev.ExecutionSeen(
+            time=at(10), exec_id="a.01", order_ref=TRADE, symbol="TSLA", con_id=CON_ID, side="BOT", shares=100,
+            price=100.0, executed_at=at(10),
+        ),
+        *more,
+    )  # fmt: skip
+
+
+def decided(state: TraderState, seen: BrokerAnswer, in_flight: Collection[str] = ()) -> tuple[Plan, TraderState]:
+    """The plan, and the books once its events are booked; `state` itself stays as it is."""
+    plan = reconcile(state, seen, now=at(60), client_id=CLIENT, setups={"TSLA": SETUP}, in_flight=in_flight)
+    draft = Draft(state, at(60))
+    for event in plan.events:
+        draft.record(event)
+    return plan, draft.state
+
+
+def decisions(plan: Plan, symbol: str = "TSLA") -> list[str]:
+    """The rows of a symbol, by name."""
+    return [row.decision for row in plan.rows if row.symbol == symbol]
