@@ -1,0 +1,356 @@
+"""The memory while it runs: one owner, durable before acknowledged, failures final, nothing unloadable written."""
+
+import asyncio
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from disk_faults import FailingDisk
+from state_cases import (
+    ACCOUNT,
+    DATE,
+    GATEWAY,
+    TRADE,
+    at,
+    begun,
+    bracket,
+    executed,
+    opened,
+    plain,
+    reloaded,
+    replayed,
+    run,
+    tell,
+)
+
+from state import events as ev
+from state.codec import BadContentError, decode_state, encode_state
+from state.errors import InvariantError, LockHeldError, SyncFailedError
+from state.manager import StateManager
+from state.model import TraderState
+from state.snapshot import BACKUP, MAIN
+
+ROOT = Path(__file__).resolve().parent.parent
+KILLS = 15
+
+
+def pause(text: str) -> ev.Paused:
+    return ev.Paused(time=at(1), reason=text)
+
+
+def live(memory: StateManager) -> None:
+    """Begin inside the running event loop, as the trader does."""
+    memory.begin(DATE, ACCOUNT, GATEWAY, at(0), loop=asyncio.get_running_loop())
+
+
+def test_i14_a_second_manager_is_refused_and_disturbs_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        begun(memory)
+        with pytest.raises(LockHeldError, match=str(os.getpid())) as caught:
+            opened(tmp_path, "s2")
+        assert caught.value.exit_code == 4
+        memory.record(pause("still ours"))
+        memory.save_blocking()
+    with opened(tmp_path, "s2") as memory:
+        begun(memory)
+        assert memory.state.risk.paused_reason == "still ours"
+
+
+def test_i9_a_restart_knows_what_was_in_memory(tmp_path: Path) -> None:
+    before = run(tmp_path, *bracket(), executed("a.01", TRADE, "BOT", 100, 100.0, 10), save=False)
+    with opened(tmp_path, "s2") as memory:
+        found = memory.loaded.state
+        assert found is not None
+        assert plain(found) == plain(before)
+        result = begun(memory)
+        assert result.resumed
+        assert memory.state.session_id == "s2"
+        memory.record(pause("second run"))
+        memory.flush()
+        assert plain(replayed(tmp_path)) == plain(memory.state)
+
+
+def test_i1_record_durably_returns_once_it_is_on_disk(tmp_path: Path) -> None:
+    async def main() -> None:
+        with opened(tmp_path) as memory:
+            live(memory)
+            sequence = await memory.record_durably(*bracket())
+            assert memory.durable_sequence >= sequence == memory.state.sequence
+            assert plain(replayed(tmp_path)) == plain(memory.state)
+
+    asyncio.run(main())
+
+
+def test_i7_main_and_backup_are_both_valid_after_every_save(tmp_path: Path) -> None:
+    async def main() -> None:
+        with opened(tmp_path) as memory:
+            live(memory)
+            for number in range(4):
+                memory.record(pause(str(number)))
+                assert await memory.save()
+            assert memory.saves == 4
+
+    asyncio.run(main())
+    found = reloaded(tmp_path).loaded
+    assert found.state is not None
+    assert (found.source, found.state.risk.paused_reason) == (MAIN, "3")
+    (tmp_path / MAIN).unlink()
+    found = reloaded(tmp_path).loaded
+    assert (found.source, found.snapshot_sequence) == (BACKUP, 4)
+
+
+def test_i10_the_loop_runs_while_a_snapshot_waits_for_the_disk(tmp_path: Path) -> None:
+    class SlowDisk(FailingDisk):
+        def fsync(self, fd: int) -> None:
+            time.sleep(0.05)
+            super().fsync(fd)
+
+    async def main() -> int:
+        ticks = 0
+        with StateManager.open(tmp_path, "s1", SlowDisk()) as memory:
+            live(memory)
+            saving = asyncio.create_task(memory.save())
+            while not saving.done():
+                await asyncio.sleep(0.001)
+                ticks += 1
+            assert await saving
+        return ticks
+
+    assert asyncio.run(main()) > 10
+
+
+@pytest.mark.parametrize("call", ["create", "pwrite", "rename", "link"])
+def test_a_refused_snapshot_is_told_and_the_next_one_mends_it(tmp_path: Path, call: str) -> None:
+    disk = FailingDisk()
+
+    async def main() -> None:
+        with StateManager.open(tmp_path, "s1", disk) as memory:
+            live(memory)
+            assert await memory.save()
+            whole = (tmp_path / MAIN).read_bytes()
+            await memory.record_durably(pause("not saved"))
+            disk.failing[call] = errno.ENOSPC
+            assert not await memory.save()
+            assert "No space left" in memory.last_save_error
+            assert (tmp_path / MAIN).read_bytes() == whole
+            disk.failing.clear()
+            assert await memory.save()
+            assert memory.last_save_error == ""
+
+    asyncio.run(main())
+    found = reloaded(tmp_path).loaded.state
+    assert found is not None
+    assert found.risk.paused_reason == "not saved"
+
+
+@pytest.mark.parametrize("call", ["fsync", "fdatasync"])
+def test_i11_a_failed_sync_is_final(tmp_path: Path, call: str) -> None:
+    disk = FailingDisk()
+    told: list[SyncFailedError] = []
+
+    async def main() -> None:
+        with StateManager.open(tmp_path, "s1", disk) as memory:
+            live(memory)
+            memory.on_failure = told.append
+            assert await memory.save()
+            disk.failing[call] = errno.EIO
+            memory.record(pause("lost"))
+            with pytest.raises(SyncFailedError):
+                await memory.save()
+            disk.failing.clear()
+            await asyncio.sleep(0)
+            assert memory.failure is told[0]
+            for attempt in (lambda: memory.record(pause("again")), memory.save_blocking, memory.flush):
+                with pytest.raises(SyncFailedError):
+                    attempt()
+            with pytest.raises(SyncFailedError):
+                await memory.save()
+
+    asyncio.run(main())
+    assert len(told) == 1
+
+
+def test_i11_a_failed_sync_is_final_without_a_loop_too(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    with StateManager.open(tmp_path, "s1", disk) as memory:
+        begun(memory)
+        memory.flush()
+        disk.failing["fdatasync"] = errno.EIO
+        memory.record(pause("lost"))
+        with pytest.raises(SyncFailedError):
+            memory.flush()
+        disk.failing.clear()
+        sequence = memory.state.sequence
+        with pytest.raises(SyncFailedError):
+            memory.record(pause("again"))
+        assert memory.state.sequence == sequence
+        assert memory.failure is not None
+
+
+def test_a_snapshot_never_claims_what_the_journal_may_lose(tmp_path: Path) -> None:
+    disk = FailingDisk()
+
+    async def main() -> None:
+        with StateManager.open(tmp_path, "s1", disk) as memory:
+            live(memory)
+            assert await memory.save()
+            whole = (tmp_path / MAIN).read_bytes()
+            disk.failing["fdatasync"] = errno.EIO
+            memory.record(pause("lost"))
+            with pytest.raises(SyncFailedError):
+                await memory.save()
+            assert (tmp_path / MAIN).read_bytes() == whole
+
+    asyncio.run(main())
+
+
+def test_what_the_loader_would_refuse_is_not_written(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        begun(memory)
+        for event in (*bracket(), executed("a.01", TRADE, "BOT", 100, 100.0, 10)):
+            memory.record(event)
+        memory.save_blocking()
+        whole = (tmp_path / MAIN).read_bytes()
+        memory.state.positions["TSLA"].stop_price = float("nan")
+        with pytest.raises(BadContentError):
+            memory.save_blocking()
+        assert (tmp_path / MAIN).read_bytes() == whole
+
+
+def test_a_refused_event_changes_neither_state_nor_journal(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        begun(memory)
+        before = plain(memory.state)
+        for event in (
+            ev.OrderChanged(time=at(1), order_ref="never-announced", status="filled"),
+            executed("a.01", TRADE, "BOT", 1, float("inf"), 0),
+            ev.Paused(time=at(1), reason="\ud800"),
+            ev.OrderModifyIntended(time=at(1), order_ref="never-announced", quantity=1, stop_price=1.0, reason=""),
+        ):
+            with pytest.raises((InvariantError, BadContentError)):
+                memory.record(event)
+        assert plain(memory.state) == before
+        memory.record(pause("goes on"))
+        memory.flush()
+        assert plain(replayed(tmp_path)) == plain(memory.state)
+
+
+def test_what_is_recorded_is_not_the_callers_own_object(tmp_path: Path) -> None:
+    entry = bracket()[0]
+    with opened(tmp_path) as memory:
+        begun(memory)
+        memory.record(entry)
+        entry.order.quantity = 7
+        assert memory.state.orders[TRADE].quantity == 100
+
+
+def test_i5_an_order_reference_is_used_once_for_ever(tmp_path: Path) -> None:
+    run(tmp_path, *bracket())
+    with opened(tmp_path, "s2") as memory:
+        begun(memory)
+        with pytest.raises(InvariantError, match="announced twice"):
+            memory.record(bracket()[0])
+
+
+def test_nothing_is_recorded_before_begin(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        assert not memory.begun
+        with pytest.raises(InvariantError):
+            memory.record(pause("too early"))
+        with pytest.raises(InvariantError):
+            _ = memory.state
+
+
+def test_leftovers_of_a_cut_write_are_removed_and_the_folder_is_private(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    with opened(logs) as memory:
+        begun(memory)
+        leftover = memory.folder.write_temp(MAIN, b"half")
+    assert (logs / leftover).exists()
+    opened(logs, "s2").close()
+    assert not (logs / leftover).exists()
+    assert logs.stat().st_mode & 0o777 == 0o700
+
+
+CHILD = """
+import asyncio, os, sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+from state_cases import ACCOUNT, DATE, GATEWAY, at
+from state.events import AlertRaised
+from state.manager import StateManager
+
+async def main():
+    memory = StateManager.open(Path(sys.argv[1]), sys.argv[2])
+    memory.begin(DATE, ACCOUNT, GATEWAY, at(0), loop=asyncio.get_running_loop())
+    async def save():
+        while True:
+            await memory.save()
+    saving = asyncio.create_task(save())
+    number = memory.state.sequence
+    while not saving.done():
+        number = await memory.record_durably(AlertRaised(time=at(number), text=str(number + 1), key="last"))
+        os.write(1, b"%d\\n" % number)
+    saving.result()
+
+asyncio.run(main())
+"""
+
+
+def killed_run(logs: Path, session: str, after_s: float) -> int:
+    """Let a process record, save and report until kill -9; the last event it reported durable."""
+    command = [sys.executable, "-c", CHILD, str(logs), session]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            reported = process.stdout.readline()  # it works: from here on any moment will do
+            time.sleep(after_s)  # not for luck: it chooses the moment of the kill
+        finally:
+            process.kill()
+        rest = process.stdout.read()
+    assert reported
+    assert process.returncode == -signal.SIGKILL
+    complete = (reported + rest).rpartition(b"\n")[0]
+    return int(complete.split(b"\n")[-1])
+
+
+def test_kill_9_at_any_moment_loses_nothing_that_was_reported(tmp_path: Path) -> None:
+    chance = random.Random(20251006)
+    durable = 0
+    for number in range(KILLS):
+        durable = killed_run(tmp_path, f"s{number}", chance.uniform(0.0, 0.08))
+        with opened(tmp_path, "look") as memory:
+            state = memory.loaded.state
+            assert state is not None
+            assert memory.loaded.damaged == []
+            assert not memory.loaded.doubtful
+            assert state.sequence >= durable
+            assert plain(replayed(tmp_path)) == plain(state)
+            assert _last_reported(state) >= durable
+    assert durable > 2 * KILLS
+
+
+def _last_reported(state: TraderState) -> int:
+    return max(int(alert.text) for alert in state.alerts if alert.key == "last")
+
+
+def test_events_told_in_memory_and_through_the_files_give_the_same(tmp_path: Path) -> None:
+    """The manager's path (encode, journal, decode) against plain application."""
+    events = [*bracket(), executed("a.01", TRADE, "BOT", 60, 100.0, 10), pause("x")]
+    with opened(tmp_path) as memory:
+        begun(memory)
+        expected = reloaded_copy(memory)
+        for event in events:
+            memory.record(event)
+        assert plain(memory.state) == plain(tell(expected, *events))
+
+
+def reloaded_copy(memory: StateManager) -> TraderState:
+    """The state as its own file gives it back."""
+    return decode_state(encode_state(memory.state, at(0)))[0]
