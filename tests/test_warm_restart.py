@@ -45,7 +45,7 @@ class Observer:
         setups = load_setups(ROOT / "scanner_output", date, Config().universe)
         self.market = Market(Config(), self.engine, setups, BarStore(self.memory.folder, date.isoformat()))
         self.pump = asyncio.create_task(self._pump())
-        self.keep = asyncio.create_task(self.market.keep_bars())
+        self.keep = [asyncio.create_task(job) for job in (self.market.keep_bars(), self.market.mend_gaps())]
         await self.market.open()
         await self.market.backfill()
         return self
@@ -57,7 +57,8 @@ class Observer:
     async def stop(self) -> None:
         """As a kill leaves it: nothing is written any more."""
         self.pump.cancel()
-        self.keep.cancel()
+        for task in self.keep:
+            task.cancel()
         await self.broker.disconnect()
         self.memory.close()
 

@@ -200,7 +200,12 @@ class TradingSession:
             self.config, self.engine, checkpoints, lambda: _values(gate), self.record.parameters
         )
         self._begin_tasks(
-            self.engine.run(), market.backfill(), gate.compare(), market.keep_bars(), *housekeeping.tasks()
+            self.engine.run(),
+            gate.compare(),
+            market.backfill(),
+            market.mend_gaps(),
+            market.keep_bars(),
+            *housekeeping.tasks(),
         )
         async with serve(self.memory.folder, self.engine.inbox.put_nowait):
             await self.stopping.event.wait()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from state.bars import BarStore, StoredBar
 from state.errors import DiskError
@@ -20,6 +20,7 @@ _log = logging.getLogger("trader.market")
 
 HISTORY_S = 3600  # one request: IBKR's limit for 5-second bars
 KEEP_EVERY_S = 2.0
+MEND_EVERY_S = 2.0
 
 
 class Market:
@@ -68,6 +69,24 @@ class Market:
     async def backfill(self) -> None:
         """Bars from disk, then from IBKR what is still missing: a restart is warm at once."""
         await asyncio.gather(*(self._fill(watch) for watch in list(self.engine.watches.values())))
+
+    async def mend_gaps(self) -> None:
+        """Fetch what fell between the history and the first live bar, or was lost on the way; each hole once."""
+        tried: set[tuple[str, datetime]] = set()
+        while True:
+            await asyncio.sleep(MEND_EVERY_S)
+            for watch in list(self.engine.watches.values()):
+                new = [hole for hole in watch.buffer.holes() if (watch.symbol, hole[0]) not in tried]
+                if new and self._broker.connected:
+                    tried.update((watch.symbol, start) for start, _ in new)
+                    await self._mend(watch, new[0][0], new[-1][1])
+
+    async def _mend(self, watch: Watch, start: datetime, end: datetime) -> None:
+        span_s = min(max((end - start).total_seconds(), CANDLE_S), HISTORY_S)
+        try:
+            watch.backfill(await self._broker.history(watch.symbol, end, int(span_s)), keep=True)
+        except (BrokerError, MarketDataError) as error:
+            _log.info("%s: bars from %s to %s stay missing: %s", watch.symbol, start, end, error.what)
 
     async def keep_bars(self) -> None:
         """Write new bars to disk, a few seconds' worth at a time, in a worker thread."""
