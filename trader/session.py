@@ -241,7 +241,7 @@ class TradingSession:
     def _reconnected(self, gate: Gate, market: Market) -> Callable[[], Coroutine[Any, Any, None]]:
         async def compare_again() -> None:
             """The same path as at the start: gate first, then the bars that were missed."""
-            self.engine.set_line(connected=True, ready=False, reason="reconnected; comparing books and IBKR")
+            self.engine.standing.set(connected=True, ready=False, reason="reconnected; comparing books and IBKR")
             rows, _ = await gate.pass_gate("reconnected, the protection gate has passed")
             for row in rows:
                 _log.info("RECONNECTED %s: %s", row.symbol, row.words)
@@ -263,7 +263,7 @@ class TradingSession:
             raise self.memory.failure
         reason = self.stopping.reason or "ended"
         status: Literal["completed", "crashed"] = "completed" if failure is None else "crashed"
-        self.engine.set_line(connected=False, ready=False, reason=reason)
+        self.engine.standing.set(connected=False, ready=False, reason=reason)
         await self.memory.record_durably(
             SessionEnded(time=self.clock.now(), session_id=self.memory.session_id, status=status, reason=reason)
         )

@@ -15,7 +15,6 @@ from state.errors import SyncFailedError, TraderError
 from state.events import (
     AlertRaised,
     BreakerTripped,
-    ConnectionChanged,
     Event,
     LossLimitHit,
     OrderAcknowledged,
@@ -40,6 +39,7 @@ from trader.config_sections import Config
 from trader.engine.entries import Entries
 from trader.engine.exits import Exits
 from trader.engine.inbox import Answer, Message, Reconnected, Request, Second
+from trader.engine.standing import Standing
 from trader.engine.watch import Watch
 from trader.orders.desk import OrderDesk
 from trader.orders.protection import wanted_stop_size
@@ -64,7 +64,7 @@ class Engine:
         self.exits = Exits(config, desk)
         self.watches: dict[str, Watch] = {}
         self.inbox = cast("asyncio.Queue[Message]", broker.facts.queue)
-        self.held_because = ""  # entries stay closed for a reason of our own, whatever the line says
+        self.standing = Standing(memory, clock)
         self.activity = 0  # counts what makes an older broker snapshot stale
         self.save_wanted = asyncio.Event()
         self.compare_wanted = asyncio.Event()
@@ -83,45 +83,6 @@ class Engine:
     def state(self) -> TraderState:
         """The books."""
         return self.memory.state
-
-    @property
-    def ready(self) -> bool:
-        """Connected, and the protection gate has passed."""
-        return self.state.connection.ready
-
-    def set_line(self, *, connected: bool, ready: bool, reason: str) -> None:
-        """Tell the state, and the operator, how the line and the gate stand. Entries are open only behind it."""
-        line = self.state.connection
-        entries_open = ready and connected and not self.held_because
-        if (line.connected, line.ready, line.entries_open) == (connected, ready, entries_open):
-            return
-        event = ConnectionChanged(
-            time=self.clock.now(), connected=connected, ready=ready, entries_open=entries_open, reason=reason
-        )
-        self.memory.record(event)
-        _log.info("%s: %s.", self._entries_words(entries_open=entries_open), reason)
-
-    def _entries_words(self, *, entries_open: bool) -> str:
-        """How the entries stand, limits included."""
-        risk = self.state.risk
-        limits = {"paused": risk.paused, "the circuit breaker tripped": risk.breaker_tripped,
-                  "the daily loss limit is reached": risk.loss_limit_hit}  # fmt: skip
-        closed = ", ".join(words for words, applies in limits.items() if applies)
-        if not entries_open:
-            return "Entries are closed"
-        return f"Entries stay closed ({closed})" if closed else "Entries are open"
-
-    def hold_entries(self, reason: str) -> None:
-        """Close the entries for a reason of our own; stops and exits go on."""
-        self.held_because = reason
-        line = self.state.connection
-        self.set_line(connected=line.connected, ready=line.ready, reason=reason)
-
-    def release_entries(self) -> None:
-        """The reason is gone."""
-        self.held_because = ""
-        line = self.state.connection
-        self.set_line(connected=line.connected, ready=line.ready, reason="the reason for holding them is gone")
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -255,7 +216,7 @@ class Engine:
             _log.info("The line to IBKR is restored: %s", fact.text)
             self.inbox.put_nowait(Reconnected())
             return
-        self.set_line(connected=fact.state != "down", ready=False, reason=fact.text)
+        self.standing.set(connected=fact.state != "down", ready=False, reason=fact.text)
         if fact.state == "down":
             self.line_lost.set()
 
@@ -289,18 +250,19 @@ class Engine:
     async def _after_fill(self, symbol: str) -> None:
         position = self.state.positions.get(symbol)
         if position is not None and wanted_stop_size(self.state, position) > 0:
-            if self.ready and not self.desk.is_closing(position):
+            if self.standing.ready and not self.desk.is_closing(position):
                 await self.desk.resize_stop(position)
         elif position is None:
             self._report_close(symbol)
             for order in self.state.live_orders(symbol):
-                if order.role == "stop" and not order.parent_ref:
+                parent = self.state.orders.get(order.parent_ref)
+                if order.role == "stop" and (parent is None or not parent.is_live):
                     self.desk.cancel(order, "the position is closed")
         self._check_limits()
 
     async def _manage(self, symbol: str) -> None:
         position = self.state.positions.get(symbol)
-        if position is None or not self.ready:
+        if position is None or not self.standing.ready:
             return
         watch = self.watches.get(symbol)
         if watch is None:

@@ -52,7 +52,7 @@ class Gate:
             self._merge(rows, outcome)
             if isinstance(answer, BrokerSnapshot) and self._may_go_on(outcome):
                 self._note_money(answer)
-                self.engine.set_line(connected=True, ready=not outcome.plan.conflicts, reason=reason)
+                self.engine.standing.set(connected=True, ready=not outcome.plan.conflicts, reason=reason)
                 return rows, answer
             if isinstance(answer, Unknown):
                 self._tell_unknown(answer)
@@ -94,14 +94,14 @@ class Gate:
         if outcome.plan.events or outcome.plan.actions:
             self.engine.save_wanted.set()
         if outcome.passed:
-            self.engine.set_line(
+            self.engine.standing.set(
                 connected=True, ready=True, reason="books and IBKR agree, every position is guarded"
             )
         elif outcome.doubtful:
             words = (
                 "; ".join(f"{p.symbol}: {p.words}" for p in outcome.problems) or "a difference is being confirmed"
             )
-            self.engine.set_line(connected=True, ready=False, reason=words)
+            self.engine.standing.set(connected=True, ready=False, reason=words)
             self.engine.compare_wanted.set()
 
     async def _ask(self) -> BrokerAnswer:
@@ -148,7 +148,7 @@ class Gate:
         if not any(alert.key == UNKNOWN_KEY for alert in self.engine.state.alerts):
             _log.warning("%s. %s", words, answer.reason)
             self.engine.memory.record(AlertRaised(time=self.engine.clock.now(), text=words, key=UNKNOWN_KEY))
-        self.engine.set_line(connected=self.engine.broker.connected, ready=False, reason=words)
+        self.engine.standing.set(connected=self.engine.broker.connected, ready=False, reason=words)
 
     def _note_money(self, snapshot: BrokerSnapshot) -> None:
         """Equity and buying power for sizing, the day's anchor, and a point of the curve each minute."""

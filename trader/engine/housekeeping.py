@@ -81,10 +81,10 @@ class Housekeeping:
         failed_before = bool(memory.last_save_error)
         if not await memory.save():
             _log.error("The state was not saved: %s", memory.last_save_error)
-            self.engine.hold_entries("the state cannot be saved")
+            self.engine.standing.hold_entries("the state cannot be saved")
         elif failed_before:
             _log.info("The state is saved again.")
-            self.engine.release_entries()
+            self.engine.standing.release_entries()
 
     async def checkpoint_regularly(self) -> None:
         """Often while positions are open, rarely while not. A failure warns, and trading goes on."""

@@ -54,7 +54,7 @@ class Operator:
         await self._flatten_step()
         state = self.engine.state
         working = [order.order_ref for order in state.orders.values() if order.is_live]
-        if not state.positions and not working and self.engine.ready:
+        if not state.positions and not working and self.engine.standing.ready:
             self._flatten = None
             _log.info("Flat: every position of ours is closed and no order of ours is left.")
             _reply(request, ok=True, closed=True, daily_pnl=round(state.daily_pnl, 2))

@@ -1,0 +1,60 @@
+"""How the line to IBKR, the protection gate and the entries stand: recorded when it changes, and said."""
+
+import logging
+
+from state.events import ConnectionChanged
+from state.manager import StateManager
+from trader.clock import Clock
+
+_log = logging.getLogger("trader.engine")
+
+
+class Standing:
+    """Entries are open only behind a line that is up and a gate that has passed."""
+
+    def __init__(self, memory: StateManager, clock: Clock) -> None:
+        self._memory = memory
+        self._clock = clock
+        self._held_because = ""  # a reason of our own, whatever the line says
+
+    @property
+    def ready(self) -> bool:
+        """Connected, and the protection gate has passed."""
+        return self._memory.state.connection.ready
+
+    def set(self, *, connected: bool, ready: bool, reason: str) -> None:
+        """Tell the state and the operator, if something changed."""
+        line = self._memory.state.connection
+        entries_open = ready and connected and not self._held_because
+        if (line.connected, line.ready, line.entries_open) == (connected, ready, entries_open):
+            return
+        event = ConnectionChanged(
+            time=self._clock.now(), connected=connected, ready=ready, entries_open=entries_open, reason=reason
+        )
+        self._memory.record(event)
+        _log.info("%s: %s.", self._entries_words(entries_open=entries_open), reason)
+
+    def hold_entries(self, reason: str) -> None:
+        """Close the entries for a reason of our own; stops and exits go on."""
+        self._held_because = reason
+        line = self._memory.state.connection
+        self.set(connected=line.connected, ready=line.ready, reason=reason)
+
+    def release_entries(self) -> None:
+        """The reason is gone."""
+        self._held_because = ""
+        line = self._memory.state.connection
+        self.set(connected=line.connected, ready=line.ready, reason="the reason for holding them is gone")
+
+    def _entries_words(self, *, entries_open: bool) -> str:
+        """How the entries stand, the limits included."""
+        risk = self._memory.state.risk
+        limits = {
+            "paused": risk.paused,
+            "the circuit breaker tripped": risk.breaker_tripped,
+            "the daily loss limit is reached": risk.loss_limit_hit,
+        }
+        closed = ", ".join(words for words, applies in limits.items() if applies)
+        if not entries_open:
+            return "Entries are closed"
+        return f"Entries stay closed ({closed})" if closed else "Entries are open"
