@@ -176,6 +176,14 @@ class CheckpointStore:
             raise CorruptFileError(path, f"its checkpoint object is not one: {error}") from error
         return Checkpoint(info, state, extra or CheckpointExtra())
 
+    def newest(self, session_id: str) -> Checkpoint | None:
+        """The last readable checkpoint of a session."""
+        for info in reversed(self.list(session_id)):
+            found = self._read_or_warn(info)
+            if found is not None:
+                return found
+        return None
+
     def find(self, name: str) -> CheckpointInfo | None:
         """The checkpoint that the operator means: session/file, file, a session (its last one) or `latest`."""
         infos = self.list()
@@ -195,7 +203,7 @@ class CheckpointStore:
     def _read_or_warn(self, info: CheckpointInfo) -> Checkpoint | None:
         try:
             return self.read(info)
-        except StateError as error:
+        except (StateError, DiskError) as error:
             _log.warning("%s", error)
             return None
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from state.errors import CorruptFileError, StateError
+from state.checkpoints import CheckpointStore
+from state.errors import CorruptFileError, DiskError, StateError
 from state.files import Folder
 from state.loader import CHECKPOINTS
 from state.lookup import existing_subfolder
@@ -29,8 +30,8 @@ class Session(msgspec.Struct, kw_only=True):
     """One run. Times are real (not the session's clock), values in the account's currency.
 
     initial_value, final_value: portfolio value at its first and last answer of the account, None if it had none.
-    pnl: realized by the day's trades as of its end; pnl_pct: of initial_value. ended_at: of a crashed run, the
-    last sign of life that its files show.
+    pnl: realized by the day's trades as of its end; pnl_pct: of initial_value. Of a crashed run, ended_at is the
+    last sign of life that its files show, and the results are those of its last checkpoint.
     """
 
     session_id: str
@@ -131,6 +132,7 @@ class SessionStore:
             session.ended_at = self._last_sign_of_life(session)
             found = now.isoformat(timespec="seconds")
             session.reason = f"the process {session.pid} ended without a word; found {found}"
+            self._take_last_results(session)
             self.update(session)
         return crashed
 
@@ -154,7 +156,7 @@ class SessionStore:
                     continue
                 try:
                     session = _read(folder, name)
-                except CorruptFileError as error:
+                except (CorruptFileError, DiskError) as error:  # no decision rests on it
                     damaged.append((name, error.what))
                     continue
                 if session is not None:
@@ -169,9 +171,19 @@ class SessionStore:
         with folder:
             try:
                 return _read(folder, _file_name(session_id))
-            except CorruptFileError as error:
+            except (CorruptFileError, DiskError) as error:  # no decision rests on it
                 _log.warning("%s", error)
                 return None
+
+    def _take_last_results(self, session: Session) -> None:
+        """What its last checkpoint knew; the journal may know more, and the next run carries that on."""
+        last = CheckpointStore(self._folder).newest(session.session_id)
+        if last is None:
+            return
+        session.pnl, session.trades = round(last.state.daily_pnl, 2), len(last.state.closed)
+        session.pnl_pct = 100 * session.pnl / session.initial_value if session.initial_value else 0.0
+        value = last.extra.account.get("portfolio_value")
+        session.final_value = float(value) if isinstance(value, int | float) else session.final_value
 
     def _last_sign_of_life(self, session: Session) -> datetime:
         """The newest of what a dead session left: its own file and its checkpoints."""

@@ -379,6 +379,10 @@ def test_report_as_json_and_of_a_day_without_anything(tmp_path: Path, capsys: py
     assert [(run["session_id"], run["status"]) for run in found["runs"]] == [("s1", "active")]
     assert found["recoveries"][0]["rows"][0]["decision"] == "matched"
     assert any("s2.json was skipped" in note for note in found["notes"])
+    with opened(tmp_path, "s2") as memory:
+        begun(memory, fresh=True)
+    notes = answer(capsys, tmp_path, "report")["notes"]
+    assert any(note.startswith("Not part of this: journal/archive/") for note in notes)
     empty = answer(capsys, tmp_path, "report", "--date", "2025-10-07")
     assert (empty["trades"], empty["summary"]) == ([], None)
     page = tmp_path / "empty.html"

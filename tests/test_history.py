@@ -144,7 +144,7 @@ def test_a_day_without_anything_has_no_numbers_that_look_real() -> None:
     assert max_drawdown([EquityPoint(at(0), 5.0, 0.0)]) == 0.0
 
 
-def test_every_moment_is_as_it_was_live_with_and_without_checkpoints(tmp_path: Path) -> None:
+def test_i9_every_moment_is_as_it_was_live_with_and_without_checkpoints(tmp_path: Path) -> None:
     live: list[tuple[TraderState, object]] = []
     with opened(tmp_path) as memory:
         begun(memory)
@@ -214,7 +214,7 @@ def test_a_broken_chain_is_named_and_a_checkpoint_reaches_beyond_it(tmp_path: Pa
     assert TRADE in {life.order_ref for life in order_lives(day.entries)}
 
 
-def test_restoring_goes_on_with_the_numbers_and_can_be_replayed(tmp_path: Path) -> None:
+def test_i9_restoring_goes_on_with_the_numbers_and_can_be_replayed(tmp_path: Path) -> None:
     events = day_of_trading()
     with opened(tmp_path) as memory:
         begun(memory)
@@ -262,7 +262,7 @@ def test_what_a_restore_would_change_is_told() -> None:
     assert [change.what for change in differences(now, now)] == []
 
 
-def test_a_checkpoint_of_another_account_is_refused(tmp_path: Path) -> None:
+def test_i8_a_checkpoint_of_another_account_is_refused(tmp_path: Path) -> None:
     run(tmp_path, *day_of_trading())
     other = tmp_path / "other"
     with opened(other) as memory:

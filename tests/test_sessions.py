@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from disk_faults import CountingDisk, PowerCut
+from state_cases import STOP, TRADE, bracket, executed, told
 
+from state.checkpoints import CheckpointStore
 from state.errors import StateError
 from state.files import Folder
 from state.sessions import Session, SessionStore, make_session_id
@@ -65,6 +67,20 @@ def test_who_is_still_active_at_the_next_start_has_crashed(tmp_path: Path) -> No
     assert store.active() == []
     assert store.mark_crashed(START) == []
     assert [found.status for found in store.list()] == ["completed", "crashed"]
+
+
+def test_a_crashed_session_has_the_results_of_its_last_readable_checkpoint(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.start(session())
+    bought = executed("1.01", TRADE, "BOT", 100, 100.0, 5)
+    lost = told(*bracket(), bought, executed("2.01", STOP, "SLD", 100, 99.0, 9))
+    checkpoints = CheckpointStore(Folder.open(tmp_path), "20251006-134400-1f2e")
+    checkpoints.write(lost, {"portfolio_value": 99_900.0}, {}, START)
+    torn = checkpoints.write(lost, {"portfolio_value": 1.0}, {}, START + timedelta(seconds=30))
+    (tmp_path / "checkpoints" / "20251006-134400-1f2e" / torn).write_text("{")
+    (crashed,) = store.mark_crashed(START + timedelta(hours=1))
+    assert (crashed.pnl, crashed.pnl_pct, crashed.trades, crashed.final_value) == (-100.0, -0.1, 1, 99_900.0)
+    assert store.get(crashed.session_id) == crashed
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"session_id": "20251006-134400-1f2e"', b"\xff\xfe", b"[" * 100_000,

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 
+from state.archive import ARCHIVE
 from state.daybook import Daybook, last_state, read_daybook
 from state.errors import StateError
 from state.events import AlertRaised, SessionEnded, SessionStarted
@@ -18,6 +19,7 @@ from state.history import (
     summarize,
     trades_of,
 )
+from state.loader import JOURNAL
 from state.lookup import existing_subfolder
 from state.model import Alert, TraderState
 from state.sessions import Session, SessionStore
@@ -97,6 +99,7 @@ def gather(folder: Folder, trading_date: str) -> DayReport:
         report.account, report.gateway, report.as_of = state.account, state.gateway, state.time
         report.trades = trades_of(state)
         report.summary = summarize(state, report.equity)
+    report.notes += _set_aside(folder, trading_date)
     _add_sessions(folder, report)
     _add_recoveries(folder, report)
     return report
@@ -112,6 +115,13 @@ def _state(folder: Folder, day: Daybook, report: DayReport) -> TraderState | Non
         report.notes.append(f"Nothing is kept of {day.trading_date}.")
         return None
     return past.state
+
+
+def _set_aside(folder: Folder, trading_date: str) -> list[str]:
+    """Journals of this date that are not part of the report: of another account, or before `--fresh`."""
+    root = folder.path / JOURNAL / ARCHIVE
+    found = sorted(path.relative_to(folder.path) for path in root.glob(f"*/{trading_date}") if path.is_dir())
+    return [f"Not part of this: {path}, a journal of this date that was set aside." for path in found]
 
 
 def runs_of(day: Daybook) -> list[RunSpan]:
