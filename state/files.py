@@ -49,7 +49,7 @@ class Folder:
                     with contextlib.suppress(FileExistsError):  # another process was quicker
                         os.mkdir(missing, FOLDER_MODE)  # noqa: PTH102 - Path.mkdir gives parents another mode
             fd = _open_folder_fd(path, None)
-        return cls(path, _trusted(fd, path), disk or Disk())
+        return cls(path, _trusted(fd, path, mend=create), disk or Disk())
 
     def subfolder(self, name: str, *, create: bool = True) -> "Folder":
         """The folder `name` inside this one; it shares this one's quarantine."""
@@ -60,7 +60,7 @@ class Folder:
                     self.disk.mkdir(name, self.fd)
                     self.sync()
             fd = _open_folder_fd(Path(name), self.fd)
-        return Folder(path, _trusted(fd, path), self.disk, self._root)
+        return Folder(path, _trusted(fd, path, mend=create), self.disk, self._root)
 
     def close(self) -> None:
         os.close(self.fd)
@@ -226,8 +226,11 @@ def _open_folder_fd(path: Path, parent_fd: int | None) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
 
 
-def _trusted(fd: int, path: Path) -> int:
-    """The descriptor again, if the folder is ours alone to write in; else it is closed and StateError."""
+def _trusted(fd: int, path: Path, *, mend: bool) -> int:
+    """The descriptor again, if the folder is ours alone to write in; else it is closed and StateError.
+
+    mend: make a folder of ours private that a checkout left open to others; who only reads changes nothing.
+    """
     status = os.fstat(fd)
     problem = ""
     if status.st_uid != os.geteuid():
@@ -238,8 +241,9 @@ def _trusted(fd: int, path: Path) -> int:
         os.close(fd)
         raise StateError(f"The folder {path} cannot be trusted: {problem}.",
                          f"Look at what is in it, then: chown {os.geteuid()} {path}; chmod 700 {path}.")
-    if status.st_mode & 0o020:
-        os.fchmod(fd, FOLDER_MODE)  # what a checkout under umask 002 leaves: ours, and easily put right
+    if mend and status.st_mode & 0o077:
+        with contextlib.suppress(OSError):  # a read-only disk: whoever writes next says so more clearly
+            os.fchmod(fd, FOLDER_MODE)
     return fd
 
 

@@ -50,6 +50,15 @@ def test_world_writable_folder_is_refused_with_the_cure(tmp_path: Path) -> None:
         Folder.open(tmp_path / "logs")
 
 
+def test_a_folder_that_a_checkout_left_readable_is_made_private_by_its_writer_alone(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs").chmod(0o755)
+    Folder.open(tmp_path / "logs", create=False).close()
+    assert mode(tmp_path / "logs") == 0o755
+    Folder.open(tmp_path / "logs").close()
+    assert mode(tmp_path / "logs") == 0o700
+
+
 def test_group_writable_folder_of_ours_is_made_private(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs").chmod(0o775)
