@@ -31,6 +31,7 @@ from trader.config import Config, load_config
 from trader.connect import Connected, connect, find_endpoint, make_broker
 from trader.errors import BrokerError
 from trader.options import RunOptions
+from trader.orders.ref import parse_ref
 from trader.session import TradingSession
 from trader.stopping import Stopping
 from trader.strategy.breakout import Signal
@@ -73,6 +74,15 @@ class Live:
                 raise AssertionError("the session ended") from self.running.exception()
             assert time.monotonic() < deadline, f"not within {bound_s} s; the books: {self.state}"
             await asyncio.sleep(0.01)
+
+    def held(self, symbol: str = "TSLA") -> int:
+        """Signed shares that the gateway holds of a symbol."""
+        return sum(int(row["quantity"]) for row in self.gateway.truth()["positions"] if row["symbol"] == symbol)
+
+    def exits(self, symbol: str = "TSLA") -> list[dict[str, Any]]:
+        """Executions at the gateway that were no entry's, whoever sent the order."""
+        found = [e for e in self.gateway.truth()["executions"] if e["symbol"] == symbol and not e["superseded"]]
+        return [e for e in found if (ref := parse_ref(e["order_ref"])) is None or ref.role != "entry"]
 
     async def trading(self) -> None:
         """Wait until the gate has passed, the report of the start is written, and it trades."""
@@ -120,6 +130,20 @@ class Live:
             )
         )
         return self.position(symbol)
+
+    async def judge(self, symbol: str = "TSLA", side: Side = "LONG", pivot: float | None = None) -> str:
+        """Give the strategy a confirmed break now; the filter that blocked it, or "" where an entry was sent."""
+        await self.until(lambda: self.engine.watches[symbol].buffer.warm)
+        before, price, now = dict(self.state.filter_blocks), await self.price(symbol), self.session.clock.now()
+        at = pivot if pivot is not None else round(price * (1 - sign(side) * 0.001), 2)
+        signal = Signal(symbol, side, "sustained", at, price, now, now, 2.0)
+        entries_open = self.state.connection.entries_open
+        await self.engine.entries.judge(self.engine.watches[symbol], signal, now, entries_open=entries_open)
+        return next((name for name, count in self.state.filter_blocks.items() if count != before.get(name, 0)), "")
+
+    def set_price(self, price: float, symbol: str = "TSLA") -> None:
+        """Trade once at that price; the market goes on from there."""
+        self.gateway.ctl("price", symbol=symbol, price=round(price, 2))
 
     async def crash(self) -> None:
         """As if killed: the run ends where it stands, the socket closes, no goodbye is written."""
