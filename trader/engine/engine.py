@@ -18,6 +18,7 @@ from state.events import (
     Event,
     LossLimitHit,
     OrderAcknowledged,
+    OrderChanged,
     SymbolHalted,
 )
 from state.manager import StateManager
@@ -119,6 +120,13 @@ class Engine:
             else:
                 self.absorb(message)
 
+    async def answer_requests(self) -> None:
+        """What the operator asked for while a comparison keeps the queue waiting; nothing is being decided then."""
+        waiting = [message for message in self._backlog if isinstance(message, Request)]
+        for request in waiting:
+            self._backlog.remove(request)
+            await self.on_request(request)
+
     def absorb(self, message: Message) -> None:
         """Take one fact into the books or the bars. Sends nothing."""
         if isinstance(message, PricesFact):
@@ -184,6 +192,8 @@ class Engine:
         for event in order_events(self.state, fact.order, self.clock.now()):
             self._record(event)
             known = self.state.orders[fact.order.order_ref]
+            if isinstance(event, OrderChanged) and not known.is_live:
+                self.compare_wanted.set()  # it may have been a position's stop
             if isinstance(event, OrderAcknowledged) and known.other_perm_ids:
                 perms = ", ".join(str(perm) for perm in (known.perm_id, *known.other_perm_ids))
                 self.alert(known.symbol, f"Two orders carry the reference {known.order_ref}: permIds {perms}.")
