@@ -161,6 +161,8 @@ def test_retention_by_count_and_by_age(tmp_path: Path) -> None:
     kept = written(tmp_path, "new", 20, 10)
     gone = store_in(tmp_path).prune(4, 24.0, [], NOW)
     assert [info.saved_at for info in gone] == [NOW - timedelta(seconds=90_000), NOW - timedelta(seconds=50)]
+    written(tmp_path, "old", 90_000)
+    assert [info.saved_at for info in store_in(tmp_path).prune(100, 24.0, [], NOW)] == [NOW - timedelta(hours=25)]
     store_in(tmp_path).prune(1, 24.0, [], NOW)
     assert names(tmp_path) == [f"new/{kept[-1]}"]
     assert [folder.name for folder in (tmp_path / "checkpoints").iterdir()] == ["new"]

@@ -270,6 +270,7 @@ def test_restore_shows_first_and_changes_only_when_told(tmp_path: Path, capsys: 
     assert "Nothing was changed" in out
     assert tree(tmp_path) == before
     with FolderLock.acquire(Folder.open(tmp_path), "s3", "now"):
+        assert call(capsys, tmp_path, "checkpoints", "restore")[0] == 4
         code, _, err = call(capsys, tmp_path, "checkpoints", "restore", "--yes")
     assert code == 4
     assert str(os.getpid()) in err
