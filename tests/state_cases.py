@@ -147,3 +147,17 @@ def replayed(logs: Path, date: str = DATE) -> TraderState:
 
 def segment(logs: Path, number: int = 1, date: str = DATE) -> Path:
     return logs / "journal" / date / f"segment-{number:08d}.jsonl"
+
+
+def two_generations(logs: Path) -> TraderState:
+    """A backup before the entry's fill, a main after it, and one event more in the journal alone."""
+    with opened(logs) as memory:
+        begun(memory)
+        for order in bracket():
+            memory.record(order)
+        memory.save_blocking()
+        memory.record(executed("a.01", TRADE, "BOT", 100, 100.0, 10))
+        memory.save_blocking()
+        memory.record(ev.Paused(time=at(20), reason="lunch"))
+        memory.flush()
+        return memory.state

@@ -7,52 +7,31 @@ import msgspec
 import pytest
 from journal_cases import damage, used_bytes
 from state_cases import (
-    ACCOUNT,
     DATE,
     TRADE,
     at,
     begun,
     bracket,
-    executed,
     opened,
     plain,
     reloaded,
-    replayed,
     run,
     segment,
     signed,
+    two_generations,
 )
 
 from state import events as ev
 from state.codec import NewerSchemaError, encode_state
-from state.errors import StateError
 from state.files import Folder
 from state.loader import Loaded, load
-from state.manager import StateManager
-from state.model import TraderState
 from state.snapshot import BACKUP, MAIN
-
-FILLED = executed("a.01", TRADE, "BOT", 100, 100.0, 10)
 
 
 def look(logs: Path) -> Loaded:
     """What a command that only looks is told; nothing is moved."""
     with Folder.open(logs) as folder:
         return load(folder)
-
-
-def two_generations(logs: Path) -> TraderState:
-    """A backup before the entry's fill, a main after it, and one event more in the journal alone."""
-    with opened(logs) as memory:
-        begun(memory)
-        for order in bracket():
-            memory.record(order)
-        memory.save_blocking()
-        memory.record(FILLED)
-        memory.save_blocking()
-        memory.record(ev.Paused(time=at(20), reason="lunch"))
-        memory.flush()
-        return memory.state
 
 
 def cut(path: Path) -> None:
@@ -308,59 +287,3 @@ def test_looking_changes_nothing_also_beside_a_running_trader(tmp_path: Path) ->
         assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
         assert found.state is not None
         assert found.state.sequence == memory.state.sequence
-
-
-@pytest.mark.parametrize(
-    ("date", "account", "gateway", "named"),
-    [("2025-10-07", ACCOUNT, "127.0.0.1:17497", "the trading date is 2025-10-07"),
-     (DATE, "DU7654321", "127.0.0.1:17497", "this is account DU7654321"),
-     (DATE, ACCOUNT, "127.0.0.1:7497", "this is 127.0.0.1:7497")],
-)  # fmt: skip
-@pytest.mark.parametrize("source", ["snapshots", "backup", "journal"])
-def test_i8_state_of_another_date_account_or_gateway_is_set_aside(
-    tmp_path: Path, date: str, account: str, gateway: str, named: str, source: str
-) -> None:
-    two_generations(tmp_path)
-    if source != "snapshots":
-        (tmp_path / MAIN).unlink()
-    if source == "journal":
-        (tmp_path / BACKUP).unlink()
-    files = {path.read_bytes() for name in (MAIN, BACKUP) if (path := tmp_path / name).exists()}
-    events = segment(tmp_path).read_bytes()
-    with opened(tmp_path, "s2") as memory:
-        result = begun(memory, date, account, gateway)
-        assert (result.resumed, named in result.why) == (False, True)
-        assert result.previous is not None
-        assert result.previous.positions["TSLA"].held == 100
-        assert (memory.state.positions, memory.state.sequence, memory.state.account) == ({}, 1, account)
-        memory.save_blocking()
-    kept = {path.read_bytes() for path in tmp_path.rglob("archive/**/*") if path.is_file()}
-    assert files <= kept
-    moved = [path.read_bytes() for path in tmp_path.rglob("segment-*.jsonl")]
-    assert events in moved
-    again = reloaded(tmp_path).loaded
-    assert again.state is not None
-    assert (again.state.trading_date, again.state.account, again.state.gateway) == (date, account, gateway)
-
-
-def test_fresh_sets_even_todays_state_aside(tmp_path: Path) -> None:
-    two_generations(tmp_path)
-    with opened(tmp_path, "s2") as memory:
-        result = begun(memory, fresh=True)
-        assert (result.resumed, result.why) == (False, "--fresh was given")
-        assert (memory.state.positions, memory.state.sequence) == ({}, 1)
-        memory.flush()
-    assert plain(replayed(tmp_path)) == plain(memory.state)
-
-
-def test_i8_begin_never_applies_events_of_another_account(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        begun(memory)
-        with pytest.raises(StateError, match="DU7654321"):
-            memory.record(
-                ev.SessionStarted(
-                    time=at(0), session_id="x", trading_date=DATE, account="DU7654321", gateway="127.0.0.1:17497"
-                )
-            )
-        assert isinstance(memory, StateManager)
-        assert memory.state.sequence == 1

@@ -3,10 +3,6 @@
 import asyncio
 import errno
 import os
-import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -35,9 +31,6 @@ from state.errors import InvariantError, LockHeldError, SyncFailedError
 from state.manager import StateManager
 from state.model import TraderState
 from state.snapshot import BACKUP, MAIN
-
-ROOT = Path(__file__).resolve().parent.parent
-KILLS = 15
 
 
 def pause(text: str) -> ev.Paused:
@@ -276,68 +269,6 @@ def test_leftovers_of_a_cut_write_are_removed_and_the_folder_is_private(tmp_path
     opened(logs, "s2").close()
     assert not (logs / leftover).exists()
     assert logs.stat().st_mode & 0o777 == 0o700
-
-
-CHILD = """
-import asyncio, os, sys
-from pathlib import Path
-sys.path.insert(0, "tests")
-from state_cases import ACCOUNT, DATE, GATEWAY, at
-from state.events import AlertRaised
-from state.manager import StateManager
-
-async def main():
-    memory = StateManager.open(Path(sys.argv[1]), sys.argv[2])
-    memory.begin(DATE, ACCOUNT, GATEWAY, at(0), loop=asyncio.get_running_loop())
-    async def save():
-        while True:
-            await memory.save()
-    saving = asyncio.create_task(save())
-    number = memory.state.sequence
-    while not saving.done():
-        number = await memory.record_durably(AlertRaised(time=at(number), text=str(number + 1), key="last"))
-        os.write(1, b"%d\\n" % number)
-    saving.result()
-
-asyncio.run(main())
-"""
-
-
-def killed_run(logs: Path, session: str, after_s: float) -> int:
-    """Let a process record, save and report until kill -9; the last event it reported durable."""
-    command = [sys.executable, "-c", CHILD, str(logs), session]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            reported = process.stdout.readline()  # it works: from here on any moment will do
-            time.sleep(after_s)  # not for luck: it chooses the moment of the kill
-        finally:
-            process.kill()
-        rest = process.stdout.read()
-    assert reported
-    assert process.returncode == -signal.SIGKILL
-    complete = (reported + rest).rpartition(b"\n")[0]
-    return int(complete.split(b"\n")[-1])
-
-
-def test_kill_9_at_any_moment_loses_nothing_that_was_reported(tmp_path: Path) -> None:
-    chance = random.Random(20251006)
-    durable = 0
-    for number in range(KILLS):
-        durable = killed_run(tmp_path, f"s{number}", chance.uniform(0.0, 0.08))
-        with opened(tmp_path, "look") as memory:
-            state = memory.loaded.state
-            assert state is not None
-            assert memory.loaded.damaged == []
-            assert not memory.loaded.doubtful
-            assert state.sequence >= durable
-            assert plain(replayed(tmp_path)) == plain(state)
-            assert _last_reported(state) >= durable
-    assert durable > 2 * KILLS
-
-
-def _last_reported(state: TraderState) -> int:
-    return max(int(alert.text) for alert in state.alerts if alert.key == "last")
 
 
 def test_events_told_in_memory_and_through_the_files_give_the_same(tmp_path: Path) -> None:
