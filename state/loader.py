@@ -14,7 +14,7 @@ from state.codec import NewerSchemaError, decode_event, decode_state
 from state.errors import CorruptFileError, DiskError, StateError
 from state.events import SessionStarted
 from state.files import Folder
-from state.journal import JournalReport, read_journal
+from state.journal import JournalReport, Verdict, read_journal
 from state.model import TraderState
 from state.snapshot import BACKUP, MAIN
 
@@ -121,11 +121,14 @@ def _explain_loser(loaded: Loaded, generations: list[Generation], best: Generati
 def _newest_checkpoint(folder: Folder) -> Generation | None:
     """The valid checkpoint with the highest sequence of the newest date, over all sessions.
 
-    None if a journal of a later date is there: it says more than a checkpoint of the day before.
+    None if a journal of a later date is there: it says more than a checkpoint of the day before. One that was
+    taken before the day's journal began anew (`--fresh`, another account) is not of this journal's state.
     """
     root = folder.path / CHECKPOINTS
     if not root.is_dir() or root.is_symlink():
         return None
+    newest = max(journal_dates(folder.path), default="")
+    began = _sessions_of(folder.path, newest)
     best: Generation | None = None
     for path in sorted(root.glob("*/*.json"), reverse=True):
         try:
@@ -133,10 +136,31 @@ def _newest_checkpoint(folder: Folder) -> Generation | None:
                 found = _read_generation(session_folder, path.name)
         except (DiskError, StateError):
             continue  # an unreadable checkpoint is one fewer to choose from; main and backup said their part
-        if found.state is not None and (best is None or _rank(found) > _rank(best)):
+        if found.state is None or found.state.trading_date < newest or (best and _rank(found) <= _rank(best)):
+            continue
+        if began is None or found.state.trading_date > newest or found.state.session_id in began:
             best = Generation(f"{CHECKPOINTS}/{path.parent.name}/{path.name}", found.state, found.saved_at)
-    newest = max(journal_dates(folder.path), default="")
-    return best if best is not None and _rank(best)[0] >= newest else None
+    return best
+
+
+def _sessions_of(logs_dir: Path, trading_date: str) -> set[str] | None:
+    """The sessions that began in a date's journal; None where it is not whole, and so cannot tell."""
+    report = read_journal(logs_dir / JOURNAL / trading_date) if trading_date else None
+    if report is None or report.verdict == Verdict.CORRUPT or not _begins_at_the_first_event(report):
+        return None
+    starts = [record for record in report.records if record.type == SessionStarted.kind()]
+    try:
+        events = [decode_event(record.type, record.data) for record in starts]
+    except StateError:
+        return None
+    return {event.session_id for event in events if isinstance(event, SessionStarted)}
+
+
+def _begins_at_the_first_event(report: JournalReport) -> bool:
+    return bool(report.records) and (report.records[0].sequence, report.records[0].type) == (
+        1,
+        SessionStarted.kind(),
+    )
 
 
 def _rank(generation: Generation) -> tuple[str, int]:
@@ -150,12 +174,12 @@ def _replay_journal(logs_dir: Path, loaded: Loaded) -> None:
     state = loaded.state
     if state is None:
         return
-    report = read_journal(logs_dir / JOURNAL / state.trading_date)
+    report = read_journal(logs_dir / JOURNAL / state.trading_date, state.sequence)
     loaded.journal = report
     _note_verdict(loaded, report)
-    if report.last_sequence < state.sequence:
+    if report.verdict == Verdict.EMPTY:
         loaded.notes.append(
-            f"The snapshot holds event {state.sequence}, but the journal ends at {report.last_sequence}: "
+            f"The snapshot holds event {state.sequence}, but the journal is empty: "
             f"what happened after the snapshot is not known."
         )
         loaded.doubtful = True
@@ -186,7 +210,7 @@ def _journal_alone(logs_dir: Path, loaded: Loaded) -> None:
     if not report.records:
         return
     first = report.records[0]
-    if first.sequence != 1 or first.type != SessionStarted.kind():
+    if not _begins_at_the_first_event(report):
         loaded.notes.append(f"The journal of {dates[-1]} does not reach back to its first event.")
         loaded.doubtful = True
         return
