@@ -82,7 +82,7 @@ def differences(status: dict[str, Any], truth: dict[str, Any], client_id: int = 
         if said.get(symbol, 0) != held.get(symbol, 0)
     ]
     found += _stop_differences(status, truth, client_id)
-    pnl = realized_pnl(truth)
+    pnl = realized_pnl(truth, account)
     if abs(status["daily_pnl"] - pnl) > 0.0051:
         found.append(f"the trader says a P&L of {status['daily_pnl']:.2f}, the gateway {pnl:.2f}")
     counted = {(row["symbol"], row["side"]): row["count"] for row in status["attempts"]}
@@ -103,10 +103,12 @@ def live_stops(truth: dict[str, Any], symbol: str = "") -> list[dict[str, Any]]:
     ]
 
 
-def realized_pnl(truth: dict[str, Any]) -> float:
+def realized_pnl(truth: dict[str, Any], account: str = ACCOUNT) -> float:
     """What the gateway realized in the symbols that we traded, dollars, whoever's hand closed."""
     ours = {ref.symbol for text in filled_entries(truth) if (ref := parse_ref(text)) is not None}
-    counting = [e for e in truth["executions"] if e["symbol"] in ours and not e["superseded"]]
+    counting = [
+        e for e in truth["executions"] if e["symbol"] in ours and e["account"] == account and not e["superseded"]
+    ]
     return round(sum(e["realized_pnl"] or 0.0 for e in counting), 2)
 
 

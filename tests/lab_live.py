@@ -29,7 +29,7 @@ from trader.clock import Clock
 from trader.commands.status import build_status
 from trader.config import Config, load_config
 from trader.connect import Connected, connect, find_endpoint, make_broker
-from trader.errors import BrokerError
+from trader.errors import BrokerError, TraderError
 from trader.options import RunOptions
 from trader.orders.ref import parse_ref
 from trader.session import TradingSession
@@ -195,7 +195,11 @@ async def live(
         sessions.mark_crashed(datetime.now(UTC))
         endpoint = await find_endpoint(config)
         broker = make_broker(config, endpoint, clock)
-        account = await connect(config, endpoint, broker, clock)
+        try:
+            account = await connect(config, endpoint, broker, clock)
+        except TraderError:
+            await broker.disconnect()
+            raise
         line = Connected(endpoint, broker, account)
         session = TradingSession(config, options or RunOptions(), clock, memory, sessions, line, stopping)
         run = Live(gateway, config.files.logs_dir, session)

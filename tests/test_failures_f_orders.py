@@ -1,0 +1,376 @@
+"""The defects f13 to f24 that this project exists to end: what was sent, sized, retried, and for whom.
+
+Each test is named after its defect and was seen to fail with that defect put into the program; the line that was
+broken for it stands in the test's docstring.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from lab import ACCOUNT, CALM, CLIENT_ID, Trader, live_stops, rows, scanner
+from lab_live import Live, live
+
+from paper_gateway.testing import RunningGateway
+from state import events as ev
+from state.model import Position
+from trader import line
+from trader.engine import gate
+from trader.engine.watch import Watch
+from trader.errors import ClientIdInUseError, ConfigError
+from trader.orders.ref import parse_ref
+
+
+@pytest.fixture
+def gateway() -> Iterator[RunningGateway]:
+    with RunningGateway(*CALM) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare books and IBKR several times a second, so that nothing has to be waited for."""
+    monkeypatch.setattr(gate, "COMPARE_S", 0.25)
+
+
+async def a_while(run: Live, seconds: float = 0.8) -> None:
+    """Let the session go on for so long, by its own clock: for what must not happen."""
+    began = run.session.clock.now()
+    await run.until(lambda: (run.session.clock.now() - began).total_seconds() > seconds)
+
+
+def test_f13_the_owners_own_positions_and_orders_are_left_alone(gateway: RunningGateway, tmp_path: Path) -> None:
+    """Through a start, a trade of ours and a stop. Broken: `protection_actions` for orders that are not ours."""
+    gateway.ctl("trade", symbol="AMD", side="BUY", shares=500)
+    gateway.ctl("trade", symbol="AMD", side="SELL", shares=500, stop=50.0)
+    gateway.ctl("trade", symbol="PLTR", side="SELL", shares=300)
+    owned = ("AMD", "PLTR")
+
+    def of_the_owner(key: str) -> list[object]:
+        return [row for row in gateway.truth()[key] if row["symbol"] in owned]
+
+    before = [of_the_owner(key) for key in ("positions", "open_orders", "executions")]
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            assert rows(run.logs) == {"AMD": ["foreign"], "PLTR": ["foreign"]}
+            await run.enter()
+            assert await run.judge("AMD") == "already_held"
+            gateway.ctl("trade", symbol="TSLA", side="SELL", shares=100)
+            await run.until(lambda: not run.state.positions)
+            await run.agreed()
+
+    asyncio.run(story())
+    assert [of_the_owner(key) for key in ("positions", "open_orders", "executions")] == before
+
+
+def test_f14_after_a_partial_the_stop_shrinks_by_modify(gateway: RunningGateway, tmp_path: Path) -> None:
+    """And its fill then leaves the account flat, not reversed. Broken: `take_partial` without the smaller stop."""
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            entry = (await run.enter("TSLA", "LONG", 100, stop_pct=2.0)).entry_price
+            (stop,) = live_stops(gateway.truth())
+            run.set_price(entry * 1.022)
+            await run.until(lambda: run.position().held == 50)
+            await run.agreed()
+            (smaller,) = live_stops(gateway.truth())
+            assert (smaller["perm_id"], smaller["remaining"]) == (stop["perm_id"], 50)
+            run.set_price(entry * 0.95)
+            await run.until(lambda: not run.state.positions)
+            await run.agreed()
+            assert (run.held(), sum(e["shares"] for e in run.exits())) == (0, 100)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("way", ["close", "partial"])
+def test_f15_our_exit_and_the_stop_meet_and_nothing_is_reversed(
+    gateway: RunningGateway, tmp_path: Path, way: str
+) -> None:
+    """The stop executes while our own exit is on its way, whichever IBKR fills first.
+
+    Broken: `take_partial` with the whole stop; `close` by an order of its own.
+    """
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            position = await run.enter()
+            price = await run.price()
+            gateway.ctl("hold", symbol="TSLA")
+            if way == "close":
+                await run.desk.close(position, "time_rule", price, 0.01)
+            else:
+                await run.desk.take_partial(position, 50, "partial_1r", price, 0.01)
+            run.set_price(price * 0.90)
+            gateway.ctl("hold", symbol="TSLA", off=True)
+            await run.until(lambda: not run.state.positions)
+            await run.agreed()
+            assert (run.held(), sum(e["shares"] for e in run.exits())) == (0, 100)
+
+    asyncio.run(story())
+
+
+def test_f15_an_exit_that_was_pending_at_the_crash_is_counted(gateway: RunningGateway, tmp_path: Path) -> None:
+    """Broken: `wanted_stop_size` without pending exits: the stop grows back to 100 beside an exit of 50."""
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            position = await run.enter()
+            gateway.ctl("hold", symbol="TSLA")
+            await run.desk.take_partial(position, 50, "partial_1r", await run.price(), 0.01)
+            await run.until(lambda: [order.status for order in run.orders("exit")] == ["working"])
+            await run.crash()
+        async with live(gateway, tmp_path) as run:
+            await run.agreed()
+            assert [stop["remaining"] for stop in live_stops(gateway.truth())] == [50]
+            run.set_price(300.0)
+            gateway.ctl("hold", symbol="TSLA", off=True)
+            await run.until(lambda: not run.state.positions)
+            await run.agreed()
+            assert run.held() == 0
+
+    asyncio.run(story())
+
+
+def test_f16_what_was_closed_at_ibkr_is_not_sold_again_at_the_end_of_the_day(tmp_path: Path) -> None:
+    """Broken: `execution_event` ignoring trades by hand, and `_take_count` without an event."""
+
+    async def story() -> None:
+        with RunningGateway("--speed", "1", "--start", "15:54:57") as gateway:
+            async with live(gateway, tmp_path) as run:
+                await run.enter("TSLA")
+                await run.enter("NVDA", "LONG", 50)
+                gateway.ctl("trade", symbol="TSLA", side="SELL", shares=100)
+                await run.until(lambda: "TSLA" not in run.state.positions)
+                await run.until(lambda: not run.state.positions)
+                assert [t.exit_reason for t in run.state.closed.values()] == ["closed_by_hand", "end_of_day"]
+                await run.agreed()
+                assert (run.held("TSLA"), run.held("NVDA")) == (0, 0)
+
+    asyncio.run(story())
+
+
+def test_f17_only_what_filled_is_held_and_guarded(gateway: RunningGateway, tmp_path: Path) -> None:
+    """Broken: `order_events` taking an order's status for its fill; `held` from the order's quantity."""
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            gateway.ctl("hold", symbol="TSLA")
+            ref = await run.send_entry("TSLA", "LONG", 100)
+            await run.until(lambda: run.state.orders[ref].status == "working")
+            gateway.ctl("fill", order=ref, shares=30)
+            await run.until(lambda: "TSLA" in run.state.positions)
+            await run.until(lambda: [s["remaining"] for s in live_stops(gateway.truth())] == [30], 6.0)
+            assert (run.position().held, run.state.orders[ref].pending) == (30, 70)
+            gateway.ctl("fill", order=ref, shares=70)
+            await run.until(lambda: run.position().held == 100)
+            await run.agreed()
+
+    asyncio.run(story())
+
+
+def test_f18_odd_shares_add_up(gateway: RunningGateway, tmp_path: Path) -> None:
+    """23 shares through two partials and a trailed stop: 23 go out, none is left, none too many.
+
+    Broken: `partial_shares` rounding each fraction up.
+    """
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            entry = (await run.enter("TSLA", "LONG", 23, stop_pct=2.0)).entry_price
+            run.set_price(entry * 1.022)
+            await run.until(lambda: run.position().held < 23)
+            run.set_price(entry * 1.035)
+            await run.until(lambda: len(run.position().partials_taken) == 2)
+            await run.agreed()
+            run.set_price(entry * 0.97)
+            await run.until(lambda: not run.state.positions)
+            await run.agreed()
+            (trade,) = run.state.closed.values()
+            sizes = [partial.shares for partial in trade.partials_taken]
+            assert (sum(e["shares"] for e in run.exits()), run.held()) == (23, 0)
+            assert (sorted(sizes), trade.shares) == ([5, 11], 23)
+
+    asyncio.run(story())
+
+
+def test_f19_a_tripped_breaker_stops_entries_and_neither_stops_nor_exits(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    """The refused stop is placed anew under a new reference. Broken: the breaker asked in `Exits.manage`;
+    `_place_stop` with the reference of the last one.
+    """
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            entry = (await run.enter("TSLA", "LONG", 100, stop_pct=2.0)).entry_price
+            run.session.memory.record(ev.BreakerTripped(time=run.session.clock.now(), reason="a test"))
+            assert await run.judge("NVDA") == "circuit_breaker"
+            (stop,) = live_stops(gateway.truth())
+            gateway.ctl("reject", role="-S")
+            gateway.ctl("cancel", order=str(stop["perm_id"]))
+            await run.until(lambda: any(order.status == "rejected" for order in run.orders("stop")))
+            await run.until(lambda: len(live_stops(gateway.truth())) == 1)
+            await run.agreed()
+            refs = [order.order_ref for order in run.orders("stop")]
+            assert len(refs) == len(set(refs)) >= 3
+            run.set_price(entry * 1.022)
+            await run.until(lambda: run.position().held == 50)
+            await run.agreed()
+
+    asyncio.run(story())
+
+
+def test_f20_without_a_price_nothing_is_decided(gateway: RunningGateway, tmp_path: Path) -> None:
+    """NaN, zero, a negative and an infinite price are no price. Broken: `take_price` without its check."""
+
+    async def story() -> None:
+        for kind in ("ticks", "bars", "history"):
+            gateway.ctl("silence", kind=kind)
+        async with live(gateway, tmp_path) as run:
+            watch = run.engine.watches["TSLA"]
+            for price in (math.nan, 0.0, -1.0, math.inf):
+                watch.take_price(price, run.session.clock.now())
+                assert math.isnan(watch.price)
+            now = run.session.clock.now()
+            from trader.strategy.breakout import Signal
+
+            signal = Signal("TSLA", "LONG", "momentum", 440.0, math.nan, now, now, math.nan)
+            await run.engine.entries.judge(watch, signal, now, entries_open=True)
+            assert run.state.filter_blocks == {"not_warm": 1}
+            assert run.state.orders == {}
+
+    asyncio.run(story())
+
+
+def test_f21_an_exception_in_one_symbol_stays_in_that_symbol(
+    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TSLA's management raises: it is halted and keeps its stop; NVDA is managed on. Broken: `_guarded`."""
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            await run.enter("TSLA")
+            nvda = (await run.enter("NVDA", "LONG", 50, stop_pct=2.0)).entry_price
+            manage = run.engine.exits.manage
+
+            async def broken(position: Position, watch: Watch, now: object) -> None:
+                if position.symbol == "TSLA":
+                    raise AttributeError("a method that does not exist")
+                await manage(position, watch, now)  # type: ignore[arg-type]
+
+            monkeypatch.setattr(run.engine.exits, "manage", broken)
+            await run.until(lambda: "TSLA" in run.state.halted)
+            run.set_price(nvda * 1.022, "NVDA")
+            await run.until(lambda: run.position("NVDA").held == 25)
+            assert [stop["remaining"] for stop in live_stops(gateway.truth(), "TSLA")] == [100]
+            assert (run.held("TSLA"), run.exits("TSLA")) == (100, [])
+            assert any("TSLA is halted" in alert.text for alert in run.state.alerts)
+
+    asyncio.run(story())
+
+
+def test_f22_a_client_id_in_use_is_waited_for(
+    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same id, and with it the right to change last run's stop. Broken: `connect` trying id + 1."""
+    monkeypatch.setattr(line, "FIRST_WAIT_S", 0.1)
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            await run.enter()
+            gateway.ctl("stick", client=CLIENT_ID, **{"for": 1.0})
+            await run.crash()
+        async with live(gateway, tmp_path) as run:
+            await run.desk.move_stop(run.position(), round(run.position().stop_price + 1, 2), "trail")
+            await run.agreed()
+            (stop,) = live_stops(gateway.truth())
+            assert (stop["client_id"], stop["aux_price"]) == (CLIENT_ID, run.position().stop_price)
+
+    asyncio.run(story())
+
+
+def test_f22_a_client_id_that_stays_in_use_is_a_clear_refusal(
+    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr(line, "CLIENT_ID_TRIES", 3)
+
+    async def story() -> None:
+        async with live(gateway, tmp_path):
+            with pytest.raises(ClientIdInUseError, match=str(CLIENT_ID)):
+                async with live(gateway, tmp_path / "another"):
+                    pass
+
+    (tmp_path / "another").mkdir()
+    asyncio.run(story())
+
+
+def test_f23_the_trading_date_is_new_yorks_wherever_the_computer_is(
+    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Auckland it is tomorrow already. Broken: `Clock.trading_date` of `datetime.now()`."""
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    with Trader(gateway, tmp_path, scanner_dir=scanner(tmp_path)) as trader:
+        said = trader.wait_ready()
+        assert (said["trading_date"], said["time"][-6:]) == ("2025-10-06", "-04:00")
+        assert trader.stop() == 0
+    kept = json.loads((trader.logs / "trader_state.json").read_text())
+    assert kept["date"] == "2025-10-06"
+
+
+def test_f23_half_days_end_early(tmp_path: Path) -> None:
+    """The Friday after Thanksgiving closes at 13:00, and our positions before that.
+
+    Broken: `flatten_time` without the close of the contract's hours.
+    """
+
+    async def story() -> None:
+        scans = scanner(tmp_path)
+        (scans / "scanner_results_20251128.json").write_text((scans / "scanner_results_20251006.json").read_text())
+        with RunningGateway("--date", "2025-11-28", "--start", "12:54:57") as gateway:
+            async with live(gateway, tmp_path) as run:
+                watch = run.engine.watches["TSLA"]
+                at = watch.hours.flatten_time(date(2025, 11, 28), run.session.config.entry)
+                assert at is not None
+                assert f"{at:%H:%M}" == "12:55"
+                assert watch.hours.flatten_time(date(2025, 11, 29), run.session.config.entry) is None
+                await run.enter()
+                await run.until(lambda: not run.state.positions)
+                assert [t.exit_reason for t in run.state.closed.values()] == ["end_of_day"]
+
+    asyncio.run(story())
+
+
+def test_f24_two_accounts_are_two(tmp_path: Path) -> None:
+    """The same symbol in both. Broken: `_positions` of a snapshot without its account."""
+    other = "DU7654321"
+
+    async def story() -> None:
+        with RunningGateway(*CALM, "--account", ACCOUNT, "--account", other) as gateway:
+            gateway.ctl("trade", symbol="TSLA", side="BUY", shares=300, account=other)
+            with pytest.raises(ConfigError, match=other):
+                async with live(gateway, tmp_path):
+                    pass
+            async with live(gateway, tmp_path, gateway__account=ACCOUNT) as run:
+                assert (rows(run.logs), run.state.foreign) == ({}, {})
+                await run.enter("TSLA", "LONG", 100)
+                await run.agreed()
+                stop = live_stops(gateway.truth())[0]
+                assert (stop["account"], stop["remaining"]) == (ACCOUNT, 100)
+                await run.crash()
+            async with live(gateway, tmp_path, gateway__account=ACCOUNT) as run:
+                assert rows(run.logs) == {"TSLA": ["matched"]}
+                gateway.ctl("trade", symbol="TSLA", side="SELL", shares=300, account=other)
+                await a_while(run)
+                assert run.position().held == 100
+                await run.agreed()
+            truth = gateway.truth()
+            assert all(o["account"] == ACCOUNT for o in truth["open_orders"] if parse_ref(o["order_ref"]))
+
+    asyncio.run(story())
