@@ -40,6 +40,11 @@ def read_wishes(folder: Folder) -> Wishes | None:
         raise CorruptFileError(folder.path / WISHES, str(error)) from error
 
 
+def wishes_wait(folder: Folder) -> bool:
+    """Whether something waits to be taken up; one look at the folder."""
+    return folder.exists(WISHES)
+
+
 def forget_wishes(folder: Folder) -> None:
     """They are in the state now."""
     folder.discard(WISHES)

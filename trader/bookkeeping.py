@@ -78,8 +78,10 @@ def message_events(state: TraderState, fact: MessageFact, now: datetime) -> Iter
         return
     if fact.code == CANCELLATION:
         yield OrderChanged(time=now, order_ref=order.order_ref, status="cancelled", text=fact.text)
-    elif fact.code in REFUSALS and order.status == "intended":
-        yield OrderChanged(time=now, order_ref=order.order_ref, status="rejected", text=f"{fact.code}: {fact.text}")
+    elif fact.code in REFUSALS:
+        if order.status == "intended":
+            text = f"{fact.code}: {fact.text}"
+            yield OrderChanged(time=now, order_ref=order.order_ref, status="rejected", text=text)
         yield BrokerErrorCounted(time=now, text=f"{order.symbol}: {fact.code} {fact.text}")
 
 

@@ -13,7 +13,7 @@ from state.bars import BarStore
 from state.checkpoints import CheckpointStore
 from state.errors import TraderError
 from state.events import SessionEnded
-from state.manager import Begun, StateManager
+from state.manager import Begun, StateManager, mismatch
 from state.model import TraderState
 from state.sessions import SessionStore
 from trader.clock import Clock
@@ -83,12 +83,28 @@ class TradingSession:
         setups, scanner_error = self._load_setups()
         self.record = SessionRecord(self.config, self.memory, self.sessions, self.line)
         self.record.start([setup.symbol for setup in setups.setups], resumed=begun.resumed)
-        await take_up_wishes(self.memory, self.clock.now())
-        for text in report.opening(self.memory.loaded, begun):
-            say(text)
         gate = Gate(
             self.engine, Settler(self.desk, self.clock, {s.symbol: s for s in setups.setups}), self.line.account
         )
+        market = Market(self.config, self.engine, setups, BarStore(self.memory.folder, self.state.trading_date))
+        self.operator = Operator(self.engine, gate, market)
+        self.engine.on_request = self.operator.take
+        async with serve(self.memory.folder, self.engine.inbox.put_nowait):
+            # Once the socket is there: who found no trader has left a wish, or asks again (trader.commands.pause).
+            await take_up_wishes(self.memory, self.clock.now())
+            return await self._recover_and_trade(gate, market, begun, scanner_error, mark)
+
+    async def _recover_and_trade(
+        self,
+        gate: Gate,
+        market: Market,
+        begun: Begun,
+        scanner_error: ScannerError | None,
+        mark: Callable[[str], None],
+    ) -> int:
+        """The protection gate, the report, and then the engine. The operator is answered all the while."""
+        for text in report.opening(self.memory.loaded, begun):
+            say(text)
         line = Line(self.line.broker, self.clock, self.engine, self.line.endpoint.speed)
         self._begin_tasks(line.heartbeat(), line.keep_up())
         passing = asyncio.ensure_future(gate.pass_gate("the protection gate has passed"))
@@ -99,13 +115,14 @@ class TradingSession:
         rows += await self._resolve_conflicts(gate, rows)
         for text in (*report.validation(rows, snapshot), *report.closing(self.state, resumed=begun.resumed)):
             say(text)
+        assert self.record is not None
         self.record.set_initial_value(snapshot.values.net_liquidation)
         await self._keep_report(rows, begun)
         await self.memory.save()
         if scanner_error is not None and not self.state.positions:
             await self._end()
             raise scanner_error
-        return await self._trade(gate, setups)
+        return await self._trade(gate, market)
 
     def _check_resume(self) -> None:
         wanted = self.options.resume_session
@@ -113,9 +130,19 @@ class TradingSession:
             return
         found = self.memory.loaded.state
         session = self.sessions.get(wanted)
-        if session is None or found is None or session.trading_date not in ("", found.trading_date):
+        why = ""
+        if session is None:
+            why = "no such session is known"
+        elif found is None:
+            why = "there is no state on disk"
+        elif session.trading_date not in ("", found.trading_date):
+            why = f"it was of {session.trading_date}, and the state on disk is of {found.trading_date}"
+        else:
+            today = self.clock.trading_date().isoformat()
+            why = mismatch(found, today, self.line.account, self.line.endpoint.identity)
+        if why:
             raise UntrustedStateError(
-                f"The state of session {wanted} is not what is on disk.",
+                f"Session {wanted} cannot be resumed: {why}.",
                 "See `sessions list`; only a session of today's state can be resumed.",
             )
 
@@ -181,17 +208,13 @@ class TradingSession:
             self.timings_ms,
         )
 
-    async def _trade(self, gate: Gate, setups: SetupList) -> int:
+    async def _trade(self, gate: Gate, market: Market) -> int:
         """Run the engine and what belongs to it until the end is asked for."""
-        bars = BarStore(self.memory.folder, self.state.trading_date)
-        market = Market(self.config, self.engine, setups, bars)
         await market.open()
         say(f"✓ Subscribed to {len(self.engine.watches)} symbols")
         self.day = Day(self.engine, self.stopping, self.options.duration_min)
         self.engine.on_answer = gate.take_answer
         self.engine.on_reconnect = self._reconnected(gate, market)
-        self.operator = Operator(self.engine, gate, market)
-        self.engine.on_request = self.operator.take
         self.engine.on_second = self._each_second
         self.engine.on_new_position = market.watch
         assert self.record is not None
@@ -207,8 +230,7 @@ class TradingSession:
             market.keep_bars(),
             *housekeeping.tasks(),
         )
-        async with serve(self.memory.folder, self.engine.inbox.put_nowait):
-            await self.stopping.event.wait()
+        await self.stopping.event.wait()
         await self._end_tasks()
         if self.stopping.failure is None:
             await housekeeping.checkpoint()

@@ -28,6 +28,9 @@ def set_paused(args: argparse.Namespace, config: Config, *, paused: bool, reason
     if answer is None:
         with Folder.open(config.files.logs_dir) as folder:
             write_wishes(folder, paused=paused, reason=reason, at=datetime.now(UTC))
+        # One that started meanwhile may have looked for a wish before it was there; it answers by now.
+        answer = ask_trader(config, command, {"reason": reason})
+    if answer is None:
         answer = {"ok": True, "paused": paused, "running": False}
         words = f"No trader is running; the next start will be {'paused' if paused else 'unpaused'}."
     return report_answer(answer, command, words, as_json=args.json)

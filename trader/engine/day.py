@@ -25,6 +25,9 @@ class Day:
         self._cancel_late_entries(now)
         if self._until is not None and now >= self._until:
             self._stopping.ask(f"the {self._duration_min:g} minutes of --duration are over")
+        date = self._engine.state.trading_date
+        if now.date().isoformat() != date:  # its limits and attempts are not those of the new date (invariant 8)
+            self._stopping.ask(f"the trading date {date} is over; start again for {now:%Y-%m-%d}")
         if not self._engine.state.positions and self._market_closed(now):
             self._stopping.ask(f"the session of {self._engine.state.trading_date} is over ({now:%H:%M} ET)")
 

@@ -15,6 +15,7 @@ from state.errors import SyncFailedError, TraderError
 from state.events import (
     AlertRaised,
     BreakerTripped,
+    BrokerErrorCounted,
     Event,
     LossLimitHit,
     OrderAcknowledged,
@@ -79,6 +80,7 @@ class Engine:
         self._candles: list[tuple[str, Candle]] = []
         self._changed: set[str] = set()
         self._backlog: deque[Message] = deque()
+        self._limits_checked_at = -1
 
     @property
     def state(self) -> TraderState:
@@ -184,6 +186,8 @@ class Engine:
             execution.order_ref or "by hand",
         )  # fmt: skip
         self._changed.add(execution.symbol)
+        if self.state.risk.broker_errors and execution.order_ref in self.state.orders:
+            self._record(BrokerErrorCounted(time=self.clock.now(), reset=True))  # the row ends
         self.save_wanted.set()
         if not execution.order_ref:
             self.compare_wanted.set()
@@ -234,15 +238,16 @@ class Engine:
         """Do what the facts call for. Protection first, then exits, then entries."""
         changed, self._changed = self._changed, set()
         for symbol in sorted(changed):
-            await self._guarded(symbol, self._after_fill)
+            await self.guarded(symbol, self._after_fill)
         priced, self._priced = self._priced, set()
         for symbol in sorted(priced & set(self.state.positions)):
-            await self._guarded(symbol, self._manage)
+            await self.guarded(symbol, self._manage)
         candles, self._candles = self._candles, []
+        self._check_limits()
         for symbol, candle in candles:
-            await self._guarded(symbol, partial(self._judge, candle))
+            await self.guarded(symbol, partial(self._judge, candle))
 
-    async def _guarded(self, symbol: str, work: Callable[[str], Awaitable[None]]) -> None:
+    async def guarded(self, symbol: str, work: Callable[[str], Awaitable[None]]) -> None:
         """An error in one symbol stays in that symbol; its stop stays at IBKR (f21)."""
         try:
             await work(symbol)
@@ -268,7 +273,6 @@ class Engine:
                 parent = self.state.orders.get(order.parent_ref)
                 if order.role == "stop" and (parent is None or not parent.is_live):
                     self.desk.cancel(order, "the position is closed")
-        self._check_limits()
 
     async def _manage(self, symbol: str) -> None:
         position = self.state.positions.get(symbol)
@@ -298,6 +302,10 @@ class Engine:
             )  # fmt: skip
 
     def _check_limits(self) -> None:
+        """After whatever changed the books: fills, late commissions, refusals, what reconciliation booked."""
+        if self._limits_checked_at == self.state.sequence:
+            return
+        self._limits_checked_at = self.state.sequence
         risk, rules = self.state.risk, self.config.risk
         now = self.clock.now()
         equity = risk.start_equity or self.entries.equity
@@ -329,4 +337,4 @@ async def _no_position(_: str) -> None:
 
 
 async def _refuse(request: Request) -> None:
-    request.reply.set_result({"ok": False, "error": f"{request.command} is not possible now"})
+    request.answer(ok=False, error=f"`{request.command}` is not possible yet.", hint="Try again in a moment.")

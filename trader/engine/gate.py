@@ -46,6 +46,7 @@ class Gate:
             activity = self.engine.activity
             answer = await self._ask()
             self.engine.absorb_waiting()
+            await self.engine.answer_requests()
             if activity != self.engine.activity:
                 continue  # something happened meanwhile: the answer may be older than the books
             outcome = await self.settler.settle(answer)

@@ -35,5 +35,10 @@ class Request:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
+    def answer(self, **content: Any) -> None:
+        """Answer it, unless whoever asked has gone."""
+        if not self.reply.done():
+            self.reply.set_result(content)
+
 
 Message = Fact | Answer | Second | Reconnected | Request
