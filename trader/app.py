@@ -47,7 +47,8 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stopping.ask, signal.Signals(number).name)
-        for line in report.banner(live=self.config.gateway.live):
+        gateway = self.config.gateway
+        for line in report.banner(live=gateway.live and not gateway.embedded):
             say(line)
         files = self.config.files
         with StateManager.open(files.logs_dir, make_session_id(datetime.now(UTC))) as memory:
@@ -58,6 +59,8 @@ class App:
             try:
                 return await self._run_with(memory)
             finally:
+                # What a cancelled task handed to a worker thread may still be writing into the folder.
+                await asyncio.get_running_loop().shutdown_default_executor()
                 end_logging()
 
     async def _run_with(self, memory: StateManager) -> int:

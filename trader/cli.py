@@ -5,14 +5,18 @@ are imported when they are used, so that a restart pays for no other command.
 """
 
 import argparse
+import difflib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from state.errors import TraderError
 from trader.config import load_config
+from trader.errors import UsageError
 from trader.output import say_error
 
 COMMANDS = {
@@ -36,11 +40,16 @@ SHARED_FLAGS: dict[str, tuple[str, str]] = {  # flag -> (setting, help)
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong as every other error is told, instead of printing the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}.", f"See `python3 {self.prog} --help`.")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line; `docs/COMMANDS.md` is held to it by a test."""
-    parser = argparse.ArgumentParser(
-        prog="trader.py", description="A crash-safe live trader for Interactive Brokers."
-    )
+    parser = _Parser(prog="trader.py", description="A crash-safe live trader for Interactive Brokers.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, help_text in COMMANDS.items():
         _declare(commands.add_parser(name, help=help_text, description=help_text), name)
@@ -49,13 +58,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code. An error is a sentence of what happened and one of what to do."""
-    arguments = list(argv)
-    if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help")):
-        arguments.insert(0, "run")
     try:
-        args = _parse(arguments)
+        args = _parse(_with_command(argv))
         overrides = {key: value for key, value in vars(args).items() if "." in key and value is not None}
         config = load_config(args.config, os.environ, overrides)
+        if args.command != "run" or args.reconcile_only:
+            _keep_tries_quiet()
         code: int = _module(args.command).run(args, config)
     except TraderError as error:
         say_error(error)
@@ -66,6 +74,23 @@ def main(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: not our error
         return 0
     return code
+
+
+def _keep_tries_quiet() -> None:
+    """A command that answers and ends has no log; a failed try would stand between the sentences of its error."""
+    for name in ("trader.line", "trader.broker"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+
+
+def _with_command(argv: Sequence[str]) -> list[str]:
+    """The arguments with `run` before them where they begin with a flag of it. Raises UsageError."""
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
+        return ["run", *argv]
+    if argv[0] in COMMANDS or argv[0].startswith("-"):
+        return list(argv)
+    near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"The commands are {', '.join(COMMANDS)}."
+    raise UsageError(f"trader.py has no command {argv[0]!r}.", hint)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -80,7 +105,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def command_parser(name: str) -> argparse.ArgumentParser:
     """The command line of one command."""
-    parser = argparse.ArgumentParser(prog=f"trader.py {name}", description=COMMANDS[name])
+    parser = _Parser(prog=f"trader.py {name}", description=COMMANDS[name])
     _declare(parser, name)
     return parser
 

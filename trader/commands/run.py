@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 
 from trader.config_sections import Config
 
@@ -29,14 +30,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=True,
         help="allow the live account of trader.toml",
     )
-    parser.add_argument("--symbols", dest="universe.symbols", metavar="A,B", help="trade these symbols only")
-    parser.add_argument("--duration", type=float, metavar="MIN", help="stop after so many session minutes")
+    parser.add_argument(
+        "--symbols", dest="universe.symbols", type=_symbols, metavar="A,B", help="trade these symbols only"
+    )
+    parser.add_argument("--duration", type=_minutes, metavar="MIN", help="stop after so many session minutes")
     parser.add_argument(
         "--checkpoint-interval",
         dest="files.checkpoint_interval_s",
         metavar="S",
         help="seconds between checkpoints while positions are open",
     )
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not math.isfinite(minutes) or minutes <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
+    return minutes
+
+
+def _symbols(text: str) -> str:
+    """The names as they were given; an empty list would mean every symbol, which nobody asks for in this way."""
+    if not text.strip(", "):
+        raise argparse.ArgumentTypeError("name at least one symbol")
+    return text
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
