@@ -253,7 +253,11 @@ def _alert_cleared(state: TraderState, event: ev.AlertCleared) -> None:
 
 
 def _state_restored(state: TraderState, event: ev.StateRestored) -> None:
-    """The checkpoint's content; what numbers and names this run stays as it is, and no order id is used again."""
+    """The checkpoint's content; what numbers and names this run stays as it is, and no order id is used again.
+
+    Orders announced since then stay known: their fills are in IBKR's records, and without their intents nobody
+    could tell what they meant.
+    """
     restored = event.state
     own = ("trading_date", "account", "gateway")
     if any(getattr(restored, name) != getattr(state, name) for name in own):
@@ -263,10 +267,15 @@ def _state_restored(state: TraderState, event: ev.StateRestored) -> None:
             "State of another date, account or gateway is never applied.",
         )
     order_id_high = max(state.order_id_high, restored.order_id_high)
+    later = {ref: order for ref, order in state.orders.items() if ref not in restored.orders}
     for name in restored.__struct_fields__:
         if name not in ("session_id", "sequence", "time"):
             setattr(state, name, getattr(restored, name))
     state.order_id_high = order_id_high
+    for ref, order in later.items():
+        if order.filled or order.is_live:
+            order.status, order.filled = "unknown", 0  # the executions that said so are not in these books
+        state.orders[ref] = order
 
 
 _HANDLERS: dict[type[ev.Event], Callable[[TraderState, Any], None]] = {

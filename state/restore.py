@@ -2,8 +2,9 @@
 
 The restored state is not written over the history but after it: under the lock, as a `StateRestored` event with
 the next number, then as the new main snapshot. So its sequence is above everything ever used, the former main
-becomes the backup, the journal can still be replayed from its first event, and no order id is used again. The
-next start compares the restored state with IBKR like any other.
+becomes the backup, the journal can still be replayed from its first event, and no order id is used again. Orders
+sent after the checkpoint stay known, unproven, so that the next start, which compares the restored state with IBKR
+like any other, can tell what their fills meant.
 """
 
 from dataclasses import dataclass

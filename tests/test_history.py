@@ -259,6 +259,27 @@ def test_i9_restoring_goes_on_with_the_numbers_and_can_be_replayed(tmp_path: Pat
     assert found.state.sequence == sequence
 
 
+def test_orders_sent_after_the_checkpoint_stay_known_but_unproven(tmp_path: Path) -> None:
+    before, after = bracket()[:2], bracket()[2]
+    with opened(tmp_path) as memory:
+        begun(memory)
+        for event in (*before, executed("1.01", TRADE, "BOT", 100, 100.0, 2)):
+            memory.record(event)
+        CheckpointStore(memory.folder, "s1").write(memory.state, {}, {}, at(10))
+        for event in (after, executed("3.01", EXIT, "SLD", 50, 102.0, 61)):
+            memory.record(event)
+        memory.save_blocking()
+    store = CheckpointStore(Folder.open(tmp_path))
+    restore(tmp_path, store.read(store.list()[0]))
+    with opened(tmp_path, "s3") as memory:
+        begun(memory)
+        order = memory.state.orders[EXIT]
+        assert (order.status, order.filled, trade(memory.state).held) == ("unknown", 0, 100)
+        memory.record(executed("3.01", EXIT, "SLD", 50, 102.0, 61))  # as IBKR tells it again
+        assert (memory.state.orders[EXIT].status, trade(memory.state).held) == ("filled", 50)
+        assert trade(memory.state).partials_taken[0].reason == "partial_1r"
+
+
 def test_what_a_restore_would_change_is_told() -> None:
     now, then = told(*day_of_trading()), told(*day_of_trading()[:9])
     changes = {change.what: (change.now, change.then) for change in differences(now, then)}
