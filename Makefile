@@ -27,7 +27,7 @@ test: $(VENV)/.dev ## every test, under five minutes on two cores
 lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy trader.py
-	$(BIN)/mypy trader state paper_gateway tests bench
+	$(BIN)/mypy trader state paper_gateway tests bench crashlab
 
 stop: setup ## end the embedded paper gateway
 	-$(BIN)/python -m paper_gateway ctl stop

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from state.apply import apply, new_state
 from state.archive import set_aside
@@ -26,6 +26,7 @@ from state.errors import InvariantError, SnapshotFailedError, SyncFailedError
 from state.events import Event, SessionStarted
 from state.files import Folder
 from state.journal import Journal
+from state.journal.segment import SEGMENT_BYTES
 from state.loader import JOURNAL, Loaded, load
 from state.lock import FolderLock
 from state.model import TraderState
@@ -47,6 +48,8 @@ class Begun:
 
 class StateManager:
     """Owns the logs folder's state while it is open; one in all the machine (invariant 14)."""
+
+    segment_bytes: ClassVar[int] = SEGMENT_BYTES
 
     def __init__(self, folder: Folder, lock: FolderLock, session_id: str, loaded: Loaded) -> None:
         """Use `StateManager.open`."""
@@ -261,12 +264,15 @@ class StateManager:
     def _open_journal(self, trading_date: str, loop: asyncio.AbstractEventLoop | None) -> None:
         with self.folder.subfolder(JOURNAL) as journals:
             self._journal_folder = journals.subfolder(trading_date)
+            journals.sync()  # a killed run may have made these names and never flushed them
+            self.folder.sync()
         journal = Journal.open(
             self._journal_folder,
             snapshot_sequence=self.loaded.snapshot_sequence if self.loaded.state is self._state else 0,
             clock=_real_time,
             loop=loop,
             on_failure=self._fail,
+            segment_bytes=self.segment_bytes,
         )
         self.loaded.notes += [
             f"A copy of the damaged part is quarantine/{name}." for name in journal.report.quarantined

@@ -29,7 +29,8 @@ def make_durable(folder: Folder, position: Position) -> None:
     """Blank the torn tail and bring what was read to the disk, before anybody acts on it.
 
     After kill -9, and after a flush that failed in an earlier run, the page cache shows records that the disk
-    does not have, and may hold them for clean. So the last group is written again; then the flush counts.
+    does not have, and may hold them for clean. So the last group is written again; then the flush counts. The
+    segment's name, too, may be known to the kernel only.
     """
     name = segment_name(position.segment)
     path = folder.path / name
@@ -44,3 +45,4 @@ def make_durable(folder: Folder, position: Position) -> None:
             folder.disk.close(fd)
     except OSError as cause:
         raise DiskError("repair", path, cause) from cause
+    folder.sync()

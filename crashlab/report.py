@@ -1,0 +1,94 @@
+"""What a campaign tried and what was lost: rows, as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_PATH = ROOT / "build" / "crash-report.json"
+KEPT_FAILURES = 20  # of each row; the rest is counted only
+
+
+@dataclass
+class Tally:
+    """One fault and what came of it.
+
+    points: cases tried. lost: acknowledged facts that were gone. resurrected: unacknowledged facts that came back
+    after new ones were written. unprotected: managed positions without their stop. wrong: everything else that
+    must not be: books that differ from the gateway's, an order sent twice, a traceback, a lost file.
+    skipped: why nothing could be tried here, or empty. failures: the first of them, in words.
+    """
+
+    fault: str
+    points: int = 0
+    lost: int = 0
+    resurrected: int = 0
+    unprotected: int = 0
+    wrong: int = 0
+    seconds: float = 0.0
+    skipped: str = ""
+    note: str = ""
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def bad(self) -> int:
+        return self.lost + self.resurrected + self.unprotected + self.wrong
+
+    def fail(self, kind: str, words: str) -> None:
+        """Count one failure. kind: lost, resurrected, unprotected or wrong."""
+        setattr(self, kind, getattr(self, kind) + 1)
+        if len(self.failures) < KEPT_FAILURES:
+            self.failures.append(f"{kind}: {words}")
+
+    def add(self, other: Tally) -> None:
+        """Take in what another process counted for the same fault."""
+        for name in ("points", "lost", "resurrected", "unprotected", "wrong"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.failures = (self.failures + other.failures)[:KEPT_FAILURES]
+
+    @contextmanager
+    def timed(self) -> Iterator[Tally]:
+        """Add the real time of the block."""
+        began = time.monotonic()
+        try:
+            yield self
+        finally:
+            self.seconds += time.monotonic() - began
+
+
+def table(rows: Iterable[Tally]) -> str:
+    """The rows as text, the sum below, and each failure in words after it."""
+    rows = list(rows)
+    width = max([len(row.fault) for row in rows], default=10)
+    head = f"{'fault':<{width}}  {'tried':>9}  {'lost':>5}  {'resurrected':>11}  {'unprotected':>11}  {'wrong':>5}"
+    lines = [head + "  seconds", "-" * (len(head) + 9)]
+    for row in rows:
+        if row.skipped:
+            lines.append(f"{row.fault:<{width}}  not tried: {row.skipped}")
+            continue
+        lines.append(_line(row, width) + (f"  {row.note}" if row.note else ""))
+    total = Tally("all", seconds=sum(row.seconds for row in rows))
+    for row in rows:
+        total.add(row)
+    lines += ["-" * (len(head) + 9), _line(total, width)]
+    lines += [f"✗ {row.fault}: {words}" for row in rows for words in row.failures]
+    return "\n".join(lines)
+
+
+def _line(row: Tally, width: int) -> str:
+    return (
+        f"{row.fault:<{width}}  {row.points:>9,}  {row.lost:>5}  {row.resurrected:>11}  {row.unprotected:>11}"
+        f"  {row.wrong:>5}  {row.seconds:>7.1f}"
+    )
+
+
+def write_json(rows: Iterable[Tally], path: Path = DEFAULT_PATH, **about: object) -> None:
+    """Keep the rows as JSON; `about` says how they were made (seed, minutes, Python)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {**about, "rows": [asdict(row) for row in rows]}
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
