@@ -128,6 +128,9 @@ def _order_acknowledged(state: TraderState, event: ev.OrderAcknowledged) -> None
         order.order_id = event.order_id or order.order_id
     elif event.perm_id not in order.other_perm_ids:
         order.other_perm_ids.append(event.perm_id)
+    else:  # told again: of the orders under this reference it is the one that lives
+        order.other_perm_ids = [*(i for i in order.other_perm_ids if i != event.perm_id), order.perm_id]
+        order.perm_id, order.order_id = event.perm_id, event.order_id or order.order_id
     state.order_id_high = max(state.order_id_high, event.order_id)
     order.updated_at = event.time
     if order.status in ("intended", "unknown"):

@@ -90,7 +90,10 @@ class Live:
 
     async def agreed(self, bound_s: float = WAIT_S) -> None:
         """Wait until the gate is open and the books say what the gateway knows."""
-        await self.until(lambda: self.state.connection.ready and not self.differences(), bound_s)
+        try:
+            await self.until(lambda: self.state.connection.ready and not self.differences(), bound_s)
+        except AssertionError as error:
+            raise AssertionError(f"{self.differences()}, {self.state.connection}") from error
 
     def differences(self) -> list[str]:
         """See `differences`; the status is made of the books in memory, saved or not."""
@@ -150,6 +153,7 @@ class Live:
         assert self.running is not None
         self.running.cancel()
         await asyncio.wait({self.running})
+        await self.session._end_tasks()
         with suppress(BrokerError):
             await self.session.line.broker.disconnect()
 

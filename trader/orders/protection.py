@@ -83,7 +83,7 @@ def _guard(
         for order, ref in orders
         if ref.role == "stop" and order.action == closing and order.status not in CANCELLING
     ]
-    keep = _best_stop(position, stops)
+    keep = _best_stop(state, position, stops)
     actions: list[BrokerAction] = [
         CancelOrder(position.symbol, order.order_ref, order.order_id, "a second stop for the same shares")
         for order in stops
@@ -101,12 +101,14 @@ def _guard(
     return actions
 
 
-def _best_stop(position: Position, stops: list[BrokerOrder]) -> BrokerOrder | None:
-    """The stop the books know, or else the one nearest to the wanted price."""
-    for order in stops:
-        if order.order_ref == position.stop_ref:
+def _best_stop(state: TraderState, position: Position, stops: list[BrokerOrder]) -> BrokerOrder | None:
+    """The stop the books know (its permId, where two carry its name), or else the nearest to the wanted price."""
+    known = state.orders.get(position.stop_ref)
+    named = [order for order in stops if order.order_ref == position.stop_ref]
+    for order in named:
+        if known is not None and order.perm_id == known.perm_id:
             return order
-    return min(stops, key=lambda o: abs((o.stop_price or 0.0) - position.stop_price), default=None)
+    return min(named or stops, key=lambda o: abs((o.stop_price or 0.0) - position.stop_price), default=None)
 
 
 def _wrong_side(

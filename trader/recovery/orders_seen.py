@@ -140,7 +140,8 @@ def _acknowledge_open(draft: Draft, snapshot: BrokerSnapshot) -> None:
         known = draft.state.orders[ref]
         for order in found:
             new_perm = order.perm_id and order.perm_id != known.perm_id
-            if (new_perm and order.perm_id not in known.other_perm_ids) or known.status in ("intended", "unknown"):
+            unheard = new_perm and (order.perm_id not in known.other_perm_ids or len(found) == 1)
+            if unheard or known.status in ("intended", "unknown"):
                 draft.record(
                     OrderAcknowledged(time=draft.now, order_ref=ref, perm_id=order.perm_id, order_id=order.order_id)
                 )
