@@ -1,0 +1,231 @@
+"""The operator's socket: whose it is, and that nothing that comes over it disturbs the trader."""
+
+import asyncio
+import json
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import CALM, Trader, live_stops, scanner
+from lab_live import Live, live
+
+from paper_gateway.testing import RunningGateway
+from state.files import Folder
+from trader import control
+from trader.cli import main
+from trader.control import LINE_LIMIT_BYTES, SOCKET, ask, serve
+from trader.errors import BrokerError
+
+PAUSE = b'{"command": "pause", "arguments": {"reason": "%s"}}\n'
+MENACING: dict[str, bytes] = {
+    "nothing": b"\n",
+    "not JSON": b"pause\n",
+    "not text": b"\x00\xff\xfe\x80\n",
+    "half a request": b'{"command": "flatten"',
+    "a number": b"7\n",
+    "a list": b'["flatten"]\n',
+    "null": b"null\n",
+    "no command": b'{"arguments": {}}\n',
+    "a command that is none": b'{"command": "sell everything"}\n',
+    "a command that is a list": b'{"command": ["flatten"]}\n',
+    "a command of the inside": b'{"command": "take"}\n',
+    "arguments that are a list": b'{"command": "pause", "arguments": [1, 2]}\n',
+    "arguments that are text": b'{"command": "pause", "arguments": "all"}\n',
+    "a symbol that is a number": b'{"command": "adopt", "arguments": {"symbol": 5}}\n',
+    "a symbol that is an object": b'{"command": "adopt", "arguments": {"symbol": {"a": [NaN]}}}\n',
+    "a symbol that is a path": b'{"command": "adopt", "arguments": {"symbol": "../../etc/passwd\\u0000"}}\n',
+    "deep": b'{"command": "pause", "arguments": ' + b"[" * 30_000 + b"\n",
+    "huge": b'{"command": "' + b"x" * (2 * LINE_LIMIT_BYTES) + b'"}\n',
+    "huge without an end": b"x" * (4 * LINE_LIMIT_BYTES),
+    "a number that is huge": b'{"command": "pause", "arguments": {"reason": ' + b"9" * 5000 + b"}}\n",
+}
+STRANGE_REASONS: dict[str, bytes] = {
+    "half a surrogate": b"\\ud800",
+    "a line that forges the log": b"x\\n2025-10-06 10:00:00 INFO FLAT",
+    "long": b"y" * 40_000,
+    "control characters": b"\\u0000\\u001b[2J",
+}
+
+
+@pytest.fixture
+def gateway() -> Iterator[RunningGateway]:
+    with RunningGateway(*CALM) as running:
+        yield running
+
+
+async def shout(logs: Path, data: bytes, *, end: bool = True) -> dict[str, Any] | None:
+    """Write raw bytes to the socket; the answer, or None where the trader just hung up."""
+    reader, writer = await asyncio.open_unix_connection(str(logs / SOCKET))
+    try:
+        writer.write(data)
+        await writer.drain()
+        if end:
+            writer.write_eof()
+        line = await asyncio.wait_for(reader.readline(), 10)
+    except (ConnectionError, BrokenPipeError):
+        return None
+    finally:
+        writer.close()
+    return json.loads(line) if line else None
+
+
+async def still_well(run: Live) -> None:
+    """It answers, it guards its position, and it does what its operator says."""
+    answer = await shout(run.logs, PAUSE % b"proof")
+    assert answer == {"ok": True, "paused": True, "reason": "proof"}
+    assert (await shout(run.logs, b'{"command": "unpause"}\n')) == {"ok": True, "paused": False}
+    assert len(live_stops(run.gateway.truth(), "TSLA")) == 1
+    await run.agreed()
+
+
+def test_hostile_input_leaves_the_trader_as_it_was(gateway: RunningGateway, tmp_path: Path) -> None:
+    """One trader takes all of it, one after the other and then all at once."""
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            await run.enter()
+            before = gateway.truth()["open_orders"]
+            for name, data in MENACING.items():
+                answer = await shout(run.logs, data)
+                if answer is not None and not (name.startswith("a number that") and answer["ok"]):
+                    assert answer["ok"] is False, name
+                    assert answer["hint"], name
+            await asyncio.gather(*(shout(run.logs, data) for data in MENACING.values()))
+            assert gateway.truth()["open_orders"] == before
+            await still_well(run)
+
+    asyncio.run(story())
+
+
+def test_strange_reasons_are_kept_as_one_short_line_of_text(gateway: RunningGateway, tmp_path: Path) -> None:
+    """They go into the journal, the log and the state file, all of which are read again."""
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            for name, reason in STRANGE_REASONS.items():
+                answer = await shout(run.logs, PAUSE % reason)
+                assert answer is not None, name
+                assert answer["ok"] is True, name
+                kept = run.state.risk.paused_reason
+                assert len(kept) <= 200, name
+                assert "\n" not in kept, name
+            await run.crash()
+        async with live(gateway, tmp_path) as run:
+            assert run.state.risk.paused
+
+    asyncio.run(story())
+
+
+def test_slow_clients_do_not_keep_the_operator_out(
+    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than can be served at once: they say nothing, or half, or go away before the answer."""
+    monkeypatch.setattr(control, "REQUEST_TIMEOUT_S", 0.3)
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            await run.enter()
+            idle = [await asyncio.open_unix_connection(str(run.logs / SOCKET)) for _ in range(40)]
+            for _, writer in idle[::2]:
+                writer.write(b'{"command": ')
+            for _ in range(20):
+                _, writer = await asyncio.open_unix_connection(str(run.logs / SOCKET))
+                writer.write(b'{"command": "unpause"}\n')
+                writer.close()
+            await still_well(run)
+            for _, writer in idle:
+                writer.close()
+
+    asyncio.run(story())
+
+
+def test_the_socket_is_its_owners_alone_and_goes_with_the_trader(gateway: RunningGateway, tmp_path: Path) -> None:
+    """0600, whatever the umask; a dead run's is replaced, and a running one's is never taken away."""
+    path = tmp_path / "logs" / SOCKET
+    scans = scanner(tmp_path)
+    mask = os.umask(0)
+    try:
+        with Trader(gateway, tmp_path, scanner_dir=scans) as trader:
+            trader.wait_ready()
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert stat.S_ISSOCK(path.stat().st_mode)
+            inode = path.stat().st_ino
+            with Trader(gateway, tmp_path, scanner_dir=scans) as second:
+                assert second.wait_exit() == 4
+            assert path.stat().st_ino == inode
+            trader.kill()
+    finally:
+        os.umask(mask)
+    assert path.exists(), "kill -9 leaves it behind"
+    with Folder.open(path.parent, create=False) as folder:
+        assert ask(folder, "pause", {}) is None, "and it is known for a dead one"
+    with Trader(gateway, tmp_path, scanner_dir=scans) as trader:
+        trader.wait_ready()
+        assert main(["pause", "--logs-dir", str(path.parent)]) == 0
+        assert trader.status()["risk"]["paused"]
+        assert trader.stop() == 0
+    assert not path.exists()
+
+
+def test_a_logs_folder_may_have_a_long_path(gateway: RunningGateway, tmp_path: Path) -> None:
+    """A socket's name may have 107 bytes; a folder's many more."""
+    deep = tmp_path / ("a" * 120) / ("b" * 120)
+    deep.mkdir(parents=True)
+
+    async def story() -> None:
+        async with live(gateway, deep) as run:
+            assert await asyncio.to_thread(main, ["pause", "--logs-dir", str(run.logs)]) == 0
+            assert run.state.risk.paused
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("kind", ["a plain file", "a link", "a folder"])
+def test_what_stands_in_the_sockets_place(kind: str, tmp_path: Path) -> None:
+    """A file or a link is replaced and never followed; a folder is nobody's socket and refuses the start."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    logs = tmp_path / "logs"
+    logs.mkdir(mode=0o700)
+    path = logs / SOCKET
+    if kind == "a plain file":
+        path.write_text("x")
+    elif kind == "a link":
+        path.symlink_to(victim)
+    else:
+        path.mkdir()
+
+    async def listening() -> bool:
+        with Folder.open(logs) as folder:
+            async with serve(folder, lambda request: request.answer(ok=True)):
+                return bool(await asyncio.to_thread(ask, folder, "pause", {}))
+
+    if kind == "a folder":
+        with pytest.raises(Exception, match=SOCKET):
+            asyncio.run(listening())
+    else:
+        assert asyncio.run(listening())
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("answer", [b"", b"{", b"[]\n", b"\xff\n", b"7\n"])
+def test_nonsense_from_the_traders_side_is_a_clear_error(answer: bytes, tmp_path: Path) -> None:
+    """As from a trader that dies in the middle of its answer."""
+    with Folder.open(tmp_path) as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / SOCKET))
+        listener.listen()
+
+        async def story() -> None:
+            asking = asyncio.create_task(asyncio.to_thread(ask, folder, "pause", {}))
+            other, _ = await asyncio.to_thread(listener.accept)
+            await asyncio.to_thread(other.recv, 1000)
+            other.sendall(answer)
+            other.close()
+            with pytest.raises(BrokerError, match="running trader"):
+                await asking
+
+        asyncio.run(story())
