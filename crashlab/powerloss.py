@@ -18,9 +18,9 @@ import msgspec
 
 from crashlab.images import Image, carried_out, images
 from crashlab.parallel import spread
-from crashlab.recording import Acked, Operation, RecordingDisk, Tree
+from crashlab.recording import Acked, Operation, PromisingDisk, RecordingDisk, Tree
 from crashlab.report import Tally
-from state.errors import TraderError
+from state.errors import SnapshotFailedError, TraderError
 from state.events import AlertRaised, EquityMarked
 from state.files import Folder
 from state.loader import Loaded, load
@@ -76,7 +76,7 @@ def scratch() -> Path:
 # The programs that are cut off
 
 
-def inline_run(logs: Path, disk: RecordingDisk, history: History, run: str, events: int = 12) -> None:
+def inline_run(logs: Path, disk: PromisingDisk, history: History, run: str, events: int = 12) -> None:
     """Record and save without an event loop; each promise is noted when the manager has made it."""
     with SmallManager.open(logs, run, disk=disk) as manager:
         manager.begin(DATE, ACCOUNT, GATEWAY, OPEN)
@@ -93,12 +93,15 @@ def inline_run(logs: Path, disk: RecordingDisk, history: History, run: str, even
                 manager.flush()
                 disk.acknowledge(manager.state.sequence, saved=saved)
             if number % 4 == 3:
-                manager.save_blocking()
+                try:
+                    manager.save_blocking()
+                except SnapshotFailedError:
+                    continue  # the trader goes on, too: the journal holds everything
                 saved = True
                 disk.acknowledge(manager.state.sequence, saved=saved)
 
 
-def looped_run(logs: Path, disk: RecordingDisk, history: History, run: str, events: int = 6) -> None:
+def looped_run(logs: Path, disk: PromisingDisk, history: History, run: str, events: int = 6) -> None:
     """The same in an event loop, where saves and the journal have threads of their own."""
 
     async def go() -> None:
@@ -120,12 +123,12 @@ def looped_run(logs: Path, disk: RecordingDisk, history: History, run: str, even
     asyncio.run(go())
 
 
-def short_run(logs: Path, disk: RecordingDisk, history: History, run: str) -> None:
+def short_run(logs: Path, disk: PromisingDisk, history: History, run: str) -> None:
     """What a second run does before it is cut off."""
     inline_run(logs, disk, history, run, events=5)
 
 
-Program = Callable[[Path, RecordingDisk, History, str], None]
+Program = Callable[[Path, PromisingDisk, History, str], None]
 
 
 # Building a disk, and looking at it

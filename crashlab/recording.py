@@ -91,7 +91,15 @@ class Tree:
         return tree
 
 
-class RecordingDisk(Disk):
+class PromisingDisk(Disk):
+    """A disk that is told what the program has promised by now."""
+
+    def acknowledge(self, sequence: int, *, saved: bool) -> None:
+        """Everything up to `sequence` must survive from here on; saved: so must a snapshot."""
+        raise NotImplementedError
+
+
+class RecordingDisk(PromisingDisk):
     """The kernel, and a list of everything that was asked of it below `root`, in order, over all threads.
 
     sync_takes_s: how long a flush of a file is made to take, so that whoever does not wait for it shows.

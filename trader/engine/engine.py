@@ -14,10 +14,8 @@ from typing import cast
 from state.errors import SyncFailedError, TraderError
 from state.events import (
     AlertRaised,
-    BreakerTripped,
     BrokerErrorCounted,
     Event,
-    LossLimitHit,
     OrderAcknowledged,
     OrderChanged,
     SymbolHalted,
@@ -41,12 +39,12 @@ from trader.config_sections import Config
 from trader.engine.entries import Entries
 from trader.engine.exits import Exits
 from trader.engine.inbox import Answer, Message, Reconnected, Request, Second
+from trader.engine.limits import Limits
 from trader.engine.standing import Standing
 from trader.engine.watch import Watch
 from trader.orders.desk import OrderDesk
 from trader.orders.protection import wanted_stop_size
 from trader.strategy.bars import Candle
-from trader.strategy.filters import breaker_trips, daily_loss_reached
 
 _log = logging.getLogger("trader.engine")
 
@@ -64,6 +62,7 @@ class Engine:
         self.desk = desk
         self.entries = Entries(config, desk)
         self.exits = Exits(config, desk)
+        self._limits = Limits(memory, clock, config.risk)
         self.watches: dict[str, Watch] = {}
         self.inbox = cast("asyncio.Queue[Message]", broker.facts.queue)
         self.standing = Standing(memory, clock)
@@ -80,7 +79,6 @@ class Engine:
         self._candles: list[tuple[str, Candle]] = []
         self._changed: set[str] = set()
         self._backlog: deque[Message] = deque()
-        self._limits_checked_at = -1
 
     @property
     def state(self) -> TraderState:
@@ -243,7 +241,8 @@ class Engine:
         for symbol in sorted(priced & set(self.state.positions)):
             await self.guarded(symbol, self._manage)
         candles, self._candles = self._candles, []
-        self._check_limits()
+        for words in self._limits.check(self.entries.equity):
+            self.alert("", words)
         for symbol, candle in candles:
             await self.guarded(symbol, partial(self._judge, candle))
 
@@ -300,22 +299,6 @@ class Engine:
                 "CLOSED %s %s: %d shares, %s at %.2f, P&L %+.2f; today %+.2f.", trade.side, symbol, trade.shares,
                 trade.exit_reason, trade.exit_price or 0.0, trade.realized_pnl, self.state.daily_pnl,
             )  # fmt: skip
-
-    def _check_limits(self) -> None:
-        """After whatever changed the books: fills, late commissions, refusals, what reconciliation booked."""
-        if self._limits_checked_at == self.state.sequence:
-            return
-        self._limits_checked_at = self.state.sequence
-        risk, rules = self.state.risk, self.config.risk
-        now = self.clock.now()
-        equity = risk.start_equity or self.entries.equity
-        if not risk.loss_limit_hit and equity and daily_loss_reached(self.state.daily_pnl, equity, rules):
-            self.memory.record(LossLimitHit(time=now, daily_pnl=self.state.daily_pnl))
-            self.alert("", f"The daily loss limit is reached ({self.state.daily_pnl:+.2f}): no more entries today.")
-        if not risk.breaker_tripped and breaker_trips(self.state.consecutive_losses, risk.broker_errors, rules):
-            reason = f"{self.state.consecutive_losses} losses and {risk.broker_errors} broker errors in a row"
-            self.memory.record(BreakerTripped(time=now, reason=reason))
-            self.alert("", f"The circuit breaker tripped ({reason}): no more entries today.")
 
     def alert(self, symbol: str, text: str) -> None:
         """Something that the operator should know; the same again replaces the earlier one."""
