@@ -7,6 +7,7 @@ own user are read. A file that is written here appears whole or not at all. Noth
 """
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -95,7 +96,7 @@ class Folder:
         except FileNotFoundError:
             return None
         except OSError as cause:
-            if stat.S_ISLNK(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
+            if cause.errno == errno.ELOOP:
                 raise CorruptFileError(path, "it is a symbolic link, which is never followed") from cause
             raise DiskError("open", path, cause) from cause
         try:

@@ -5,6 +5,7 @@ one that was opened only to read it. The kernel drops the lock when the process 
 JSON in the file (pid, session_id, started) is for people and for messages, never for deciding.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -62,7 +63,8 @@ class FolderLock:
 
     def release(self) -> None:
         """Let go. The file stays, so that everybody always locks the same one."""
-        os.ftruncate(self._fd, 0)
+        with contextlib.suppress(OSError):  # the text is for people only: closing is what lets go
+            os.ftruncate(self._fd, 0)
         os.close(self._fd)
 
     def __enter__(self) -> Self:

@@ -54,7 +54,8 @@ def test_a_forgotten_flush_is_found(tmp_path: Path, forgets: str) -> None:
 
 
 def test_images_are_all_states_that_posix_allows() -> None:
-    operations: list[Operation] = [Named(0, (("temp", 1),)), Wrote(1, 0, b"ab"), Synced(1), Named(0, (("temp", None), ("main", 1)))]
+    renamed = Named(0, (("temp", None), ("main", 1)))
+    operations: list[Operation] = [Named(0, (("temp", 1),)), Wrote(1, 0, b"ab"), Synced(1), renamed]
     contents = {tuple(sorted(image.tree.paths().items())) for image in images(Tree(), operations)}
     assert contents == {
         (), (("temp", b""),), (("temp", b"a"),), (("temp", b"ab"),), (("temp", b"\0\0"),), (("temp", b"a\0"),),
@@ -63,7 +64,8 @@ def test_images_are_all_states_that_posix_allows() -> None:
 
 
 def test_a_flushed_write_is_there_in_every_image_after_it() -> None:
-    operations: list[Operation] = [Named(0, (("main", 1),)), Wrote(1, 0, b"ab"), Synced(1), Synced(0), Acked(1), Wrote(1, 1, b"cd")]
+    flushed: list[Operation] = [Named(0, (("main", 1),)), Wrote(1, 0, b"ab"), Synced(1), Synced(0)]
+    operations = [*flushed, Acked(1), Wrote(1, 1, b"cd")]
     later = [image.tree.paths()["main"] for image in images(Tree(), operations) if image.promised.sequence]
     assert set(later) == {b"ab", b"ac", b"acd", b"ab\0", b"ac\0"}
     assert carried_out(Tree(), operations).paths() == {"main": b"acd"}

@@ -21,7 +21,10 @@ Entry = tuple[int, bytes, int]  # sequence, line, number of the segment it belon
 
 
 class Committer:
-    """Puts groups of lines on disk, in order; blocking, for one thread. Every error is SyncFailedError."""
+    """Puts groups of lines on disk, in order; blocking, for one thread.
+
+    Every error is SyncFailedError, but for the DiskError of a segment that cannot be opened at the start.
+    """
 
     def __init__(self, folder: Folder, keeper: SegmentKeeper, segment: int, offset: int, size_bytes: int) -> None:
         self.segment = segment
@@ -30,7 +33,10 @@ class Committer:
         self._keeper = keeper
         self._size_bytes = size_bytes
         self._offset = offset
-        self._fd = folder.disk.open_existing(segment_name(segment), folder.fd)
+        try:
+            self._fd = folder.disk.open_existing(segment_name(segment), folder.fd)
+        except OSError as cause:
+            raise DiskError("open", self.path, cause) from cause
 
     def commit(self, batch: list[Entry]) -> None:
         """Write the batch; when it returns, all of it is durable."""
@@ -168,8 +174,8 @@ class ThreadedWriter:
                 return
             self.failure = failure
             self._progress.notify_all()
+        self._call_loop(lambda: self._on_failure(failure))  # first: who waits may ask at once whether all failed
         self._call_loop(self._wake)
-        self._call_loop(lambda: self._on_failure(failure))
 
     def _work(self) -> None:
         """The thread: take all that is queued, commit it, tell the loop; until a None or a failure."""
