@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`python3 trader.py`: hands over to the project's virtual environment where needed, then to trader.cli."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ def hand_over() -> None:
 
 if __name__ == "__main__":
     hand_over()
+    gc.set_threshold(100_000, 20, 20)  # a restart makes many objects and no garbage: looking for it costs 15 ms
     from trader.cli import main
 
     sys.exit(main(sys.argv[1:]))

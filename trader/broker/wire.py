@@ -17,16 +17,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from ib_insync.client import Client
-from ib_insync.contract import Stock
-from ib_insync.decoder import Decoder
-from ib_insync.objects import ExecutionFilter
-from ib_insync.order import Order
-
+from trader.broker.lean import parts_of
 from trader.broker.listener import Listener
 from trader.broker.pacing import Lane, SendLanes
 from trader.broker.port import OrderTicket
 from trader.clock import parse_time
+
+with parts_of("ib_insync", without="numpy"):
+    from ib_insync.client import Client
+    from ib_insync.contract import Stock
+    from ib_insync.decoder import Decoder
+    from ib_insync.objects import ExecutionFilter
+    from ib_insync.order import Order
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024  # TWS's largest messages are scanner parameters, about 2 MB; unused here
 CLOSE_TIMEOUT_S = 1.0

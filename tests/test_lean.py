@@ -1,0 +1,46 @@
+"""Only the parts of the client library that are used are imported, and nobody else notices."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(code: str) -> str:
+    """In an interpreter of its own: what is imported here is imported for good."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_restart_imports_neither_numpy_nor_an_http_client() -> None:
+    code = (
+        "import sys, trader.cli, trader.commands.run, trader.app, trader.broker.ibkr\n"
+        "print([name for name in ('numpy', 'urllib.request', 'ib_insync', 'ib_insync.ib') if name in sys.modules])"
+    )
+    assert run(code) == "[]"
+
+
+def test_the_whole_library_is_there_for_whoever_imports_it_afterwards() -> None:
+    code = (
+        "import trader.broker.wire as wire\n"
+        "import ib_insync, numpy\n"
+        "print(ib_insync.Client is wire.Client, ib_insync.IB().client.__class__ is wire.Client, numpy.ones(2).sum())"
+    )
+    assert run(code) == "True True 2.0"
+
+
+def test_what_was_imported_before_stays() -> None:
+    assert run("import ib_insync, trader.broker.wire as wire; print(ib_insync.Client is wire.Client)") == "True"
+
+
+def test_the_stand_in_asks_the_real_module() -> None:
+    code = (
+        "import sys\n"
+        "from trader.broker.lean import parts_of\n"
+        "with parts_of('xml', without='fractions'):\n"
+        "    import fractions\n"
+        "print('fractions' in sys.modules, fractions.Fraction(1, 2), 'fractions' in sys.modules)"
+    )
+    assert run(code) == "False 1/2 True"
