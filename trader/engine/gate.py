@@ -49,7 +49,12 @@ class Gate:
             await self.engine.answer_requests()
             if activity != self.engine.activity:
                 continue  # something happened meanwhile: the answer may be older than the books
-            outcome = await self.settler.settle(answer)
+            try:
+                outcome = await self.settler.settle(answer)
+            except BrokerError as error:  # the line went before all was sent: ask again on the next one
+                _log.warning("The comparison was cut short: %s", error.what)
+                await asyncio.sleep(pause_s)
+                continue
             self._merge(rows, outcome)
             if isinstance(answer, BrokerSnapshot) and self._may_go_on(outcome):
                 self._note_money(answer)
@@ -103,6 +108,7 @@ class Gate:
                 "; ".join(f"{p.symbol}: {p.words}" for p in outcome.problems) or "a difference is being confirmed"
             )
             self.engine.standing.set(connected=True, ready=False, reason=words)
+        if outcome.unsettled:
             self.engine.compare_wanted.set()
 
     async def _ask(self) -> BrokerAnswer:

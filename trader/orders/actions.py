@@ -36,7 +36,17 @@ class CancelOrder:
     why: str
 
 
-BrokerAction = PlaceStop | ModifyStop | CancelOrder
+@dataclass(frozen=True, slots=True)
+class ExitAtMarket:
+    """Leave a position that cannot be guarded."""
+
+    symbol: str
+    action: Action
+    quantity: int
+    why: str
+
+
+BrokerAction = PlaceStop | ModifyStop | CancelOrder | ExitAtMarket
 
 
 def describe(action: BrokerAction) -> str:
@@ -45,4 +55,6 @@ def describe(action: BrokerAction) -> str:
         return f"has no live stop: {action.action} {action.quantity} at {action.stop_price:.2f} is to be placed"
     if isinstance(action, ModifyStop):
         return f"its stop is to become {action.quantity} shares at {action.stop_price:.2f}"
+    if isinstance(action, ExitAtMarket):
+        return f"out at the market, {action.action} {action.quantity}: {action.why}"
     return f"the order {action.order_ref} is to be cancelled: {action.why}"

@@ -16,7 +16,7 @@ from state.manager import StateManager
 from state.model import EntryPlan, Order, Position, TraderState, entry_action, exit_action, sign
 from trader.broker.port import Broker, OrderTicket
 from trader.clock import Clock
-from trader.orders.actions import BrokerAction, CancelOrder, ModifyStop, PlaceStop, describe
+from trader.orders.actions import BrokerAction, CancelOrder, ExitAtMarket, ModifyStop, PlaceStop, describe
 from trader.orders.protection import wanted_stop_size
 from trader.orders.ref import RefMaker
 from trader.strategy.breakout import Signal
@@ -27,7 +27,8 @@ _log = logging.getLogger("trader.desk")
 
 CLOSE_REASONS = frozenset({"time_rule", "end_of_day", "flatten", "partial_1r", "partial_target1"})
 THROUGH = 0.005  # how far beyond the last price a stop is brought to execute at once
-IN_FLIGHT_S = 3.0  # real seconds after which IBKR's silence about an order says something
+UNANSWERED_S = 5.0  # real seconds after which IBKR's silence about a new order says something
+CHANGING_S = 1.5  # real seconds for which IBKR's picture of a changed order may still be the old one
 STOP_REASONS = {"breakeven": "breakeven_stop_hit", "trail": "trailing_stop_hit"}
 
 
@@ -51,7 +52,8 @@ class OrderDesk:
         self._broker = broker
         self._clock = clock
         self._refs = RefMaker()
-        self._sent_at: dict[str, float] = {}
+        self._sent_at: dict[str, float] = {}  # new orders
+        self._changed_at: dict[str, float] = {}  # modified or cancelled ones
 
     @property
     def state(self) -> TraderState:
@@ -59,10 +61,15 @@ class OrderDesk:
         return self.memory.state
 
     def in_flight(self) -> set[str]:
-        """OrderRefs sent or changed so recently that IBKR's picture may lag behind."""
+        """OrderRefs whose absence or size at IBKR proves nothing yet: not answered, or changed a moment ago."""
         now = time.monotonic()
-        self._sent_at = {ref: at for ref, at in self._sent_at.items() if now - at < IN_FLIGHT_S}
-        return set(self._sent_at)
+        self._sent_at = {ref: at for ref, at in self._sent_at.items() if now - at < UNANSWERED_S}
+        self._changed_at = {ref: at for ref, at in self._changed_at.items() if now - at < CHANGING_S}
+        return {ref for ref in self._sent_at if self._unanswered(ref)} | set(self._changed_at)
+
+    def _unanswered(self, order_ref: str) -> bool:
+        order = self.state.orders.get(order_ref)
+        return order is not None and order.status == "intended"
 
     async def enter(self, signal: Signal, setup: Setup, con_id: int, quantity: int, stop_price: float) -> str:
         """Send a bracket: the entry at the market and its stop, in one write. Returns the trade's id."""
@@ -114,6 +121,13 @@ class OrderDesk:
         if shares >= covered:
             await self.close(position, reason, price, tick)
             return
+        smaller = self._modified(stop, stop.filled + covered - shares, position.stop_price, stop.reason)
+        await self._exit(position, shares, reason, [self._stop_ticket(stop, smaller)], [smaller])
+
+    async def _exit(
+        self, position: Position, shares: int, reason: str, before: list[OrderTicket], changes: list[Event]
+    ) -> None:
+        """Send an exit at the market, in one write behind what has to be changed first."""
         ref = self._refs.closing(position.trade_id, "exit", position.symbol, position.side, position.attempt)
         order = self._order(
             ref,
@@ -126,12 +140,8 @@ class OrderDesk:
             exit_action(position.side),
             reason,
         )
-        smaller = self._modified(stop, stop.filled + covered - shares, position.stop_price, stop.reason)
-        await self._send(
-            [self._stop_ticket(stop, smaller), self._ticket(order)],
-            [smaller, self._intent(order)],
-            f"{position.symbol}: {reason}, {shares} of {position.held} shares",
-        )
+        what = f"{position.symbol}: {reason}, {shares} of {position.held} shares"
+        await self._send([*before, self._ticket(order)], [*changes, self._intent(order)], what)
 
     async def move_stop(self, position: Position, price: float, reason: str) -> None:
         """Bring the stop to a better price."""
@@ -177,7 +187,7 @@ class OrderDesk:
         _log.info("%s: cancelling %s: %s.", order.symbol, order.order_ref, why)
         if not self.dry_run:
             self._broker.cancel(order.order_id)
-            self._sent_at[order.order_ref] = time.monotonic()
+            self._changed_at[order.order_ref] = time.monotonic()
 
     async def carry_out(self, actions: Sequence[BrokerAction]) -> None:
         """Do what reconciliation decided, each step durable before it is sent."""
@@ -189,6 +199,8 @@ class OrderDesk:
                 change = self._modified(stop, action.quantity, action.stop_price, stop.reason)
                 ticket = self._stop_ticket(stop, change, order_id=action.order_id)
                 await self._send([ticket], [change], f"{action.symbol}: {describe(action)}")
+            elif isinstance(action, ExitAtMarket):
+                await self._exit(self.state.positions[action.symbol], action.quantity, "unprotectable", [], [])
             else:
                 self._cancel_action(action)
 
@@ -196,7 +208,7 @@ class OrderDesk:
         _log.warning("%s: %s.", action.symbol, describe(action))
         if not self.dry_run:
             self._broker.cancel(action.order_id)
-            self._sent_at[action.order_ref] = time.monotonic()
+            self._changed_at[action.order_ref] = time.monotonic()
 
     async def _place_stop(self, action: PlaceStop) -> None:
         position = self.state.positions[action.symbol]
@@ -224,9 +236,10 @@ class OrderDesk:
         await self.memory.record_durably(*intents)
         _log.info("%s.", what)
         self._broker.send(tickets)
-        now = time.monotonic()
+        new = {intent.order.order_ref for intent in intents if isinstance(intent, OrderIntended)}
         for ticket in tickets:
-            self._sent_at[ticket.order_ref] = now
+            times = self._sent_at if ticket.order_ref in new else self._changed_at
+            times[ticket.order_ref] = time.monotonic()
 
     def _intent(self, order: Order) -> OrderIntended:
         return OrderIntended(time=self._clock.now(), order=order)

@@ -7,14 +7,15 @@ more than is there (invariant 4).
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from state.model import Position, TraderState, exit_action
+from state.model import Position, Role, TraderState, exit_action
 from trader.broker.port import BrokerOrder, BrokerSnapshot
-from trader.orders.actions import BrokerAction, CancelOrder, ModifyStop, PlaceStop, describe
+from trader.orders.actions import BrokerAction, CancelOrder, ExitAtMarket, ModifyStop, PlaceStop, describe
 from trader.orders.ref import OrderRef, parse_ref
 
 DEAD = frozenset({"Cancelled", "ApiCancelled", "Inactive", "Filled"})
 CANCELLING = frozenset({"PendingCancel"})
 PRICE_TOLERANCE = 0.005
+REFUSALS_MAX = 3  # stops refused before the position is left, exits refused before only a person can help
 
 
 def wanted_stop_size(state: TraderState, position: Position) -> int:
@@ -68,6 +69,9 @@ def violations(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> 
         if at_broker != position.quantity:
             words = f"the books hold {position.quantity:+d} shares, IBKR {at_broker:+d}"
             problems.append(Violation(position.symbol, words))
+        if min(_refusals(state, position, "stop"), _refusals(state, position, "exit")) >= REFUSALS_MAX:
+            words = "IBKR refuses its stop and its exit: guard or close it in TWS"
+            problems.append(Violation(position.symbol, words))
     for action in protection_actions(state, snapshot, client_id):
         problems.append(Violation(action.symbol, describe(action)))
     return problems
@@ -93,12 +97,27 @@ def _guard(
     if size == 0:
         return actions
     if keep is None:
-        actions.append(PlaceStop(position.symbol, closing, size, position.stop_price))
+        actions += _guard_anew(state, position, size)
     elif keep.remaining != size or not _same_price(keep.stop_price, position.stop_price):
         actions.append(
             ModifyStop(position.symbol, keep.order_ref, keep.order_id, keep.filled + size, position.stop_price)
         )
     return actions
+
+
+def _guard_anew(state: TraderState, position: Position, size: int) -> list[BrokerAction]:
+    """A new stop; where IBKR has refused several, out: a position is not held without one."""
+    closing = exit_action(position.side)
+    if _refusals(state, position, "stop") < REFUSALS_MAX:
+        return [PlaceStop(position.symbol, closing, size, position.stop_price)]
+    if _refusals(state, position, "exit") < REFUSALS_MAX:
+        return [ExitAtMarket(position.symbol, closing, size, f"IBKR refused its stop {REFUSALS_MAX} times")]
+    return []  # `violations` says that nothing of ours can help any more
+
+
+def _refusals(state: TraderState, position: Position, role: Role) -> int:
+    orders = state.orders.values()
+    return sum(o.trade_id == position.trade_id and o.role == role and o.status == "rejected" for o in orders)
 
 
 def _best_stop(state: TraderState, position: Position, stops: list[BrokerOrder]) -> BrokerOrder | None:

@@ -24,6 +24,7 @@ Decision = Literal[
     "entry_ended",
     "stop_missing",
     "stop_corrected",
+    "unprotectable",
     "orphan_cancelled",
     "other_client",
     "unknown",

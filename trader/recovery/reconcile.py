@@ -8,7 +8,7 @@ from datetime import datetime
 
 from state.model import Order, TraderState
 from trader.broker.port import BrokerAnswer, BrokerSnapshot, Unknown
-from trader.orders.actions import CancelOrder, ModifyStop, PlaceStop, describe
+from trader.orders.actions import BrokerAction, ExitAtMarket, ModifyStop, PlaceStop, describe
 from trader.orders.protection import protection_actions
 from trader.recovery.compare import compare_symbols
 from trader.recovery.draft import Draft
@@ -48,9 +48,7 @@ def reconcile(
     return plan
 
 
-def _too_early(
-    action: PlaceStop | ModifyStop | CancelOrder, state: TraderState, in_flight: Collection[str]
-) -> bool:
+def _too_early(action: BrokerAction, state: TraderState, in_flight: Collection[str]) -> bool:
     """An order of that symbol is on its way: wait for it rather than act on half a picture."""
     return any(
         ref in in_flight and state.orders[ref].symbol == action.symbol for ref in in_flight if ref in state.orders
@@ -103,6 +101,8 @@ def _action_rows(plan: Plan) -> None:
             plan.rows.append(Row(action.symbol, "stop_missing", describe(action), "warning"))
         elif isinstance(action, ModifyStop):
             plan.rows.append(Row(action.symbol, "stop_corrected", describe(action), "info"))
+        elif isinstance(action, ExitAtMarket):
+            plan.rows.append(Row(action.symbol, "unprotectable", describe(action), "warning"))
         else:
             plan.rows.append(Row(action.symbol, "orphan_cancelled", describe(action), "warning"))
 

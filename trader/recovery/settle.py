@@ -36,6 +36,12 @@ class Outcome:
     in_flight: frozenset[str] = frozenset()  # symbols with orders on their way: their picture may lag
 
     @property
+    def unsettled(self) -> bool:
+        """Whether the next answer may say more: worth asking at once."""
+        waits = self.again or bool(self.in_flight) or bool(self.plan.actions) or bool(self.plan.events)
+        return not self.passed and waits
+
+    @property
     def doubtful(self) -> bool:
         """Whether entries have to close: something is wrong that no order on its way explains."""
         if self.passed:

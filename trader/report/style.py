@@ -6,7 +6,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --paper: #14181b; --card: #1c2226; --ink: #e4e8ea; --soft: #93a0a8;
   --rule: #2d353b; --line: #6fa8e6; --good: #4cc38a; --bad: #f0776e; --mark: #e0ac55; --down: #f0776e26; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 28px 20px 60px; max-width: 1040px; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; padding: 28px 20px 60px; max-width: 1240px; background: var(--paper); color: var(--ink);
   font: 14px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 24px; margin: 0; letter-spacing: -.01em; } h2 { font-size: 16px; margin: 34px 0 10px; }
 h3 { font-size: 14px; margin: 0 0 6px; } p { margin: 4px 0; } .soft { color: var(--soft); }
