@@ -87,6 +87,8 @@ class Line:
         while True:
             await self._engine.line_lost.wait()
             await self._reconnect()
+            if not self._broker.connected:  # lost again at once, and told before the first loss was done with
+                continue
             self._engine.line_lost.clear()
             self._engine.inbox.put_nowait(Reconnected())
 

@@ -267,6 +267,7 @@ class TradingSession:
             rows, _ = await gate.pass_gate("reconnected, the protection gate has passed")
             for row in rows:
                 _log.info("RECONNECTED %s: %s", row.symbol, row.words)
+            await market.open()
             await market.backfill()
 
         return compare_again

@@ -68,6 +68,7 @@ class Status(msgspec.Struct, kw_only=True):
     ready: bool = False
     entries_open: bool = False
     entries_reason: str = ""
+    since: datetime | None = None  # when line, gate and entries came to stand like this, by the session's clock
     state_age_s: float | None = None
     source: str = "nothing"
     sequence: int = 0
@@ -156,7 +157,7 @@ def _open_or_closed(status: Status, state: TraderState) -> None:
     if status.session_id != state.session_id:
         status.entries_reason = "the trader is starting"
         return
-    status.connected, status.ready = line.connected, line.ready
+    status.connected, status.ready, status.since = line.connected, line.ready, line.since
     limits = {
         f"paused: {risk.paused_reason}": risk.paused,
         f"the circuit breaker tripped: {risk.breaker_reason}": risk.breaker_tripped,
@@ -251,7 +252,8 @@ def _facts(status: Status) -> list[str]:
         f"State        {age}: {status.source}, event {status.sequence}, session clock {clock}",
         f"Connection   {'connected' if status.connected else 'not connected'}, "
         f"{'ready' if status.ready else 'not ready'}; entries {entries}"
-        + (f" ({status.entries_reason})" if status.entries_reason else ""),
+        + (f" ({status.entries_reason})" if status.entries_reason else "")
+        + (f" since {status.since:%H:%M:%S}" if status.since is not None else ""),
         f"P&L today    {pnl}, {status.trades} trades closed{start} ({age})",
         f"Limits       {', '.join(text for text in limits if text) or 'none reached'} ({age})",
     ]

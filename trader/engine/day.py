@@ -22,7 +22,8 @@ class Day:
     def pass_second(self) -> None:
         """Cancel what is late, and end the run when its time is over."""
         now = self._engine.clock.now()
-        self._cancel_late_entries(now)
+        if self._engine.broker.connected:
+            self._cancel_late_entries(now)
         if self._until is not None and now >= self._until:
             self._stopping.ask(f"the {self._duration_min:g} minutes of --duration are over")
         date = self._engine.state.trading_date

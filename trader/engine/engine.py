@@ -42,6 +42,7 @@ from trader.engine.inbox import Answer, Message, Reconnected, Request, Second
 from trader.engine.limits import Limits
 from trader.engine.standing import Standing
 from trader.engine.watch import Watch
+from trader.errors import BrokerError
 from trader.orders.desk import OrderDesk
 from trader.orders.protection import wanted_stop_size
 from trader.strategy.bars import Candle
@@ -92,6 +93,13 @@ class Engine:
 
     async def handle(self, message: Message) -> None:
         """One message and, where it is a fact, all facts that already wait behind it."""
+        try:
+            await self._take(message)
+        except BrokerError as error:  # the line went away in the middle: that ends the turn and not the run
+            _log.warning("Not done for now: %s", error.what)
+            self.compare_wanted.set()
+
+    async def _take(self, message: Message) -> None:
         if isinstance(message, Answer):
             self.absorb_waiting()
             await self.on_answer(message)
@@ -228,7 +236,7 @@ class Engine:
             _log.info("The line to IBKR is restored: %s", fact.text)
             self.inbox.put_nowait(Reconnected())
             return
-        self.standing.set(connected=fact.state != "down", ready=False, reason=fact.text)
+        self.standing.lose(connected=fact.state != "down", reason=fact.text)
         if fact.state == "down":
             self.line_lost.set()
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from state.bars import BarStore, StoredBar
 from state.errors import DiskError
-from state.events import AlertRaised
+from state.events import AlertCleared, AlertRaised
 from trader.broker.port import Broker
 from trader.config_sections import Config
 from trader.engine.engine import Engine
@@ -65,6 +65,8 @@ class Market:
         watch = Watch(symbol, instrument.con_id, instrument.min_tick, hours, setup, self.config.entry)
         self.engine.watches[symbol] = watch
         self._broker.subscribe(symbol)
+        if any(alert.key == f"watch-{symbol}" for alert in self.engine.state.alerts):
+            self.engine.memory.record(AlertCleared(time=self.engine.clock.now(), key=f"watch-{symbol}"))
 
     async def backfill(self) -> None:
         """Bars from disk, then from IBKR what is still missing: a restart is warm at once."""

@@ -2,11 +2,14 @@
 
 import logging
 
-from state.events import ConnectionChanged
+from state.events import AlertRaised, ConnectionChanged
 from state.manager import StateManager
 from trader.clock import Clock
 
 _log = logging.getLogger("trader.engine")
+
+LINE_KEY = "line"
+_BACK = " It is back since "
 
 
 class Standing:
@@ -33,6 +36,26 @@ class Standing:
         )
         self._memory.record(event)
         _log.info("%s: %s.", self._entries_words(entries_open=entries_open), reason)
+        if connected and ready:
+            self._tell_back()
+
+    def lose(self, *, connected: bool, reason: str) -> None:
+        """The line is gone, or TWS's own to IBKR (connected): since when stays before the operator's eyes (p16)."""
+        self.set(connected=connected, ready=False, reason=reason)
+        if not self._away():
+            self._alert(f"The line to IBKR was lost at {self._clock.now():%H:%M:%S} ({reason}).")
+
+    def _tell_back(self) -> None:
+        if away := self._away():
+            self._alert(f"{away}{_BACK}{self._clock.now():%H:%M:%S}.")
+
+    def _away(self) -> str:
+        """What was told of a line that is not back yet, by this run or by one that crashed meanwhile."""
+        told = next((alert.text for alert in self._memory.state.alerts if alert.key == LINE_KEY), _BACK)
+        return "" if _BACK in told else told
+
+    def _alert(self, text: str) -> None:
+        self._memory.record(AlertRaised(time=self._clock.now(), text=text, key=LINE_KEY))
 
     def hold_entries(self, reason: str) -> None:
         """Close the entries for a reason of our own; stops and exits go on."""
