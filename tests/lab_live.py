@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,9 @@ class Live:
         await self.until(lambda: self.engine.watches[symbol].buffer.warm)
         before, price, now = dict(self.state.filter_blocks), await self.price(symbol), self.session.clock.now()
         at = pivot if pivot is not None else round(price * (1 - sign(side) * 0.001), 2)
-        signal = Signal(symbol, side, "sustained", at, price, now, now, 2.0)
+        last = self.state.last_signals.get(symbol)  # a new run's clock may begin up to a second behind the last one's
+        broke = now if last is None else max(now, last.break_time + timedelta(minutes=1))
+        signal = Signal(symbol, side, "sustained", at, price, broke, broke, 2.0)
         entries_open = self.state.connection.entries_open
         await self.engine.entries.judge(self.engine.watches[symbol], signal, now, entries_open=entries_open)
         return next((name for name, count in self.state.filter_blocks.items() if count != before.get(name, 0)), "")
