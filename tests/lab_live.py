@@ -139,7 +139,7 @@ class Live:
         await self.until(lambda: self.engine.watches[symbol].buffer.warm)
         before, price, now = dict(self.state.filter_blocks), await self.price(symbol), self.session.clock.now()
         at = pivot if pivot is not None else round(price * (1 - sign(side) * 0.001), 2)
-        last = self.state.last_signals.get(symbol)  # a new run's clock may begin up to a second behind the last one's
+        last = self.state.last_signals.get(symbol)  # a new clock may begin a second behind
         broke = now if last is None else max(now, last.break_time + timedelta(minutes=1))
         signal = Signal(symbol, side, "sustained", at, price, broke, broke, 2.0)
         entries_open = self.state.connection.entries_open
