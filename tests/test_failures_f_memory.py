@@ -50,9 +50,8 @@ def test_f01_every_save_succeeds_while_a_position_is_open(gateway: RunningGatewa
             saves = run.session.memory.saves
             await run.until(lambda: run.session.memory.saves > saves + 2)
             assert run.session.memory.last_save_error == ""
-            found = saved(run.logs)
-            assert found.positions == run.state.positions
-            assert isinstance(found.positions["TSLA"].entry_time, datetime)
+            await run.until(lambda: saved(run.logs).positions == run.state.positions, 3.0)
+            assert isinstance(saved(run.logs).positions["TSLA"].entry_time, datetime)
 
     asyncio.run(story())
 
