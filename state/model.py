@@ -278,7 +278,8 @@ class TraderState(msgspec.Struct, kw_only=True):
     def consecutive_losses(self) -> int:
         """Losing trades in a row, up to the last one closed."""
         count = 0
-        for trade in sorted(self.closed.values(), key=lambda p: p.exit_time or p.entry_time, reverse=True):
+        closed = sorted(self.closed.values(), key=lambda p: p.exit_time or p.entry_time)
+        for trade in reversed(closed):  # IBKR tells whole seconds: of one, the one booked last
             if trade.realized_pnl >= 0:
                 break
             count += 1

@@ -1,0 +1,344 @@
+"""What limits the risk of a day survives kill -9, and begins anew on the next trading date and not before."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from lab import CALM, DATE, WAIT_S, filled_entries, live_stops, scanner
+from lab_live import Live, live, setup_at
+
+from paper_gateway.testing import RunningGateway
+from state.loader import load
+from state.lookup import existing_folder
+from state.model import Position
+from trader.cli import main
+from trader.engine import gate
+from trader.strategy.breakout import Signal
+
+NEXT_DATE = "2025-10-07"
+
+
+@pytest.fixture
+def gateway() -> Iterator[RunningGateway]:
+    with RunningGateway(*CALM) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare books and IBKR several times a second, so that nothing has to be waited for."""
+    monkeypatch.setattr(gate, "COMPARE_S", 0.25)
+
+
+async def trade(run: Live, symbol: str, move_pct: float, shares: int = 10) -> Position:
+    """Enter LONG, let the price go so far, and be out; returns the closed trade."""
+    held = await run.enter(symbol, "LONG", shares, stop_pct=0.4)
+    moved = round(held.entry_price * (1 + move_pct / 100), 2)
+    run.gateway.ctl("price", symbol=symbol, price=moved)
+    watch = run.engine.watches[symbol]
+    if move_pct > 0:
+        await run.until(lambda: abs(watch.price - moved) < held.entry_price * 0.002)
+        if symbol in run.state.positions:
+            await run.engine.exits.close(run.position(symbol), watch, "flatten")
+    await run.until(lambda: symbol not in run.state.positions)
+    await run.until(lambda: all(e.commission is not None for e in run.state.executions.values()))
+    return run.state.closed[held.trade_id]
+
+
+def signal_now(run: Live, symbol: str = "AMD", minutes_ago: int = 0) -> Signal:
+    """A break that would be entered if nothing stood against it."""
+    price, now = run.engine.watches[symbol].price, run.session.clock.now()
+    at = now - timedelta(minutes=minutes_ago)
+    return Signal(symbol, "LONG", "momentum", round(price * 0.999, 2), price, at, at, 2.0)
+
+
+async def judge(run: Live, signal: Signal) -> str:
+    """Give a signal to the entries as its candle would; the filter that blocked it, or `entered`."""
+    state = run.state
+    blocks, entered = dict(state.filter_blocks), len(run.orders("entry", signal.symbol))
+    watch = run.engine.watches[signal.symbol]
+    watch.setup = setup_at(signal.symbol, signal.pivot)
+    await run.engine.entries.judge(watch, signal, run.session.clock.now(), entries_open=True)
+    if len(run.orders("entry", signal.symbol)) > entered:
+        return "entered"
+    counted = [name for name, count in state.filter_blocks.items() if count != blocks.get(name, 0)]
+    return counted[0] if counted else "passed over"
+
+
+async def tradable(run: Live, symbol: str = "AMD") -> None:
+    """Until the bars of a symbol, its price, and the day's money are there."""
+    watch = run.engine.watches[symbol]
+    await run.until(lambda: watch.buffer.warm and watch.atr and watch.range_5m and run.engine.entries.equity)
+    await run.price(symbol)
+
+
+def test_without_any_limit_reached_the_same_signal_enters(gateway: RunningGateway, tmp_path: Path) -> None:
+    """The counterpart of all the tests below: it is the limit that blocks there, and nothing else."""
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            await trade(run, "TSLA", -1)
+            await run.crash()
+        async with live(gateway, tmp_path) as run:
+            await tradable(run)
+            assert await judge(run, signal_now(run)) == "entered"
+            await run.until(lambda: "AMD" in run.state.positions)
+
+    asyncio.run(story())
+
+
+def test_a_breaker_that_losses_tripped_stays_tripped(gateway: RunningGateway, tmp_path: Path) -> None:
+    """Over a crash, and over a win that comes after it: the row of losses is over then, the breaker is not."""
+
+    async def story() -> None:
+        async with live(gateway, tmp_path, risk__breaker_losses=2) as run:
+            winner = await run.enter("NVDA", "LONG", 10)
+            await trade(run, "TSLA", -1)
+            assert not run.state.risk.breaker_tripped
+            await run.crash()
+        async with live(gateway, tmp_path, risk__breaker_losses=2) as run:
+            assert run.state.consecutive_losses == 1
+            assert (await trade(run, "AMD", -1)).realized_pnl < 0
+            await run.until(lambda: run.state.risk.breaker_tripped)
+            assert "2 losses" in run.state.risk.breaker_reason
+            await run.crash()
+        gateway.ctl("price", symbol="NVDA", price=round(winner.entry_price * 1.03, 2))
+        async with live(gateway, tmp_path, risk__breaker_losses=2) as run:
+            watch = run.engine.watches["NVDA"]
+            await run.until(lambda: watch.price > winner.entry_price * 1.02)
+            await run.engine.exits.close(run.position("NVDA"), watch, "flatten")
+            await run.until(lambda: run.state.closed.get(winner.trade_id))
+            assert run.state.closed[winner.trade_id].realized_pnl > 0
+            assert run.state.consecutive_losses == 0
+            await tradable(run, "TSLA")
+            assert await judge(run, signal_now(run, "TSLA")) == "circuit_breaker"
+            assert run.state.positions == {}
+
+    asyncio.run(story())
+
+
+def test_refusals_are_counted_over_crashes_and_trip_the_breaker(gateway: RunningGateway, tmp_path: Path) -> None:
+    """IBKR refuses three entries in a row, in two lives of the trader."""
+
+    async def refused(run: Live, count: int) -> None:
+        gateway.ctl("reject", symbol="TSLA", role="-E", code=201, text="no margin")
+        ref = await run.send_entry("TSLA")
+        await run.until(lambda: run.state.orders[ref].status == "rejected")
+        await run.until(lambda: run.state.risk.broker_errors == count)
+
+    async def story() -> None:
+        async with live(gateway, tmp_path, risk__breaker_errors=3) as run:
+            await refused(run, 1)
+            await run.crash()
+        async with live(gateway, tmp_path, risk__breaker_errors=3) as run:
+            assert run.state.risk.broker_errors == 1
+            await refused(run, 2)
+            assert not run.state.risk.breaker_tripped
+            await refused(run, 3)
+            await run.until(lambda: run.state.risk.breaker_tripped)
+            assert "3 broker errors" in run.state.risk.breaker_reason
+            await run.crash()
+        async with live(gateway, tmp_path, risk__breaker_errors=3) as run:
+            await tradable(run)
+            assert await judge(run, signal_now(run)) == "circuit_breaker"
+            assert filled_entries(gateway.truth()) == set()
+
+    asyncio.run(story())
+
+
+def test_an_order_that_executes_ends_the_row_of_errors(gateway: RunningGateway, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            gateway.ctl("reject", symbol="TSLA", role="-E", code=201, text="no margin")
+            await run.send_entry("TSLA")
+            await run.until(lambda: run.state.risk.broker_errors == 1)
+            await run.enter("TSLA")
+            assert run.state.risk.broker_errors == 0
+            await run.crash()
+        async with live(gateway, tmp_path) as run:
+            assert run.state.risk.broker_errors == 0
+
+    asyncio.run(story())
+
+
+def test_the_loss_limit_stays_reached_and_its_anchor_is_the_days_first(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    """0.05 % of 100,000 is 50; the equity that a later start meets is lower, and is not what it is measured by."""
+
+    async def story() -> None:
+        async with live(gateway, tmp_path, risk__max_daily_loss_pct=0.05) as run:
+            anchor = run.state.risk.start_equity
+            lost = await trade(run, "TSLA", -2)
+            assert lost.realized_pnl < -50
+            await run.until(lambda: run.state.risk.loss_limit_hit)
+            pnl = run.state.daily_pnl
+            await run.crash()
+        async with live(gateway, tmp_path, risk__max_daily_loss_pct=0.05) as run:
+            assert run.state.daily_pnl == pnl
+            assert run.state.risk.loss_limit_hit
+            assert run.state.risk.start_equity == anchor
+            await run.until(lambda: run.engine.entries.equity)
+            assert run.engine.entries.equity < (anchor or 0)
+            await tradable(run)
+            assert await judge(run, signal_now(run)) in ("circuit_breaker", "daily_loss_limit")
+            await run.agreed()
+
+    asyncio.run(story())
+
+
+def test_a_loss_that_is_found_at_the_start_counts_at_once(gateway: RunningGateway, tmp_path: Path) -> None:
+    """The stop filled while nobody looked; the limit is recorded, and not only when the next fill comes."""
+
+    async def story() -> None:
+        async with live(gateway, tmp_path, risk__max_daily_loss_pct=0.05) as run:
+            held = await run.enter("TSLA", "LONG", 10, stop_pct=0.4)
+            await run.crash()
+        gateway.ctl("price", symbol="TSLA", price=round(held.entry_price * 0.98, 2))
+        async with live(gateway, tmp_path, risk__max_daily_loss_pct=0.05) as run:
+            await run.until(lambda: run.state.risk.loss_limit_hit)
+            assert run.state.positions == {}
+
+    asyncio.run(story())
+
+
+def test_the_number_of_trades_a_day_is_not_begun_anew(gateway: RunningGateway, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with live(gateway, tmp_path, risk__max_trades_per_day=1) as run:
+            await trade(run, "TSLA", -1)
+            await run.crash()
+        async with live(gateway, tmp_path, risk__max_trades_per_day=1) as run:
+            await tradable(run)
+            assert await judge(run, signal_now(run)) == "circuit_breaker"
+        async with live(gateway, tmp_path, risk__max_trades_per_day=2) as run:
+            await tradable(run)
+            assert await judge(run, signal_now(run)) == "entered"
+            await run.until(lambda: "AMD" in run.state.positions)
+
+    asyncio.run(story())
+
+
+def test_the_last_signal_of_a_symbol_is_known_after_a_restart(gateway: RunningGateway, tmp_path: Path) -> None:
+    """The same break again, an earlier one, and a later one: only the last is news."""
+
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            await tradable(run)
+            signal = signal_now(run, minutes_ago=5)
+            assert await judge(run, signal) == "entered"
+            await run.until(lambda: "AMD" in run.state.positions)
+            await run.engine.exits.close(run.position("AMD"), run.engine.watches["AMD"], "flatten")
+            await run.until(lambda: "AMD" not in run.state.positions)
+            known = run.state.last_signals["AMD"]
+            await run.crash()
+        async with live(gateway, tmp_path) as run:
+            assert run.state.last_signals["AMD"] == known
+            await tradable(run)
+            assert await judge(run, signal) == "passed over"
+            assert await judge(run, signal_now(run, minutes_ago=30)) == "duplicate_signal"
+            assert await judge(run, signal_now(run)) == "entered"
+            await run.until(lambda: "AMD" in run.state.positions)
+
+    asyncio.run(story())
+
+
+# The end of the date
+
+
+def scans_for(folder: Path, *dates: str) -> None:
+    scans = scanner(folder)
+    for date in dates:
+        name = f"scanner_results_{date.replace('-', '')}.json"
+        if date != DATE:
+            shutil.copy(scans / f"scanner_results_{DATE.replace('-', '')}.json", scans / name)
+
+
+async def limited(gateway: RunningGateway, folder: Path) -> None:
+    """A day on which everything that can be reached is reached; paused, too. It ends in a crash."""
+    endpoint = f"127.0.0.1:{gateway.port}"
+    async with live(gateway, folder, gateway__endpoint=endpoint, risk__breaker_losses=1,
+                    risk__max_daily_loss_pct=0.01) as run:  # fmt: skip
+        await trade(run, "TSLA", -2)
+        await run.until(lambda: run.state.risk.breaker_tripped and run.state.risk.loss_limit_hit)
+        assert await asyncio.to_thread(main, ["pause", "--logs-dir", str(run.logs)]) == 0
+        await run.crash()
+
+
+def test_limits_hold_until_midnight_and_begin_anew_after_it(tmp_path: Path) -> None:
+    """The same account at the same address, on the evening of that date and on the morning of the next one."""
+    with RunningGateway(*CALM) as day:
+        port = str(day.port)
+        asyncio.run(limited(day, tmp_path))
+    endpoint = f"127.0.0.1:{port}"
+
+    async def evening(gateway: RunningGateway) -> None:
+        async with live(gateway, tmp_path, ready=False, gateway__endpoint=endpoint) as run:
+            risk = run.state.risk
+            assert (risk.breaker_tripped, risk.loss_limit_hit, risk.paused) == (True, True, True)
+            assert (len(run.state.closed), len(run.state.attempts)) == (1, 1)
+            assert "TSLA" in run.state.last_signals
+            assert run.state.daily_pnl < 0
+            await run.crash()
+
+    async def morning(gateway: RunningGateway) -> None:
+        scans_for(tmp_path, NEXT_DATE)
+        async with live(gateway, tmp_path, gateway__endpoint=endpoint) as run:
+            state, risk = run.state, run.state.risk
+            assert state.trading_date == NEXT_DATE
+            assert (risk.breaker_tripped, risk.loss_limit_hit, risk.paused, risk.broker_errors) == (
+                False, False, False, 0,
+            )  # fmt: skip
+            assert (state.closed, state.attempts, state.last_signals, state.daily_pnl) == ({}, [], {}, 0.0)
+            assert risk.start_equity is not None
+            kept = list((run.logs / "archive").rglob("trader_state.json"))
+            assert [json.loads(path.read_text())["date"] for path in kept] == [DATE], "set aside, never deleted"
+
+    with RunningGateway("--port", port, "--date", DATE, "--start", "23:58") as gateway:
+        asyncio.run(evening(gateway))
+    with RunningGateway("--port", port, "--date", NEXT_DATE, "--start", "11:00") as gateway:
+        asyncio.run(morning(gateway))
+
+
+def test_a_pause_that_was_left_for_the_next_start_holds_on_the_next_date(tmp_path: Path) -> None:
+    """It was said after the day was over, so it is meant for the day that comes."""
+    with RunningGateway(*CALM) as day:
+        asyncio.run(limited(day, tmp_path))
+    assert main(["pause", "not today", "--logs-dir", str(tmp_path / "logs")]) == 0
+
+    async def morning(gateway: RunningGateway) -> None:
+        scans_for(tmp_path, NEXT_DATE)
+        async with live(gateway, tmp_path) as run:
+            assert (run.state.risk.paused, run.state.risk.paused_reason) == (True, "not today")
+            assert not run.state.risk.breaker_tripped
+
+    with RunningGateway("--date", NEXT_DATE, "--start", "11:00") as gateway:
+        asyncio.run(morning(gateway))
+
+
+def test_i8_a_run_does_not_take_its_state_over_midnight(tmp_path: Path) -> None:
+    """A position is held through the evening; at midnight the run ends, and its stop stays at IBKR."""
+    held = tmp_path / "held.json"
+    held.write_text(json.dumps([{"symbol": "TSLA", "quantity": 10, "avg_cost": 440.0}]))
+
+    async def story(gateway: RunningGateway) -> None:
+        async with live(gateway, tmp_path) as run:
+            assert await asyncio.to_thread(main, ["adopt", "TSLA", "--logs-dir", str(run.logs)]) == 0
+            gateway.ctl("hold", symbol="TSLA")
+            gateway.ctl("speed", speed=7200.0)
+            assert run.running is not None
+            assert await asyncio.wait_for(asyncio.shield(run.running), WAIT_S) == 0
+            assert "trading date 2025-10-06 is over" in run.session.stopping.reason
+        folder = existing_folder(run.logs)
+        assert folder is not None
+        with folder:
+            state = load(folder).state
+        assert state is not None
+        assert (state.trading_date, list(state.positions)) == (DATE, ["TSLA"])
+        assert len(live_stops(gateway.truth(), "TSLA")) == 1
+
+    with RunningGateway("--positions", str(held), "--date", DATE, "--start", "15:30") as gateway:
+        asyncio.run(story(gateway))
