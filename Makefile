@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup run test lint stop clean
+.PHONY: help setup run test lint bench stop clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
 
@@ -14,6 +14,10 @@ $(VENV)/.run: requirements.txt
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.bench: requirements-bench.txt $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
 setup: $(VENV)/.run ## the virtual environment in .venv
@@ -28,6 +32,9 @@ lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy trader.py
 	$(BIN)/mypy trader state paper_gateway tests bench crashlab
+
+bench: $(VENV)/.bench ## speed against floors and peers; writes docs/SPEED.md
+	$(BIN)/python -m bench --write
 
 stop: setup ## end the embedded paper gateway
 	-$(BIN)/python -m paper_gateway ctl stop

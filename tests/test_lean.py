@@ -26,7 +26,7 @@ def test_the_whole_library_is_there_for_whoever_imports_it_afterwards() -> None:
     code = (
         "import trader.broker.wire as wire\n"
         "import ib_insync, numpy\n"
-        "print(ib_insync.Client is wire.Client, ib_insync.IB().client.__class__ is wire.Client, numpy.ones(2).sum())"
+        "print(ib_insync.Client is wire.Client, type(ib_insync.IB().client) is wire.Client, numpy.ones(2).sum())"
     )
     assert run(code) == "True True 2.0"
 

@@ -1,0 +1,102 @@
+"""Market data of 100 symbols: the trader's line against ib_insync alone, on the very same bytes.
+
+The bytes are what the paper gateway writes for its trades (time, last, volume, bid, ask), handed over in the
+pieces in which a socket gives them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from bench.measure import Row, spread
+from paper_gateway import replies
+
+SYMBOLS = 100
+PIECE_BYTES = 1 << 16
+MESSAGES_A_TRADE = 5
+
+
+def rows(rounds: int, trades: int) -> list[Row]:
+    """Messages a second, and the trader's line over ib_insync's."""
+    stream = _stream(trades)
+    ours, theirs = [], []
+    for _ in range(rounds):
+        theirs.append(trades * MESSAGES_A_TRADE / asyncio.run(_library(stream)))
+        ours.append(trades * MESSAGES_A_TRADE / asyncio.run(_line(stream)))
+    group, peer = f"market data of {SYMBOLS} symbols, messages a second", "ib_insync alone"
+    ratio = spread([a / b for a, b in zip(ours, theirs, strict=True)])
+    return [
+        Row(group, peer, median(theirs), "a second"),
+        Row(group, "the trader's line, to its queue", median(ours), "a second", peer, ratio, 0.8, "high"),
+    ]
+
+
+def _stream(trades: int) -> list[bytes]:
+    rng = random.Random(1)
+    frames: list[bytes] = []
+    for number in range(trades):
+        request, price = 1 + rng.randrange(SYMBOLS), round(rng.uniform(20, 400), 2)
+        frames += [
+            replies.tick_string(request, 45, str(1_759_759_200 + number // 1000)),
+            replies.tick_price(request, 4, price, 100),
+            replies.tick_size(request, 8, 1_000_000 + number),
+            replies.tick_price(request, 1, price - 0.01, 300, 1),
+            replies.tick_price(request, 2, price + 0.01, 400, 1),
+        ]
+    data = b"".join(frames)
+    return [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)]
+
+
+def _opened(client: Any) -> None:
+    """As after the handshake, without a socket."""
+    client._serverVersion = client.decoder.serverVersion = 176
+    client._apiReady = True
+
+
+async def _library(stream: list[bytes]) -> float:
+    import ib_insync
+
+    untyped: Any = ib_insync
+    ib = untyped.IB()
+    _opened(ib.client)
+    for number in range(SYMBOLS):
+        ib.wrapper.startTicker(
+            number + 1, untyped.Stock(f"SYM{number}", "SMART", "USD", conId=number + 1), "mktData"
+        )
+    taken = _feed(ib.client._onSocketHasData, stream, lambda: None)
+    assert all(ticker.last > 0 for ticker in ib.tickers()), "not every symbol was decoded"
+    return taken
+
+
+async def _line(stream: list[bytes]) -> float:
+    from trader.broker.listener import Listener
+    from trader.broker.port import Facts
+    from trader.broker.wire import PacedClient
+
+    facts = Facts()
+    ear = Listener(1, facts, lambda _: None)
+    client = PacedClient(ear)
+    _opened(client)
+    ear.symbols = {number + 1: f"SYM{number}" for number in range(SYMBOLS)}
+    heard: set[str] = set()
+
+    def take() -> None:
+        while not facts.queue.empty():
+            heard.update(facts.queue.get_nowait().prices)  # type: ignore[union-attr]  # only prices come
+
+    taken = _feed(client._onSocketHasData, stream, take)
+    assert len(heard) == SYMBOLS, "not every symbol was decoded"
+    return taken
+
+
+def _feed(hand_over: Callable[[bytes], object], stream: list[bytes], take: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    for piece in stream:
+        hand_over(piece)
+        take()
+    return time.perf_counter() - began
