@@ -43,10 +43,18 @@ async def trade(run: Live, symbol: str, move_pct: float, shares: int = 10) -> Po
     if move_pct > 0:
         await run.until(lambda: abs(watch.price - moved) < held.entry_price * 0.002)
         if symbol in run.state.positions:
-            await run.engine.exits.close(run.position(symbol), watch, "flatten")
+            await out(run, symbol)
     await run.until(lambda: symbol not in run.state.positions)
     await run.until(lambda: all(e.commission is not None for e in run.state.executions.values()))
     return run.state.closed[held.trade_id]
+
+
+async def out(run: Live, symbol: str) -> None:
+    """Close at the market, once the stop that does it is confirmed."""
+    position = run.position(symbol)
+    await run.until(lambda: (stop := run.state.protection(position)) and stop.status == "working")
+    await run.engine.exits.close(position, run.engine.watches[symbol], "flatten")
+    await run.until(lambda: symbol not in run.state.positions)
 
 
 def signal_now(run: Live, symbol: str = "AMD", minutes_ago: int = 0) -> Signal:
@@ -70,10 +78,12 @@ async def judge(run: Live, signal: Signal) -> str:
 
 
 async def tradable(run: Live, symbol: str = "AMD") -> None:
-    """Until the bars of a symbol, its price, and the day's money are there."""
+    """Until bars, price and the day's money are there, and its last break is past: the clock may begin anew."""
     watch = run.engine.watches[symbol]
     await run.until(lambda: watch.buffer.warm and watch.atr and watch.range_5m and run.engine.entries.equity)
     await run.price(symbol)
+    last = run.state.last_signals.get(symbol)
+    await run.until(lambda: last is None or run.session.clock.now() > last.break_time)
 
 
 def test_without_any_limit_reached_the_same_signal_enters(gateway: RunningGateway, tmp_path: Path) -> None:
@@ -110,8 +120,7 @@ def test_a_breaker_that_losses_tripped_stays_tripped(gateway: RunningGateway, tm
         async with live(gateway, tmp_path, risk__breaker_losses=2) as run:
             watch = run.engine.watches["NVDA"]
             await run.until(lambda: watch.price > winner.entry_price * 1.02)
-            await run.engine.exits.close(run.position("NVDA"), watch, "flatten")
-            await run.until(lambda: run.state.closed.get(winner.trade_id))
+            await out(run, "NVDA")
             assert run.state.closed[winner.trade_id].realized_pnl > 0
             assert run.state.consecutive_losses == 0
             await tradable(run, "TSLA")
@@ -231,8 +240,7 @@ def test_the_last_signal_of_a_symbol_is_known_after_a_restart(gateway: RunningGa
             signal = signal_now(run, minutes_ago=5)
             assert await judge(run, signal) == "entered"
             await run.until(lambda: "AMD" in run.state.positions)
-            await run.engine.exits.close(run.position("AMD"), run.engine.watches["AMD"], "flatten")
-            await run.until(lambda: "AMD" not in run.state.positions)
+            await out(run, "AMD")
             known = run.state.last_signals["AMD"]
             await run.crash()
         async with live(gateway, tmp_path) as run:
