@@ -36,6 +36,12 @@ lint: $(VENV)/.dev ## style and types
 bench: $(VENV)/.bench ## speed against floors and peers; writes docs/SPEED.md
 	$(BIN)/python -m bench --write
 
+crash-test: $(VENV)/.dev ## kill it, cut its power, fail its disk for a few minutes; what was tried and what was lost
+	$(BIN)/python -m crashlab quick $(if $(SEED),--seed $(SEED))
+
+crash-campaign: $(VENV)/.dev ## the same for MINUTES=60 (SEED=N repeats what was drawn)
+	$(BIN)/python -m crashlab full --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
+
 stop: setup ## end the embedded paper gateway
 	-$(BIN)/python -m paper_gateway ctl stop
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import traceback
@@ -34,6 +35,7 @@ def spread(task: Callable[[Job], Answer], jobs: Sequence[Job], workers: int | No
 
 
 def _guarded(task: Callable[[Job], Answer], job: Job) -> Answer:
+    logging.disable(logging.CRITICAL)  # the program's own alarms, which are what the faults are for
     try:
         return task(job)
     except Exception:  # noqa: BLE001 - whatever it is, it is told by the parent

@@ -33,6 +33,7 @@ class Tally:
     seconds: float = 0.0
     skipped: str = ""
     note: str = ""
+    counts: dict[str, int] = field(default_factory=dict)  # of whatever else tells how much was tried
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -45,10 +46,16 @@ class Tally:
         if len(self.failures) < KEPT_FAILURES:
             self.failures.append(f"{kind}: {words}")
 
+    def count(self, what: str, by: int = 1) -> None:
+        """Count something that happened, beside the points."""
+        self.counts[what] = self.counts.get(what, 0) + by
+
     def add(self, other: Tally) -> None:
         """Take in what another process counted for the same fault."""
         for name in ("points", "lost", "resurrected", "unprotected", "wrong"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        for what, number in other.counts.items():
+            self.count(what, number)
         self.failures = (self.failures + other.failures)[:KEPT_FAILURES]
 
     @contextmanager
@@ -71,10 +78,12 @@ def table(rows: Iterable[Tally]) -> str:
         if row.skipped:
             lines.append(f"{row.fault:<{width}}  not tried: {row.skipped}")
             continue
-        lines.append(_line(row, width) + (f"  {row.note}" if row.note else ""))
+        beside = ", ".join(filter(None, [row.note, *(f"{n:,} {what}" for what, n in row.counts.items())]))
+        lines.append(f"{_line(row, width)}  {beside}".rstrip())
     total = Tally("all", seconds=sum(row.seconds for row in rows))
     for row in rows:
         total.add(row)
+    total.counts = {}
     lines += ["-" * (len(head) + 9), _line(total, width)]
     lines += [f"✗ {row.fault}: {words}" for row in rows for words in row.failures]
     return "\n".join(lines)

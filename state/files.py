@@ -49,6 +49,7 @@ class Folder:
                 for missing in reversed([p for p in (path, *path.parents) if not p.exists()]):
                     with contextlib.suppress(FileExistsError):  # another process was quicker
                         os.mkdir(missing, FOLDER_MODE)  # noqa: PTH102 - Path.mkdir gives parents another mode
+                        _sync_names(missing.parent)
             fd = _open_folder_fd(path, None)
         return cls(path, _trusted(fd, path, mend=create), disk or Disk())
 
@@ -225,6 +226,16 @@ def _disk_errors(operation: str, path: Path) -> Iterator[None]:
 
 def _open_folder_fd(path: Path, parent_fd: int | None) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+
+
+def _sync_names(path: Path) -> None:
+    """Bring the names in a folder that may not be ours to the disk; one that we may not read is left to itself."""
+    with contextlib.suppress(PermissionError):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _trusted(fd: int, path: Path, *, mend: bool) -> int:

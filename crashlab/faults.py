@@ -1,0 +1,198 @@
+"""The faults of a storm: drawn from a seed, then put to the gateway or to the trader's process.
+
+What is drawn: which fault, two numbers that choose among what is there (a symbol, an execution, a size), whether
+and when the trader is killed, how long it stays down. Which symbol or execution a number chooses depends on what
+the market and the trader had done by then, which is not drawn and differs a little from run to run.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from crashlab.compare import live_stops
+from paper_gateway.errors import ControlError
+from paper_gateway.testing import RunningGateway
+
+SILENCED = ("positions", "open_orders", "completed_orders", "executions", "order_status", "exec_details",
+            "commission", "ticks", "account")  # fmt: skip
+FOREIGN = "MSFT"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One fault of a storm. choose, amount: in [0, 1). The trader is killed kill_after_s later, if at all."""
+
+    fault: str
+    choose: float
+    amount: float
+    wait_s: float
+    kill: bool
+    kill_after_s: float
+    down_s: float
+
+
+def draw(seed: int, round_number: int, steps: int) -> list[Step]:
+    """The steps of one round. The same numbers for the same seed, whatever happens meanwhile."""
+    chance = random.Random(f"{seed}/{round_number}")
+    names = sorted(FAULTS)
+    return [
+        Step(
+            fault=chance.choice(names),
+            choose=chance.random(),
+            amount=chance.random(),
+            wait_s=chance.uniform(0.05, 0.6),
+            kill=chance.random() < 0.6,
+            kill_after_s=chance.uniform(0.0, 0.4),
+            down_s=chance.choice((0.0, 0.0, 0.3, 1.0)),
+        )
+        for _ in range(steps)
+    ]
+
+
+def apply(gateway: RunningGateway, step: Step) -> str:
+    """Do it; what was done, in words. A fault that has nothing to work on is said to have done nothing."""
+    try:
+        return FAULTS[step.fault](gateway, step) or "nothing to work on"
+    except ControlError as error:  # the order or execution was gone by the time
+        return f"refused: {error.message}"
+
+
+def calm(gateway: RunningGateway, step: Step) -> None:
+    """End the step's fault if it is one that lasts."""
+    for kind in (*SILENCED, "all"):
+        gateway.ctl("silence", kind=kind, off=True)
+        gateway.ctl("delay", kind=kind, off=True)
+    if step.fault == "outage":
+        gateway.ctl("code", code=1102)
+
+
+def _pick(step: Step, things: list[Any]) -> Any:
+    return things[int(step.choose * len(things))] if things else None
+
+
+def _ours(gateway: RunningGateway) -> list[dict[str, Any]]:
+    """Positions with a live stop of ours: healthy ones."""
+    truth = gateway.truth()
+    guarded = {stop["symbol"] for stop in live_stops(truth)}
+    return [row for row in truth["positions"] if row["symbol"] in guarded]
+
+
+def _nothing(_: RunningGateway, __: Step) -> str:
+    return "no fault, only time"
+
+
+def _drop(gateway: RunningGateway, step: Step) -> str:
+    gateway.ctl("drop", refuse=step.amount)
+    return f"sockets dropped, refused for {step.amount:.1f} s"
+
+
+def _silence(gateway: RunningGateway, step: Step) -> str:
+    kind = _pick(step, list(SILENCED))
+    gateway.ctl("silence", kind=kind)
+    return f"no {kind} any more"
+
+
+def _delay(gateway: RunningGateway, step: Step) -> str:
+    kind = _pick(step, [*SILENCED, "all"])
+    gateway.ctl("delay", kind=kind, ms=1 + int(step.amount * 300))
+    return f"{kind} late by {step.amount * 300:.0f} ms"
+
+
+def _silent_drop(gateway: RunningGateway, step: Step) -> str:
+    """The line comes back, and one of the answers that a comparison needs does not."""
+    said = _silence(gateway, step)
+    gateway.ctl("drop")
+    return f"{said}, sockets dropped"
+
+
+def _partial(gateway: RunningGateway, step: Step) -> str:
+    symbol = _pick(step, ["TSLA", "NVDA", "AMD"])
+    gateway.ctl("partial", symbol=symbol, shares=1 + int(step.amount * 20))
+    return f"the next fill of {symbol} is partial"
+
+
+def _repeat(gateway: RunningGateway, step: Step) -> str:
+    execution = _pick(step, [e for e in gateway.truth()["executions"] if e["order_ref"]])
+    if execution is None:
+        return ""
+    gateway.ctl("repeat", exec_id=execution["exec_id"])
+    return f"{execution['exec_id']} repeated"
+
+
+def _correct(gateway: RunningGateway, step: Step) -> str:
+    execution = _pick(step, [e for e in gateway.truth()["executions"] if e["order_ref"] and not e["superseded"]])
+    if execution is None:
+        return ""
+    price = round(execution["price"] + (step.amount - 0.5) / 5, 2)
+    gateway.ctl("correct", exec_id=execution["exec_id"], price=price)
+    return f"{execution['exec_id']} corrected to {price}"
+
+
+def _restart(gateway: RunningGateway, step: Step) -> str:
+    gateway.ctl("restart", roll_back=int(step.choose * 30), down=step.amount)
+    return f"gateway restarted, ids rolled back by {int(step.choose * 30)}"
+
+
+def _stop_out(gateway: RunningGateway, step: Step) -> str:
+    return _move(gateway, step, -1)
+
+
+def _to_target(gateway: RunningGateway, step: Step) -> str:
+    return _move(gateway, step, 1)
+
+
+def _move(gateway: RunningGateway, step: Step, sign: int) -> str:
+    """The price goes through the stop (sign -1), or as far the other way."""
+    row = _pick(step, _ours(gateway))
+    if row is None:
+        return ""
+    stop = live_stops(gateway.truth(), row["symbol"])[0]["aux_price"]
+    distance = abs(row["avg_cost"] - stop) + 0.05
+    price = round(row["avg_cost"] + sign * distance * (1 if row["quantity"] > 0 else -1) * (1 + step.amount / 2), 2)
+    gateway.ctl("price", symbol=row["symbol"], price=price)
+    return f"{row['symbol']} at {price}"
+
+
+def _sell_by_hand(gateway: RunningGateway, step: Step) -> str:
+    row = _pick(step, _ours(gateway))
+    if row is None:
+        return ""
+    shares = 1 + int(step.amount * abs(row["quantity"]) / 2)
+    if shares >= abs(row["quantity"]):
+        return ""
+    gateway.ctl("trade", symbol=row["symbol"], side="SELL" if row["quantity"] > 0 else "BUY", shares=shares)
+    return f"{shares} {row['symbol']} closed by hand"
+
+
+def _foreign(gateway: RunningGateway, step: Step) -> str:
+    gateway.ctl("trade", symbol=FOREIGN, side="BUY", shares=1 + int(step.amount * 10))
+    return f"{FOREIGN} bought by hand"
+
+
+def _cancel_stop(gateway: RunningGateway, step: Step) -> str:
+    stop = _pick(step, live_stops(gateway.truth()))
+    if stop is None:
+        return ""
+    gateway.ctl("cancel", order=str(stop["perm_id"]))
+    return f"{stop['order_ref']} cancelled by hand"
+
+
+def _outage(gateway: RunningGateway, _: Step) -> str:
+    gateway.ctl("code", code=1100)
+    return "1100"
+
+
+def _data_lost(gateway: RunningGateway, _: Step) -> str:
+    gateway.ctl("code", code=1101)
+    return "1101"
+
+
+FAULTS: dict[str, Callable[[RunningGateway, Step], str]] = {
+    "nothing": _nothing, "drop": _drop, "silence": _silence, "delay": _delay, "silent drop": _silent_drop,
+    "partial": _partial, "repeat": _repeat, "correct": _correct, "restart": _restart, "stop out": _stop_out,
+    "to target": _to_target, "sell by hand": _sell_by_hand, "foreign": _foreign, "cancel stop": _cancel_stop,
+    "outage": _outage, "data lost": _data_lost,
+}  # fmt: skip

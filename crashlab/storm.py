@@ -1,0 +1,207 @@
+"""A long storm: a fast session, the trader killed and the gateway at its worst; then the books are compared.
+
+After every fault the trader has to come to agree with the gateway's truth within a bound: shares, the one stop of
+each position, attempts, P&L to the cent. No order twice, foreign shares untouched, no traceback, no file lost.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crashlab.compare import differences, filled_entries, sent_twice
+from crashlab.faults import FOREIGN, Step, apply, calm, draw
+from crashlab.parallel import cores, spread
+from crashlab.processes import DATE, Trader
+from crashlab.report import Tally
+from paper_gateway.testing import RunningGateway
+from state.journal import read_journal
+
+FAULT = "storm"
+STEPS = 14  # of a round
+SPEED = "30"  # session seconds for one real second
+AGREE_S = 25.0
+FOREIGN_SHARES = 70
+KEPT = ("journal", "sessions", "quarantine", "archive", "recovery")  # whose files must never go away
+SETTINGS = {
+    "files_save_interval_s": "0.5",
+    "files_checkpoint_interval_s": "2",
+    "gateway_answer_timeout_s": "1.5",
+    "risk_breaker_losses": "50",
+    "risk_max_daily_loss_pct": "50",
+}
+REFUSED = 3
+
+
+def storm(minutes: float, seed: int, workers: int | None = None) -> Tally:
+    """Rounds on all cores until the time is over; each has its own gateway, folder and faults."""
+    tally = Tally(FAULT)
+    count = workers or cores()
+    deadline = time.monotonic() + minutes * 60
+    with tally.timed():
+        for part in spread(_rounds, [(seed, worker, count, deadline) for worker in range(count)], count):
+            tally.add(part)
+    return tally
+
+
+def _rounds(job: tuple[int, int, int, float]) -> Tally:
+    seed, number, stride, deadline = job
+    tally = Tally(FAULT)
+    while time.monotonic() < deadline:
+        tally.add(one_round(seed, number, deadline=deadline))
+        number += stride
+    return tally
+
+
+def one_round(seed: int, number: int, steps: int = STEPS, deadline: float = float("inf")) -> Tally:
+    """One session with its faults. The folder is kept where something failed."""
+    tally = Tally(FAULT)
+    folder = Path(tempfile.mkdtemp(prefix=f"storm-{seed}-{number}-"))
+    with ExitStack() as stack:
+        storm_round = Round(tally, folder, seed, number, stack)
+        try:
+            for step in draw(seed, number, steps):
+                if tally.bad or time.monotonic() > deadline or not storm_round.step(step):
+                    break
+            storm_round.finish()
+        except (AssertionError, OSError, ValueError) as error:
+            storm_round.fail("wrong", f"{type(error).__name__}: {error}")
+    if not tally.bad:
+        shutil.rmtree(folder)
+    return tally
+
+
+@dataclass
+class Round:
+    """One gateway, one logs folder, and traders one after the other."""
+
+    tally: Tally
+    folder: Path
+    seed: int
+    number: int
+    stack: ExitStack
+    done: list[str] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
+    by_hand: int = FOREIGN_SHARES
+
+    def __post_init__(self) -> None:
+        positions = self.folder / "positions.json"
+        positions.write_text(json.dumps([{"symbol": FOREIGN, "quantity": FOREIGN_SHARES, "avg_cost": 400.0}]))
+        self.gateway = self.stack.enter_context(
+            RunningGateway("--speed", SPEED, "--start", "09:45:50", "--date", DATE, "--seed", str(1 + self.number),
+                           "--positions", str(positions))
+        )  # fmt: skip
+        self.trader = self._start()
+        self.trader.wait_ready()
+
+    def step(self, step: Step) -> bool:
+        """One fault, perhaps a kill, and the comparison. False where this session is over."""
+        self.tally.points += 1
+        said = apply(self.gateway, step)
+        if step.fault == "foreign" and "bought" in said:
+            self.by_hand += 1 + int(step.amount * 10)
+        killed = f"; killed after {step.kill_after_s:.2f} s" if step.kill else ""
+        self.done.append(f"{step.fault}: {said}{killed}")
+        if step.kill:
+            time.sleep(step.kill_after_s)  # not for luck: it is the drawn moment of the kill
+            self.trader.kill()
+            self.tally.count("kills")
+            time.sleep(step.down_s)
+        else:
+            time.sleep(step.wait_s)
+        calm(self.gateway, step)
+        if step.kill:
+            self.trader = self._start()
+        return self.settle()
+
+    def settle(self) -> bool:
+        """Wait until books and truth agree; what still differs at the end of the bound is the failure."""
+        deadline = time.monotonic() + AGREE_S
+        found: list[str] = ["no status yet"]
+        while time.monotonic() < deadline:
+            if (code := self.trader.process.poll()) is not None:
+                return self._ended(code)
+            found = self._differences()
+            if not found:
+                return self._sound()
+            time.sleep(0.05)
+        naked = [words for words in found if " 0 live stops" in words]
+        self.fail("unprotected" if naked else "wrong", f"after {AGREE_S:.0f} s: {found}")
+        return False
+
+    def finish(self) -> None:
+        """Stop in good order; the stops stay and the books still agree."""
+        truth = self.gateway.truth()
+        self.tally.count("entries", len(filled_entries(truth)))
+        self.tally.count("executions", len(truth["executions"]))
+        self.tally.count("sessions")
+        if self.trader.process.poll() is None:
+            code = self.trader.stop()
+            if code:
+                self.fail("wrong", f"SIGTERM ended it with {code}: {self.trader.output()[-800:]}")
+            elif found := differences(self.trader.status(), self.gateway.truth()):
+                self._after_stop(found)
+
+    def fail(self, kind: str, words: str) -> None:
+        where = f"seed {self.seed}, round {self.number}, step {len(self.done)} ({self.folder})"
+        self.tally.fail(kind, f"{where}: {words}. What was done: {self.done[-4:]}")
+
+    def _after_stop(self, found: list[str]) -> None:
+        """The market went on while it stopped, so a stop may fill now: then a new start has to find that out."""
+        self.done.append(f"stopped, then {found}")
+        self.trader = self._start()
+        if self.settle() and self.trader.process.poll() is None:
+            self.trader.stop()
+
+    def _start(self) -> Trader:
+        return self.stack.enter_context(Trader(self.gateway, self.folder, scanner_dir=None, **SETTINGS))
+
+    def _differences(self) -> list[str]:
+        if not self.trader.logs.is_dir():
+            return ["no folder yet"]
+        status = self.trader.status()
+        if status["pid"] != self.trader.process.pid or not status["ready"]:
+            return [f"not ready: {status['entries_reason']} {status['notes'][:3]}"]
+        return differences(status, self.gateway.truth())
+
+    def _ended(self, code: int) -> bool:
+        """A trader that ended of itself: the session is over, or the start was refused for a flip by hand."""
+        if code == REFUSED and any("by hand" in words for words in self.done):
+            self.done.append("refused")
+        elif code != 0:
+            self.fail("wrong", f"the trader ended with {code}: {self.trader.output()[-1500:]}")
+        return False
+
+    def _sound(self) -> bool:
+        """What must hold beyond agreement."""
+        truth = self.gateway.truth()
+        before = self.tally.bad
+        for words in sent_twice(truth, list(_signals(self.trader.logs))):
+            self.fail("wrong", f"twice: {words}")
+        held = {row["symbol"]: row["quantity"] for row in truth["positions"]}
+        if held.get(FOREIGN, 0) != self.by_hand:
+            self.fail("wrong", f"foreign {FOREIGN}: {held.get(FOREIGN, 0)} shares, not {self.by_hand}")
+        if any(FOREIGN in ref for ref in filled_entries(truth)):
+            self.fail("wrong", f"an order of ours in {FOREIGN}")
+        if "Traceback" in self.trader.output():
+            self.fail("wrong", f"a traceback: {self.trader.output()[-1500:]}")
+        there = {str(path.relative_to(self.trader.logs)) for name in KEPT
+                 for path in (self.trader.logs / name).rglob("*") if path.suffix != ".tmp"}  # fmt: skip
+        if gone := self.files - there:
+            self.fail("lost", f"files are gone: {sorted(gone)}")
+        self.files = there
+        return self.tally.bad == before
+
+
+def _signals(logs: Path) -> Iterator[tuple[str, str, str]]:
+    for record in read_journal(logs / "journal" / DATE).records:
+        if record.type == "SignalTaken":
+            event: dict[str, Any] = json.loads(bytes(record.data))
+            yield event["symbol"], event["side"], event["break_time"]
