@@ -44,7 +44,7 @@ async def a_while(run: Live, seconds: float = 0.8) -> None:
 
 
 def test_f13_the_owners_own_positions_and_orders_are_left_alone(gateway: RunningGateway, tmp_path: Path) -> None:
-    """Through a start, a trade of ours and a stop. Broken: `protection_actions` for orders that are not ours."""
+    """Through a start, a trade of ours and a stop. Broken: `protection_actions` for every order."""
     gateway.ctl("trade", symbol="AMD", side="BUY", shares=500)
     gateway.ctl("trade", symbol="AMD", side="SELL", shares=500, stop=50.0)
     gateway.ctl("trade", symbol="PLTR", side="SELL", shares=300)
@@ -69,7 +69,10 @@ def test_f13_the_owners_own_positions_and_orders_are_left_alone(gateway: Running
 
 
 def test_f14_after_a_partial_the_stop_shrinks_by_modify(gateway: RunningGateway, tmp_path: Path) -> None:
-    """And its fill then leaves the account flat, not reversed. Broken: `take_partial` without the smaller stop."""
+    """And its fill then leaves the account flat, not reversed.
+
+    Broken: `take_partial` without the smaller stop, and nothing that mends it afterwards.
+    """
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
@@ -94,7 +97,7 @@ def test_f15_our_exit_and_the_stop_meet_and_nothing_is_reversed(
 ) -> None:
     """The stop executes while our own exit is on its way, whichever IBKR fills first.
 
-    Broken: `take_partial` with the whole stop; `close` by an order of its own.
+    Broken: `take_partial` with the whole stop.
     """
 
     async def story() -> None:
@@ -138,7 +141,7 @@ def test_f15_an_exit_that_was_pending_at_the_crash_is_counted(gateway: RunningGa
 
 
 def test_f16_what_was_closed_at_ibkr_is_not_sold_again_at_the_end_of_the_day(tmp_path: Path) -> None:
-    """Broken: `execution_event` ignoring trades by hand, and `_take_count` without an event."""
+    """Broken: `execution_event` ignoring trades by hand."""
 
     async def story() -> None:
         with RunningGateway("--speed", "1", "--start", "15:54:57") as gateway:
@@ -156,7 +159,7 @@ def test_f16_what_was_closed_at_ibkr_is_not_sold_again_at_the_end_of_the_day(tmp
 
 
 def test_f17_only_what_filled_is_held_and_guarded(gateway: RunningGateway, tmp_path: Path) -> None:
-    """Broken: `order_events` taking an order's status for its fill; `held` from the order's quantity."""
+    """Broken: `rebuild` taking the order's quantity for what is held."""
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
@@ -202,9 +205,7 @@ def test_f18_odd_shares_add_up(gateway: RunningGateway, tmp_path: Path) -> None:
 def test_f19_a_tripped_breaker_stops_entries_and_neither_stops_nor_exits(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:
-    """The refused stop is placed anew under a new reference. Broken: the breaker asked in `Exits.manage`;
-    `_place_stop` with the reference of the last one.
-    """
+    """The refused stop is placed anew under a new reference. Broken: the breaker asked in `Exits.manage`."""
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:

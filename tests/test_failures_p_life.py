@@ -28,7 +28,10 @@ def gateway() -> Iterator[RunningGateway]:
 
 
 def test_p10_a_position_changed_by_hand_is_seen_within_seconds(gateway: RunningGateway, tmp_path: Path) -> None:
-    """Sold in part, the stop shrinks; sold out, it is gone. Broken: `PositionFact` and `compare` ignored."""
+    """Sold in part, the stop shrinks; sold out, it is gone.
+
+    Broken: `PositionFact` ignored, and no regular comparison.
+    """
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
@@ -71,7 +74,7 @@ def test_p12_a_corrected_execution_counts_once(gateway: RunningGateway, tmp_path
 def test_p13_a_clean_stop_leaves_the_stops_and_a_start_makes_sure(gateway: RunningGateway, tmp_path: Path) -> None:
     """Ended in good order with a position; its stop vanishes; the next start guards it again.
 
-    Broken: `_end` cancelling stops; a start that trusts the last run's word.
+    Broken: `reconcile` without `protection_actions`.
     """
     scans = scanner(tmp_path)
 
@@ -90,7 +93,10 @@ def test_p13_a_clean_stop_leaves_the_stops_and_a_start_makes_sure(gateway: Runni
 
 
 def test_p14_emptied_snapshots_cost_nothing(gateway: RunningGateway, tmp_path: Path) -> None:
-    """Main and backup are there with no byte in them: the journal has it all. Broken: `load` on an empty file."""
+    """Main and backup are there with no byte in them: the journal has it all.
+
+    Broken: `load` without `_journal_alone`.
+    """
 
     async def story() -> None:
         async with live(gateway, tmp_path, files__save_interval_s=0.05) as run:
@@ -132,7 +138,7 @@ def test_p15_a_line_that_is_dead_without_a_word_is_found_dead(
 
 
 def test_p16_a_lost_connection_is_shown_with_its_date(gateway: RunningGateway, tmp_path: Path) -> None:
-    """`status` from outside says that, and since when, the line is down. Broken: `set_line` without its event."""
+    """`status` from outside says that, and since when, the line is down. Broken: `Standing.lose` saying nothing."""
     with Trader(gateway, tmp_path, scanner_dir=scanner(tmp_path), files_save_interval_s="0.1") as trader:
         up = trader.wait_ready()
         assert (up["connected"], up["entries_open"]) == (True, True)
@@ -146,8 +152,8 @@ def test_p16_a_lost_connection_is_shown_with_its_date(gateway: RunningGateway, t
 
 @pytest.mark.parametrize("when", ["before it fills", "as it fills"])
 def test_p17_flatten_wins_the_race_with_an_entry(gateway: RunningGateway, tmp_path: Path, when: str) -> None:
-    """Paused durably first, then entries cancelled, positions closed, verified. Broken: `Flatten` without its
-    second look.
+    """Paused durably first, then entries cancelled, positions closed, verified. Broken: `Flatten` that looks
+    at positions alone, or a pause that is not kept.
     """
 
     async def story() -> None:

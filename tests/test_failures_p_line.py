@@ -64,11 +64,10 @@ def test_p01_an_answer_that_timed_out_is_a_type_of_its_own(gateway: RunningGatew
 
 @pytest.mark.parametrize("restored", [1101, 1102])
 def test_p02_fills_during_an_outage_are_asked_for_when_it_ends(
-    gateway: RunningGateway, tmp_path: Path, restored: int
+    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored: int
 ) -> None:
-    """1100 takes the fill's messages away while the socket stays up. Broken: `_take_line` without `Reconnected`,
-    and no comparison while trading.
-    """
+    """1100 takes the fill's messages away while the socket stays up. Broken: `_take_line` without `Reconnected`."""
+    monkeypatch.setattr(gate, "COMPARE_S", 60.0)
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
@@ -114,9 +113,9 @@ def test_p03_order_ids_rolled_back_by_a_restart_are_not_reissued(gateway: Runnin
 def test_p04_an_order_id_that_is_used_again_books_nothing_on_the_old_order(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:
-    """Files lost and ids rolled back: the new entry has an id that yesterday's stop had. Names decide, not ids.
+    """Ids rolled back, and our mark of the highest lost: the new orders get ids of old ones. Names decide, not ids.
 
-    Broken: `_book_execution` by order id.
+    Broken: `execution_event` finding the order by its id.
     """
 
     async def story() -> None:
@@ -127,11 +126,11 @@ def test_p04_an_order_id_that_is_used_again_books_nothing_on_the_old_order(
             await run.until(lambda: not run.state.positions)
             await run.agreed()
             await run.crash()
-        shutil.rmtree(tmp_path / "logs")
         gateway.ctl("restart", roll_back=stop_id)
         async with live(gateway, tmp_path) as run:
-            run.session.memory.state.order_id_high = 0  # as if every trace of the old ids were gone
+            run.session.memory.state.order_id_high = 0
             await run.enter("NVDA", "LONG", 50)
+            assert min(o.order_id for o in run.orders("entry", "NVDA")) <= stop_id, "an id is used again"
             await run.agreed()
             assert (run.held("TSLA"), run.position("NVDA").held) == (0, 50)
             truth = gateway.truth()
@@ -143,7 +142,7 @@ def test_p04_an_order_id_that_is_used_again_books_nothing_on_the_old_order(
 def test_p05_the_position_is_already_net_of_a_partial_fill(gateway: RunningGateway, tmp_path: Path) -> None:
     """30 of 100 filled while away, 70 still working: 30 are held, not 60 and not 100.
 
-    Broken: the shares of adopted executions added to the position's.
+    Broken: `rebuild` counting what is held twice.
     """
 
     async def story() -> None:
@@ -164,7 +163,7 @@ def test_p05_the_position_is_already_net_of_a_partial_fill(gateway: RunningGatew
 
 
 def test_p06_orders_of_the_run_before_are_changed_and_cancelled(gateway: RunningGateway, tmp_path: Path) -> None:
-    """Broken: another client id at every start."""
+    """Broken: `make_broker` with another client id at every start."""
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
@@ -202,7 +201,7 @@ def test_p07_a_short_that_is_gone_sends_no_report_and_is_gone(gateway: RunningGa
 
 
 def test_p08_an_order_that_left_the_open_ones_by_filling_is_filled(gateway: RunningGateway, tmp_path: Path) -> None:
-    """Broken: `_settle_missing` before the executions are booked."""
+    """Broken: `_settle_missing` before the executions, which then do not count for an order that ended."""
 
     async def story() -> None:
         gateway.ctl("hold", symbol="TSLA")
@@ -279,7 +278,7 @@ def test_p11_an_ambiguous_submit_is_not_sent_again(
 ) -> None:
     """The orders reach IBKR and the connection dies under them: one entry, once.
 
-    Broken: `Entries.judge` retrying after a BrokerError.
+    Broken: `OrderDesk._send` trying again after a BrokerError.
     """
     from trader.errors import BrokerUnreachableError
 
