@@ -1,12 +1,12 @@
 """Bars and candles: what closes a minute, what is refused, gaps, warmth, and filling from history."""
 
 import math
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from trader.clock import EASTERN
 from trader.errors import MarketDataError

@@ -1,12 +1,12 @@
 """The three entry paths on candles that can be worked out by hand, and their independence of any memory."""
 
-from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from paper_gateway.market import synthetic_day
 from trader.clock import EASTERN

@@ -1,8 +1,9 @@
 """One snapshot out of the answers: complete, of one account, or unknown with what is missing."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from trader.broker.known_orders import KnownOrders
 from trader.broker.port import BrokerExecution, BrokerPosition, BrokerSnapshot, OrderTicket, Unknown

@@ -1,12 +1,12 @@
 """Exits: what each rule does at its limit, and what holds on any walk of prices."""
 
 import math
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from state.model import Side, sign
 from trader.clock import EASTERN

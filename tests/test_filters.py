@@ -1,11 +1,11 @@
 """Filters: each blocks under its own name, in the documented order, and what is unknown blocks."""
 
 import math
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import trader.strategy.filters as module
 from trader.clock import EASTERN

@@ -1,11 +1,11 @@
 """docs/RULES.md says what the code does: its tables are read and its examples worked."""
 
 import re
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from trader.clock import EASTERN
 from trader.config import EntryRules, ExitRules, SizeRules

@@ -4,7 +4,7 @@ orderStatus carries neither orderRef nor contract. TWS reissues order ids after 
 id is believed only where the permId does not contradict it; the permId is the account's one stable name.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from trader.broker.port import BrokerOrder, OrderTicket
 from trader.broker.translate import ticket_order

@@ -2,6 +2,8 @@
 
 `BrokerSnapshot` exists only when every question was answered to its end marker. A lost answer gives `Unknown`,
 a type of its own, so that nothing can take it for an empty account (invariant 2).
+
+They are msgspec's structs: a data class takes forty times as long to define, and every restart defines them.
 """
 
 import asyncio
@@ -9,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+import msgspec
+
 from state.model import Action
 from trader.strategy.bars import Bar
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerPosition:
+class BrokerPosition(msgspec.Struct, frozen=True):
     """Shares of one contract in one account; `quantity` is signed."""
 
     account: str
@@ -24,8 +27,7 @@ class BrokerPosition:
     avg_cost: float
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerOrder:
+class BrokerOrder(msgspec.Struct, frozen=True):
     """An order that IBKR knows, open or completed. Completed ones have order_id and client_id 0."""
 
     order_ref: str
@@ -52,8 +54,7 @@ class BrokerOrder:
         return max(0, self.quantity - self.filled)
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerExecution:
+class BrokerExecution(msgspec.Struct, frozen=True):
     """One execution as IBKR reports it; `commission` is None until its report came."""
 
     exec_id: str
@@ -72,8 +73,7 @@ class BrokerExecution:
     commission: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class AccountValues:
+class AccountValues(msgspec.Struct, frozen=True):
     """The account's money in its base currency."""
 
     account: str
@@ -82,8 +82,7 @@ class AccountValues:
     cash: float
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerSnapshot:
+class BrokerSnapshot(msgspec.Struct, frozen=True):
     """A complete answer: everything that IBKR holds of one account, each part up to its end marker."""
 
     account: str
@@ -99,8 +98,7 @@ class BrokerSnapshot:
         return sum(p.quantity for p in self.positions if p.symbol == symbol)
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(msgspec.Struct, frozen=True):
     """No complete answer. Nothing may be dropped, closed or entered on it."""
 
     missing: tuple[str, ...]  # which questions stayed open, in words
@@ -110,8 +108,7 @@ class Unknown:
 BrokerAnswer = BrokerSnapshot | Unknown
 
 
-@dataclass(frozen=True, slots=True)
-class OrderTicket:
+class OrderTicket(msgspec.Struct, frozen=True):
     """One order as it is sent; the same order_id again modifies it in place."""
 
     order_id: int
@@ -128,8 +125,7 @@ class OrderTicket:
     transmit: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Instrument:
+class Instrument(msgspec.Struct, frozen=True):
     """A stock as IBKR describes it; the hours are IBKR's own strings."""
 
     symbol: str
@@ -142,46 +138,39 @@ class Instrument:
 # What the broker tells by itself. Facts are only queued; the trader's own loop decides on them.
 
 
-@dataclass(frozen=True, slots=True)
-class OrderFact:
+class OrderFact(msgspec.Struct, frozen=True):
     """An openOrder or orderStatus message."""
 
     order: BrokerOrder
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionFact:
+class ExecutionFact(msgspec.Struct, frozen=True):
     execution: BrokerExecution
 
 
-@dataclass(frozen=True, slots=True)
-class CommissionFact:
+class CommissionFact(msgspec.Struct, frozen=True):
     exec_id: str
     commission: float
 
 
-@dataclass(frozen=True, slots=True)
-class PositionFact:
+class PositionFact(msgspec.Struct, frozen=True):
     """The account's position changed, by whoever's hand; quantity 0 is flat. Told from the first snapshot on."""
 
     position: BrokerPosition
 
 
-@dataclass(frozen=True, slots=True)
-class BarFact:
+class BarFact(msgspec.Struct, frozen=True):
     symbol: str
     bar: Bar
 
 
-@dataclass(frozen=True, slots=True)
-class PricesFact:
+class PricesFact(msgspec.Struct, frozen=True):
     """The newest last prices since the one before; never NaN, never zero."""
 
     prices: dict[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class MessageFact:
+class MessageFact(msgspec.Struct, frozen=True):
     """An error or a notice of IBKR; `order_ref` where it concerns an order of ours."""
 
     code: int
@@ -191,8 +180,7 @@ class MessageFact:
     order_ref: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LineFact:
+class LineFact(msgspec.Struct, frozen=True):
     """The line to IBKR: `down` socket lost, `broken` 1100 or 2110 with the socket up, `restored` 1101 or 1102."""
 
     state: Literal["down", "broken", "restored"]

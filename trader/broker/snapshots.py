@@ -1,9 +1,10 @@
 """One broker snapshot out of five answers; or `Unknown`, naming what is missing. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from trader.broker.known_orders import KnownOrders
 from trader.broker.port import BrokerAnswer, BrokerExecution, BrokerOrder, BrokerPosition, BrokerSnapshot, Unknown

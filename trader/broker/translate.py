@@ -8,9 +8,10 @@ undecodable, and an answer it belongs to as incomplete.
 import logging
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
+
+from msgspec.structs import replace
 
 from state.model import Action
 from trader.broker.port import (

@@ -1,12 +1,12 @@
 """What may have to be done at IBKR so that a position has its one stop: values; the desk alone sends them."""
 
-from dataclasses import dataclass
+
+import msgspec
 
 from state.model import Action
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceStop:
+class PlaceStop(msgspec.Struct, frozen=True):
     """Guard a position that has no live stop."""
 
     symbol: str
@@ -15,8 +15,7 @@ class PlaceStop:
     stop_price: float
 
 
-@dataclass(frozen=True, slots=True)
-class ModifyStop:
+class ModifyStop(msgspec.Struct, frozen=True):
     """Bring a stop to the size and price that the position wants. `quantity` counts what it filled already."""
 
     symbol: str
@@ -26,8 +25,7 @@ class ModifyStop:
     stop_price: float
 
 
-@dataclass(frozen=True, slots=True)
-class CancelOrder:
+class CancelOrder(msgspec.Struct, frozen=True):
     """Take back an order of ours that guards nothing, or too much."""
 
     symbol: str
@@ -36,8 +34,7 @@ class CancelOrder:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExitAtMarket:
+class ExitAtMarket(msgspec.Struct, frozen=True):
     """Leave a position that cannot be guarded."""
 
     symbol: str

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
+
+import msgspec
 
 from trader.errors import MarketDataError
 
@@ -28,8 +29,7 @@ LAST_SLOT = CANDLE - BAR
 REACH = CANDLES_KEPT * CANDLE  # how far back a buffer wants to know
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(msgspec.Struct, frozen=True):
     """Trades of [time, time + 5 s): `time` aware, prices in dollars, volume in shares."""
 
     time: datetime
@@ -40,8 +40,7 @@ class Bar:
     volume: float
 
 
-@dataclass(frozen=True, slots=True)
-class Candle:
+class Candle(msgspec.Struct, frozen=True):
     """Trades of [time, time + 1 minute), made of `n` 5-second bars (12 if none is missing)."""
 
     time: datetime

@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+import msgspec
 
 from state.model import Side, sign
 from trader.config_sections import EntryRules
@@ -39,8 +40,7 @@ ENTRY_PATHS: tuple[EntryPath, ...] = ("momentum", "pullback_retest", "sustained"
 SIDES: tuple[Side, ...] = ("LONG", "SHORT")
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(msgspec.Struct, frozen=True):
     """A confirmed break. `price` is the close of the candle at `candle_time`, whose volume over the mean of
     the candles before it is `volume_ratio`; the break is identified by symbol, side and `break_time`, the
     start of the candle that broke."""

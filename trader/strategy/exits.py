@@ -19,9 +19,10 @@ taken twice for one reason (f06).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
+
+import msgspec
 
 from state.model import Side, sign
 from trader.config_sections import ExitRules
@@ -33,8 +34,7 @@ StopReason = Literal["breakeven", "trail"]
 CloseReason = Literal["time_rule", "end_of_day"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionView:
+class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     """What the exit rules need to know of a position. Prices in dollars, shares whole and not negative."""
 
     symbol: str
@@ -51,24 +51,21 @@ class PositionView:
     min_tick: float = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class TakePartial:
+class TakePartial(msgspec.Struct, frozen=True):
     """Exit `shares` at the market, and make the stop smaller by as many."""
 
     shares: int
     reason: PartialReason
 
 
-@dataclass(frozen=True, slots=True)
-class MoveStop:
+class MoveStop(msgspec.Struct, frozen=True):
     """Modify the live stop order to `price`."""
 
     price: float
     reason: StopReason
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     """Exit all `shares` held at the market."""
 
     shares: int

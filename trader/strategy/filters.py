@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
+
+import msgspec
 
 from state.model import sign
 from trader.config_sections import EntryRules, RiskRules
@@ -42,8 +43,7 @@ FilterName = Literal[
 FILTER_NAMES: tuple[FilterName, ...] = get_args(FilterName)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryContext:
+class EntryContext(msgspec.Struct, frozen=True, kw_only=True):
     """The facts about trader, account and market at the moment of a signal."""
 
     now: datetime

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from state.model import Side
 from trader.config_checks import SYMBOL
@@ -27,8 +28,7 @@ LEAST_PRICE = 0.01
 TEXT_LIMIT = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(msgspec.Struct, frozen=True):
     """One symbol's plan for the day; prices in dollars, support < resistance, targets in order."""
 
     symbol: str
@@ -62,16 +62,14 @@ class Setup:
         return self.targets(side)[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(msgspec.Struct, frozen=True):
     """A record that is not traded: its symbol, or `record N` where it has none, and why."""
 
     symbol: str
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetupList:
+class SetupList(msgspec.Struct, frozen=True):
     """What one scanner's file gave. `missing`: symbols that were asked for and are not in it."""
 
     setups: tuple[Setup, ...]
