@@ -44,7 +44,7 @@ async def a_while(run: Live, seconds: float = 0.8) -> None:
 
 
 def test_f13_the_owners_own_positions_and_orders_are_left_alone(gateway: RunningGateway, tmp_path: Path) -> None:
-    """Through a start, a trade of ours and a stop. Broken: `protection_actions` for every order."""
+    """Through a start, a trade of ours and a stop. Broken: `_compare_flat` adopting what it finds."""
     gateway.ctl("trade", symbol="AMD", side="BUY", shares=500)
     gateway.ctl("trade", symbol="AMD", side="SELL", shares=500, stop=50.0)
     gateway.ctl("trade", symbol="PLTR", side="SELL", shares=300)
@@ -71,7 +71,7 @@ def test_f13_the_owners_own_positions_and_orders_are_left_alone(gateway: Running
 def test_f14_after_a_partial_the_stop_shrinks_by_modify(gateway: RunningGateway, tmp_path: Path) -> None:
     """And its fill then leaves the account flat, not reversed.
 
-    Broken: `take_partial` without the smaller stop, and nothing that mends it afterwards.
+    Broken: `wanted_stop_size` of all that was entered.
     """
 
     async def story() -> None:
@@ -80,7 +80,7 @@ def test_f14_after_a_partial_the_stop_shrinks_by_modify(gateway: RunningGateway,
             (stop,) = live_stops(gateway.truth())
             run.set_price(entry * 1.022)
             await run.until(lambda: run.position().held == 50)
-            await run.agreed()
+            await a_while(run, 0.5)
             (smaller,) = live_stops(gateway.truth())
             assert (smaller["perm_id"], smaller["remaining"]) == (stop["perm_id"], 50)
             run.set_price(entry * 0.95)

@@ -201,7 +201,9 @@ def test_p07_a_short_that_is_gone_sends_no_report_and_is_gone(gateway: RunningGa
 
 
 def test_p08_an_order_that_left_the_open_ones_by_filling_is_filled(gateway: RunningGateway, tmp_path: Path) -> None:
-    """Broken: `_settle_missing` before the executions, which then do not count for an order that ended."""
+    """Broken: `_settle_missing` before the executions and whatever IBKR says of the order; executions that do not
+    count for an order that ended.
+    """
 
     async def story() -> None:
         gateway.ctl("hold", symbol="TSLA")
