@@ -71,16 +71,22 @@ class Trader:
     """`python trader.py --logs-dir <folder>/logs <flags>` on a running gateway; ended at exit of the context.
 
     settings: by their environment name, such as `risk_max_trades_per_day="3"`. scanner_dir: None for the shipped
-    scan, else a folder made by `scanner`.
+    scan, else a folder made by `scanner`. under: a command that runs the trader as its own process, such as strace.
     """
 
     def __init__(
-        self, gateway: RunningGateway, folder: Path, *flags: str, scanner_dir: Path | None = None, **settings: str
+        self,
+        gateway: RunningGateway,
+        folder: Path,
+        *flags: str,
+        scanner_dir: Path | None = None,
+        under: tuple[str, ...] = (),
+        **settings: str,
     ) -> None:
         self.gateway = gateway
         self.logs = folder / "logs"
         self._out = (folder / f"trader-{time.monotonic_ns()}.out").open("w+b")
-        command = [sys.executable, str(ROOT / "trader.py"), "--logs-dir", str(self.logs), *flags]
+        command = [*under, sys.executable, str(ROOT / "trader.py"), "--logs-dir", str(self.logs), *flags]
         environ = {"TRADER_GATEWAY_PORT": str(gateway.port)} | {
             f"TRADER_{name.upper()}": value for name, value in settings.items()
         }

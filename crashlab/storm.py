@@ -161,7 +161,7 @@ class Round:
             self.trader.stop()
 
     def _start(self) -> Trader:
-        return self.stack.enter_context(Trader(self.gateway, self.folder, scanner_dir=None, **SETTINGS))
+        return self.stack.enter_context(Trader(self.gateway, self.folder, scanner_dir=None, under=(), **SETTINGS))
 
     def _differences(self) -> list[str]:
         if not self.trader.logs.is_dir():
@@ -183,7 +183,7 @@ class Round:
         """What must hold beyond agreement."""
         truth = self.gateway.truth()
         before = self.tally.bad
-        for words in sent_twice(truth, list(_signals(self.trader.logs))):
+        for words in sent_twice(truth, list(signals(self.trader.logs))):
             self.fail("wrong", f"twice: {words}")
         held = {row["symbol"]: row["quantity"] for row in truth["positions"]}
         if held.get(FOREIGN, 0) != self.by_hand:
@@ -200,7 +200,8 @@ class Round:
         return self.tally.bad == before
 
 
-def _signals(logs: Path) -> Iterator[tuple[str, str, str]]:
+def signals(logs: Path) -> Iterator[tuple[str, str, str]]:
+    """(symbol, side, break time) of each breakout that the journal says was acted upon."""
     for record in read_journal(logs / "journal" / DATE).records:
         if record.type == "SignalTaken":
             event: dict[str, Any] = json.loads(bytes(record.data))

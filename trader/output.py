@@ -1,5 +1,6 @@
 """What commands write to the screen: lines, tables, JSON, and errors as two sentences."""
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,9 +11,12 @@ from state.errors import TraderError
 
 
 def say(text: str = "") -> None:
-    """One line on standard output, at once."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """One line on standard output, at once. Where that is gone or full, nothing more is said: the work goes on."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError:  # a closed terminal, a full disk behind `>`: no reason to stop guarding a position
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say_json(value: Any) -> None:

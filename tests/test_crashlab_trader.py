@@ -1,0 +1,45 @@
+"""The whole trader at single system calls, and how the calls that matter are found."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crashlab import trader_calls
+from crashlab.processes import ROOT
+from crashlab.strace import Fault, why_not
+
+RECORDING = """\
+7 openat(AT_FDCWD</x>, "module.py", O_RDONLY) = 3
+7 openat(5</x/logs>, "trader.lock", O_RDWR) = 6</x/logs/trader.lock>
+8 openat(5</x/logs>, "trader_state.json", O_RDWR <unfinished ...>
+7 sendto(9<UNIX:[1]>, "", 0) = 0
+7 sendto(9<TCP:[127.0.0.1:1->127.0.0.1:2]>, "", 0) = 0
+8 <... openat resumed>) = 7
+"""
+
+
+def test_only_calls_on_its_own_files_and_sockets_matter_counted_by_thread() -> None:
+    assert trader_calls.matter(RECORDING, "/x/logs") == [("openat", 1), ("openat", 2), ("sendto", 2)]
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "strace works")
+@pytest.mark.parametrize(
+    "fault",
+    [Fault("fdatasync", 6, "signal=KILL"), Fault("fdatasync", 7, "error=EIO"), Fault("sendto", 14, "signal=KILL")],
+    ids=lambda fault: fault.words,
+)
+def test_i4_i5_a_fault_in_the_whole_trader_leaves_nothing_that_the_next_start_cannot_settle(fault: Fault) -> None:
+    tally = trader_calls._one(fault)
+    assert not tally.bad, "\n".join(tally.failures)
+    assert tally.counts == {"ended by it": 1}
+
+
+def test_what_cannot_be_said_does_not_end_the_work(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "trader.py"), "status", "--logs-dir", str(tmp_path / "logs")],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=30,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
