@@ -42,7 +42,7 @@ def prune_dates(logs_dir: Path, today: str, keep_days: int) -> Pruned:
         root = logs_dir / kind
         if not root.is_dir() or root.is_symlink():
             continue
-        for folder in sorted(root.iterdir()):
+        for folder in _entries(root):
             if _is_older(folder, oldest):
                 _remove(folder)
                 pruned.removed.append(f"{kind}/{folder.name}")
@@ -50,17 +50,30 @@ def prune_dates(logs_dir: Path, today: str, keep_days: int) -> Pruned:
     return pruned
 
 
+def _entries(root: Path) -> list[Path]:
+    try:
+        return sorted(root.iterdir())
+    except FileNotFoundError:
+        return []  # somebody cleans up by hand at the same time
+    except OSError as cause:
+        raise DiskError("list the folder", root, cause) from cause
+
+
 def _is_older(folder: Path, oldest: date) -> bool:
     try:
         day = date.fromisoformat(folder.name)
-    except ValueError:
-        return False
-    return day < oldest and stat.S_ISDIR(folder.lstat().st_mode)
+        return day < oldest and stat.S_ISDIR(folder.lstat().st_mode)
+    except (ValueError, FileNotFoundError):
+        return False  # not one of ours, or gone already
+    except OSError as cause:
+        raise DiskError("look at", folder, cause) from cause
 
 
 def _remove(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
     except OSError as cause:
         raise DiskError("remove", folder, cause) from cause
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from state.checkpoints import CheckpointStore, overdue
-from state.errors import DiskError, SyncFailedError
+from state.errors import DiskError, StateError, SyncFailedError
 from state.probe import probe
 from state.retention import prune_dates
 from trader.config_sections import Config
@@ -50,7 +50,7 @@ class Housekeeping:
             found = await asyncio.to_thread(probe, self.engine.memory.folder)
         except SyncFailedError as error:
             self.engine.memory.on_failure(error)
-        except DiskError as error:
+        except (DiskError, StateError) as error:
             _log.warning("The disk could not be probed: %s", error)
         else:
             for words in found.warnings:
@@ -113,7 +113,7 @@ class Housekeeping:
             )
         except SyncFailedError as error:
             engine.memory.on_failure(error)
-        except DiskError as error:
+        except (DiskError, StateError) as error:
             _log.warning("No checkpoint this time: %s", error)
             self._warn_if_overdue()
         else:

@@ -5,7 +5,7 @@ import logging
 from datetime import datetime, timedelta
 
 from state.bars import BarStore, StoredBar
-from state.errors import DiskError
+from state.errors import DiskError, StateError
 from state.events import AlertCleared, AlertRaised
 from trader.broker.port import Broker
 from trader.config_sections import Config
@@ -100,7 +100,7 @@ class Market:
                 continue
             try:
                 await asyncio.to_thread(self._store.append, stored)
-            except DiskError as error:
+            except (DiskError, StateError) as error:
                 _log.warning("Bars were not kept: %s A restart will fetch them from IBKR.", error.what)
 
     async def _fill(self, watch: Watch) -> None:
@@ -110,7 +110,7 @@ class Market:
         try:
             kept = await asyncio.to_thread(self._store.read, watch.symbol)
             watch.backfill([_bar(bar) for bar in kept if bar.time >= oldest])
-        except (DiskError, MarketDataError) as error:
+        except (DiskError, StateError, MarketDataError) as error:
             _log.warning("%s: bars on disk are not used: %s", watch.symbol, error.what)
         gaps = watch.buffer.missing(now)
         if not gaps:
