@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from state.bars import BarStore
 from state.checkpoints import CheckpointStore
-from state.errors import TraderError
+from state.errors import DiskError, StateError, SyncFailedError, TraderError
 from state.events import SessionEnded
 from state.manager import Begun, StateManager, mismatch
 from state.model import TraderState
@@ -196,17 +196,23 @@ class TradingSession:
         return [*accepted, *more]
 
     async def _keep_report(self, rows: list[Row], begun: Begun) -> None:
+        """For later readers. The plan was carried out and said already, so a failure warns and no more."""
         notes = [*self.memory.loaded.notes, *begun.notes]
-        await asyncio.to_thread(
-            report.write_report,
-            self.memory.folder,
-            f"{self.memory.session_id}.json",
-            self.state,
-            rows,
-            notes,
-            self.clock.now(),
-            self.timings_ms,
-        )
+        try:
+            await asyncio.to_thread(
+                report.write_report,
+                self.memory.folder,
+                f"{self.memory.session_id}.json",
+                self.state,
+                rows,
+                notes,
+                self.clock.now(),
+                self.timings_ms,
+            )
+        except SyncFailedError:
+            raise
+        except (DiskError, StateError) as error:
+            _log.warning("The report of this recovery was not kept: %s", error)
 
     async def _trade(self, gate: Gate, market: Market) -> int:
         """Run the engine and what belongs to it until the end is asked for."""
