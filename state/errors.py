@@ -7,6 +7,7 @@
     ├── DiskError            exit 6   the operating system refused an operation
     │   ├── SnapshotFailedError       one snapshot was not written; everything is as it was before
     │   └── SyncFailedError           a flush failed: final, nothing may be written any more
+    │       └── DiskSilentError       a flush did not return: final, and its thread cannot be waited for
     └── LockHeldError        exit 4   another trader owns the folder
 
 `trader/errors.py` extends the same tree. Every error says what happened and what to do about it;
@@ -100,6 +101,14 @@ class SnapshotFailedError(DiskError):
 
 class SyncFailedError(DiskError):
     """A flush to disk (or a journal write) failed. Final: a second try may report success for lost data."""
+
+
+class DiskSilentError(SyncFailedError):
+    """A flush has not returned in time. It may still hang in the kernel, for ever: do not wait for its thread."""
+
+    def __init__(self, path: Path, waited_s: float) -> None:
+        cause = OSError(errno.ETIMEDOUT, f"the disk did not answer within {waited_s:g} s")
+        super().__init__("bring the last events to the disk of", path, cause)
 
 
 class LockHeldError(TraderError):

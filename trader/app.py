@@ -8,11 +8,14 @@ Whatever ends the run, the stops stay at IBKR (invariant 12).
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import sys
 import time
 from datetime import UTC, datetime
+from typing import NoReturn
 
-from state.errors import TraderError
+from state.errors import DiskSilentError, TraderError
 from state.manager import StateManager
 from state.sessions import SessionStore, make_session_id
 from trader.clock import Clock
@@ -21,7 +24,7 @@ from trader.connect import Connected, connect, find_endpoint, make_broker
 from trader.errors import BrokerError, BrokerUnreachableError
 from trader.log import start_logging
 from trader.options import RunOptions
-from trader.output import say
+from trader.output import say, say_error
 from trader.recovery import report
 from trader.session import TradingSession
 from trader.stopping import Stopping
@@ -58,6 +61,8 @@ class App:
             )
             try:
                 return await self._run_with(memory)
+            except DiskSilentError as error:
+                _leave_at_once(error)
             finally:
                 # What a cancelled task handed to a worker thread may still be writing into the folder.
                 await asyncio.get_running_loop().shutdown_default_executor()
@@ -128,3 +133,10 @@ class App:
     def mark(self, name: str) -> None:
         """Remember when a step of the start was done, for the report."""
         self.timings_ms[name] = round((time.perf_counter() - self._began) * 1000, 1)
+
+
+def _leave_at_once(error: DiskSilentError) -> NoReturn:
+    """End the process here: Python would wait, at its own end, for threads that the kernel may never let go."""
+    say_error(error)
+    sys.stderr.flush()
+    os._exit(error.exit_code)

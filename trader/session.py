@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from state.bars import BarStore
 from state.checkpoints import CheckpointStore
-from state.errors import DiskError, StateError, SyncFailedError, TraderError
+from state.errors import DiskError, DiskSilentError, StateError, SyncFailedError, TraderError
 from state.events import SessionEnded
 from state.manager import Begun, StateManager, mismatch
 from state.model import TraderState
@@ -39,6 +39,9 @@ from trader.stopping import Stopping
 from trader.strategy.setups import SetupList, load_setups
 
 _log = logging.getLogger("trader.app")
+
+END_TIMEOUT_S = 10.0
+"""How long the last writes of a run may take, each; real seconds."""
 
 
 class TradingSession:
@@ -239,7 +242,7 @@ class TradingSession:
         await self.stopping.event.wait()
         await self._end_tasks()
         if self.stopping.failure is None:
-            await housekeeping.checkpoint()
+            await self._in_time(housekeeping.checkpoint())
         return await self._end(_values(gate).get("portfolio_value"))
 
     def _begin_tasks(self, *work: Coroutine[Any, Any, None]) -> None:
@@ -293,10 +296,10 @@ class TradingSession:
         reason = self.stopping.reason or "ended"
         status: Literal["completed", "crashed"] = "completed" if failure is None else "crashed"
         self.engine.standing.set(connected=False, ready=False, reason=reason)
-        await self.memory.record_durably(
+        self.memory.record(
             SessionEnded(time=self.clock.now(), session_id=self.memory.session_id, status=status, reason=reason)
         )
-        await self.memory.save()
+        await self._in_time(self.memory.save())
         if self.record is not None:
             self.record.finish(status, value, reason)
         held = len(self.state.positions)
@@ -307,6 +310,15 @@ class TradingSession:
         if failure is not None:
             raise failure
         return 0
+
+
+    async def _in_time(self, work: Coroutine[Any, Any, object]) -> None:
+        """A disk that does not answer any more must not keep the run from ending. DiskSilentError."""
+        try:
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await work
+        except TimeoutError:
+            raise DiskSilentError(self.memory.folder.path, END_TIMEOUT_S) from None
 
 
 def _values(gate: Gate) -> dict[str, float]:

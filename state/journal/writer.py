@@ -7,6 +7,7 @@ everybody who waits gets the error, and nothing is ever tried again.
 
 import asyncio
 import errno
+import logging
 import threading
 from collections.abc import Callable
 from itertools import groupby
@@ -16,6 +17,11 @@ from state.disk import write_all
 from state.errors import DiskError, InvariantError, SyncFailedError
 from state.files import Folder, sync_fd
 from state.journal.segment import SegmentKeeper, segment_name
+
+CLOSE_TIMEOUT_S = 5.0
+"""How long `close` waits for a disk that may be dead."""
+
+_log = logging.getLogger(__name__)
 
 Entry = tuple[int, bytes, int]  # sequence, line, number of the segment it belongs to
 
@@ -160,12 +166,19 @@ class ThreadedWriter:
             raise self.failure
 
     def close(self) -> None:
-        """Write what was put, end the thread. A failure was told to on_failure and is not raised again."""
-        if not self._closed:
-            self._closed = True
-            self._queue.put(None)
-            self._thread.join()
-            self._committer.close()
+        """Write what was put, end the thread. A failure was told to on_failure and is not raised again.
+
+        A flush that never returns is not waited for: nobody was told that it succeeded, and the thread is a daemon.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join(CLOSE_TIMEOUT_S)
+        if self._thread.is_alive():
+            _log.critical("%s: the last flush has not returned within %g s.", self._committer.path, CLOSE_TIMEOUT_S)
+            return
+        self._committer.close()
 
     def fail(self, failure: SyncFailedError) -> None:
         """Stop for good; may be called from any thread, the first call counts."""

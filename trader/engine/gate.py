@@ -43,11 +43,11 @@ class Gate:
         rows: list[Row] = []
         pause_s = PAUSE_S
         while True:
-            activity = self.engine.activity
+            activity = self._activity()
             answer = await self._ask()
             self.engine.absorb_waiting()
             await self.engine.answer_requests()
-            if activity != self.engine.activity:
+            if activity != self._activity():
                 continue  # something happened meanwhile: the answer may be older than the books
             try:
                 outcome = await self.settler.settle(answer)
@@ -81,12 +81,12 @@ class Gate:
                 await asyncio.sleep(COMPARE_GAP_S)  # what belongs together arrives together
             self.engine.compare_wanted.clear()
             if self.engine.broker.connected and not self.engine.line_lost.is_set():
-                activity = self.engine.activity
+                activity = self._activity()
                 self.engine.inbox.put_nowait(Answer(await self._ask(), activity))
 
     async def take_answer(self, message: Answer) -> None:
         """Settle an answer that came while trading."""
-        if message.activity != self.engine.activity:
+        if message.activity != self._activity():
             self.engine.compare_wanted.set()
             return
         if not self.engine.broker.connected:
@@ -110,6 +110,10 @@ class Gate:
             self.engine.standing.set(connected=True, ready=False, reason=words)
         if outcome.unsettled:
             self.engine.compare_wanted.set()
+
+    def _activity(self) -> int:
+        """Changes with each fact that was booked and each order that was sent: an older answer is stale then."""
+        return self.engine.activity + self.engine.desk.sends
 
     async def _ask(self) -> BrokerAnswer:
         try:

@@ -7,6 +7,7 @@ reversed by its own exits, and it is never without a stop.
 """
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import Literal
@@ -51,6 +52,7 @@ class OrderDesk:
         self.dry_run = dry_run
         self._broker = broker
         self._clock = clock
+        self.sends = 0  # an answer of IBKR's that was asked for before it changed may lack an order
         self._refs = RefMaker()
         self._sent_at: dict[str, float] = {}  # new orders
         self._changed_at: dict[str, float] = {}  # modified or cancelled ones
@@ -233,10 +235,17 @@ class OrderDesk:
         if self.dry_run:
             _log.info("Dry run, not sent. %s.", what)
             return
-        await self.memory.record_durably(*intents)
-        _log.info("%s.", what)
-        self._broker.send(tickets)
         new = {intent.order.order_ref for intent in intents if isinstance(intent, OrderIntended)}
+        self.sends += 1
+        self._sent_at |= dict.fromkeys(new, math.inf)  # until it is written, IBKR cannot know of it
+        try:
+            await self.memory.record_durably(*intents)
+            _log.info("%s.", what)
+            self._broker.send(tickets)
+        except BaseException:
+            self._sent_at = {ref: at for ref, at in self._sent_at.items() if ref not in new}
+            raise
+        self.sends += 1
         for ticket in tickets:
             times = self._sent_at if ticket.order_ref in new else self._changed_at
             times[ticket.order_ref] = time.monotonic()

@@ -1,0 +1,79 @@
+"""Disks that keep the caller waiting, and disks that remember in whose thread they were called."""
+
+import threading
+import time
+
+import pytest
+from disk_faults import CountingDisk
+
+from state.disk import Disk
+from state.manager import StateManager
+
+
+def put_state_on(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every StateManager that is opened from now on uses this disk."""
+    opened = StateManager.open
+    monkeypatch.setattr(StateManager, "open", lambda logs, session_id: opened(logs, session_id, disk))
+
+
+class SpyDisk(CountingDisk):
+    """Remembers which calls came from the thread that made it, while `watching`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watching = False
+        self.in_my_thread: list[str] = []
+        self.elsewhere: list[str] = []
+        self._thread = threading.get_ident()
+
+    def _count(self, name: str) -> None:
+        super()._count(name)
+        if self.watching:
+            mine = threading.get_ident() == self._thread
+            (self.in_my_thread if mine else self.elsewhere).append(name)
+
+
+class SlowDisk(Disk):
+    """Each flush takes as long as is set, in seconds."""
+
+    def __init__(self) -> None:
+        self.fdatasync_s = 0.0
+        self.fsync_s = 0.0
+        self.flushes = 0
+
+    def fdatasync(self, fd: int) -> None:
+        self._wait(self.fdatasync_s)
+        super().fdatasync(fd)
+
+    def fsync(self, fd: int) -> None:
+        self._wait(self.fsync_s)
+        super().fsync(fd)
+
+    def _wait(self, wait_s: float) -> None:
+        if wait_s:
+            self.flushes += 1
+            time.sleep(wait_s)
+
+
+class DeadDisk(Disk):
+    """From `die` on no flush ever returns, until `release` ends the test."""
+
+    def __init__(self) -> None:
+        self._alive = threading.Event()
+        self._alive.set()
+
+    def die(self) -> None:
+        """As a network disk whose server is gone."""
+        self._alive.clear()
+
+    def release(self) -> None:
+        """Let the threads that hang go on."""
+        self._alive.set()
+
+    def fdatasync(self, fd: int) -> None:
+        self._alive.wait()
+        super().fdatasync(fd)
+
+    def fsync(self, fd: int) -> None:
+        self._alive.wait()
+        super().fsync(fd)
