@@ -1,5 +1,7 @@
 """The whole trader at single system calls, and how the calls that matter are found."""
 
+import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ import pytest
 from crashlab import trader_calls
 from crashlab.processes import ROOT
 from crashlab.strace import Fault, why_not
+from state.errors import DiskError
+from trader.log import PrivateRotatingFile
 
 RECORDING = """\
 7 openat(AT_FDCWD</x>, "module.py", O_RDONLY) = 3
@@ -43,3 +47,23 @@ def test_what_cannot_be_said_does_not_end_the_work(tmp_path: Path) -> None:
             stdout=full, stderr=subprocess.PIPE, text=True, timeout=30,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_log_that_cannot_be_written_is_told_of_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = PrivateRotatingFile(tmp_path / "trader.log", maxBytes=0, backupCount=1, encoding="utf-8")
+    log.stream.close()
+    log.stream = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w", buffering=1)
+    for number in range(3):
+        log.handle(logging.makeLogRecord({"msg": f"line {number}"}))
+    with pytest.raises(OSError, match="No space"):
+        log.stream.close()
+    log.stream = None
+    said = capfd.readouterr().err
+    assert said.count("A log cannot be written") == 1
+    assert "Traceback" not in said
+
+
+def test_a_log_that_cannot_be_opened_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "trader.log").symlink_to(tmp_path / "victim")
+    with pytest.raises(DiskError, match="symbolic link"):
+        PrivateRotatingFile(tmp_path / "trader.log", maxBytes=0, backupCount=1, encoding="utf-8")

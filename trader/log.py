@@ -3,6 +3,7 @@
 The event loop only queues a record (invariant 10). Both files are 0600 and rotated by size.
 """
 
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -14,15 +15,40 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from state.errors import DiskError, TraderError
+
 QUIET_LIBRARIES = ("ib_insync", "eventkit", "asyncio")
 
 
-class PrivateRotatingFile(logging.handlers.RotatingFileHandler):
-    """A rotated file that only its owner may read."""
+class Forgiving(logging.Handler):
+    """A log that cannot be written is told of once, in a sentence; trading goes on without it."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Called by logging where writing a record raised."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError | TraderError):
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            with contextlib.suppress(OSError):  # the screen may be what is gone
+                sys.stderr.write(f"A log cannot be written ({error}): free its disk; trading goes on without it.\n")
+
+
+class PrivateRotatingFile(Forgiving, logging.handlers.RotatingFileHandler):
+    """A rotated file that only its owner may read. DiskError where it cannot be opened."""
 
     def _open(self) -> Any:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.fdopen(os.open(self.baseFilename, flags, 0o600), "a", encoding="utf-8")
+        try:
+            return os.fdopen(os.open(self.baseFilename, flags, 0o600), "a", encoding="utf-8")
+        except OSError as cause:
+            raise DiskError("open", Path(self.baseFilename), cause) from cause
+
+
+class Screen(Forgiving, logging.StreamHandler):  # type: ignore[type-arg]  # at run time it takes none in 3.11
+    """Standard output."""
 
 
 class JsonLines(logging.Formatter):
@@ -66,7 +92,7 @@ def start_logging(
     text.setFormatter(logging.Formatter("%(asctime)s [%(session_time)s] %(levelname)-7s %(message)s"))
     lines = PrivateRotatingFile(logs_dir / "trader.jsonl", maxBytes=size, backupCount=files, encoding="utf-8")
     lines.setFormatter(JsonLines())
-    screen = logging.StreamHandler(sys.stdout)
+    screen = Screen(sys.stdout)
     screen.setFormatter(logging.Formatter("[%(session_time)s] %(message)s"))
     records: queue.SimpleQueue[Any] = queue.SimpleQueue()
     listener = logging.handlers.QueueListener(records, text, lines, screen)
