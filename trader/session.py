@@ -106,8 +106,7 @@ class TradingSession:
         mark: Callable[[str], None],
     ) -> int:
         """The protection gate, the report, and then the engine. The operator is answered all the while."""
-        for text in report.opening(self.memory.loaded, begun):
-            say(text)
+        say("\n".join(report.opening(self.memory.loaded, begun)))
         line = Line(self.line.broker, self.clock, self.engine, self.line.endpoint.speed)
         self._begin_tasks(line.heartbeat(), line.keep_up())
         passing = asyncio.ensure_future(gate.pass_gate("the protection gate has passed"))
@@ -116,8 +115,7 @@ class TradingSession:
         rows, snapshot = passing.result()
         mark("gate")
         rows += await self._resolve_conflicts(gate, rows)
-        for text in (*report.validation(rows, snapshot), *report.closing(self.state, resumed=begun.resumed)):
-            say(text)
+        say("\n".join((*report.validation(rows, snapshot), *report.closing(self.state, resumed=begun.resumed))))
         assert self.record is not None
         self.record.set_initial_value(snapshot.values.net_liquidation)
         await self._keep_report(rows, begun)
@@ -185,8 +183,7 @@ class TradingSession:
             conflicts = [row for row in rows if row.decision == "conflict"]
             if not conflicts:
                 return []  # a suspected split halts its symbol; the others are traded
-            for text in (report.row_line(row) for row in rows):
-                say(text)
+            say("\n".join(report.row_line(row) for row in rows))
             await self.memory.save()
             await self._end()
             words = "; ".join(f"{row.symbol}: {row.words}" for row in conflicts)
