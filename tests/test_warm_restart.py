@@ -1,10 +1,11 @@
 """A restart is warm at once, and judges by the very same numbers as a run that never stopped."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from lab import DATE, Trader, wait_for
 
 from paper_gateway.testing import RunningGateway
 from state.bars import BarStore, StoredBar
@@ -131,3 +132,37 @@ def test_bars_come_back_as_they_were_without_repeats_and_without_torn_lines(tmp_
         assert store.read("TSLA") == bars[:4]
         assert store.read("BRK B") == bars[:1]
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_killed_in_the_middle_of_the_break_candle_it_is_traded_at_its_close(tmp_path: Path) -> None:
+    """A real trader and kill -9: half of the candle on disk, the rest from history and the live bars.
+
+    TSLA breaks upward and NVDA downward in the candle of 09:45, which is judged at 09:46:00. A trader that has to
+    warm up from live bars would be blind for another 100 seconds, and the break would be `not_warm`.
+    """
+    flags = ("--symbols", "TSLA,NVDA")
+
+    def session_time(gateway: RunningGateway) -> str:
+        return str(gateway.ctl("info")["time"])[11:19]
+
+    def run_to(gateway: RunningGateway, moment: str) -> None:
+        gateway.ctl("speed", speed=60.0)
+        wait_for(lambda: session_time(gateway) >= moment)
+        gateway.ctl("speed", speed=1.0)
+
+    with RunningGateway("--speed", "1", "--start", "09:44", "--date", DATE) as gateway:
+        with Trader(gateway, tmp_path, *flags) as trader:
+            trader.wait_ready()
+            wait_for(lambda: "Subscribed to" in trader.output())
+            run_to(gateway, "09:45:30")
+            trader.kill()
+        with Trader(gateway, tmp_path, *flags) as trader:
+            trader.wait_ready()
+            wait_for(lambda: "Subscribed to" in trader.output())
+            assert session_time(gateway) < "09:46:00", "it was back before the candle closed"
+            run_to(gateway, "09:46:02")
+            found = trader.wait_status(lambda s: {row["symbol"] for row in s["positions"]} == {"TSLA", "NVDA"})
+            breaks = {datetime.fromisoformat(at["break_time"]) for at in found["last_signals"].values()}
+            assert breaks == {datetime.fromisoformat(f"{DATE}T09:45:00-04:00")}
+            assert "not_warm" not in found["filter_blocks"]
+            assert session_time(gateway) < "09:47:00", "at its close, not a candle later"
