@@ -21,7 +21,7 @@ class Effort:
     """How much is measured: rounds, calls a round and way, seconds or events of one measurement."""
 
     rounds: int = 15
-    calls: int = 40
+    calls: int = 60
     restarts: int = 11
     events: int = 10_000
     executions: int = 500

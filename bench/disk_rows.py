@@ -126,16 +126,18 @@ while True:
 
 def loop_lag(folder: Path, rounds: int, seconds: float) -> list[Row]:
     """The longest that the event loop was late while events were made durable and a neighbour hammered the disk."""
-    ours, inline = [], []
+    idle, ours, inline = [], [], []
     for number in range(rounds):
         place = folder / f"lag-{number}"
         place.mkdir(parents=True)
         with _neighbour(place):
+            idle.append(asyncio.run(_longest_delay(seconds)) * 1e3)
             ours.append(asyncio.run(_lag_of_journal(place, seconds)) * 1e3)
             inline.append(asyncio.run(_lag_of_inline(place, seconds)) * 1e3)
     group, peer = "event loop beside a noisy disk, longest delay", "write + fdatasync in the loop"
     ratio = spread([b / a for a, b in zip(ours, inline, strict=True)])
     return [
+        Row(group, "nothing is written", max(idle), "ms", note="the machine's own share"),
         Row(group, "journal", max(ours), "ms", target=25.0, note="the longest of all rounds"),
         Row(group, peer, max(inline), "ms", "journal", ratio, 20.0, "high", "the longest of all rounds"),
     ]

@@ -1,8 +1,8 @@
 """Interleaved runs, medians and spreads: what makes two numbers of one machine comparable.
 
-Every round runs a batch of each way, in an order that changes with the round; a round's value is its median. A
-ratio is taken within a round and told as the median of the rounds, with the quartiles as its spread, so that what
-the machine does meanwhile hits both sides alike.
+A round goes through the ways again and again, a few calls of each at a time, in an order that changes; a way's
+value is the median of its calls in that round. A ratio is taken within a round and told as the median of the
+rounds, with the quartiles as its spread, so that what the machine does meanwhile hits both sides alike.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Literal
 
 Once = Callable[[], object]
 Better = Literal["low", "high"]
+BATCH = 4
+"""Calls of one way before the next has its turn: enough to be in its stride, few enough to share the weather."""
 
 
 class PeerMissingError(Exception):
@@ -96,14 +98,14 @@ def spread(values: Sequence[float]) -> Ratio:
     return Ratio(median(values), low, high)
 
 
-def timed(once: Once, count: int) -> float:
-    """The median of `count` calls, in seconds."""
+def timed(once: Once, count: int) -> list[float]:
+    """What each of `count` calls took, in seconds."""
     clock, taken = time.perf_counter, []
     for _ in range(count):
         began = clock()
         once()
         taken.append(clock() - began)
-    return median(taken)
+    return taken
 
 
 def interleave(ways: Iterable[Way], folder: Path, rounds: int, count: int) -> Rounds:
@@ -119,10 +121,19 @@ def interleave(ways: Iterable[Way], folder: Path, rounds: int, count: int) -> Ro
             except PeerMissingError as error:
                 found.missing[way.name] = str(error)
                 continue
-            timed(once, max(1, count // 4))
+            timed(once, min(count, BATCH))
             opened.append((way.name, once))
-        for number in range(rounds):
-            turn = number % len(opened)
-            for name, once in opened[turn:] + opened[:turn]:
-                found.values.setdefault(name, []).append(timed(once, count))
+        for _ in range(rounds):
+            for name, value in _round(opened, count).items():
+                found.values.setdefault(name, []).append(value)
     return found
+
+
+def _round(opened: list[tuple[str, Once]], count: int) -> dict[str, float]:
+    """The median of `count` calls of each way."""
+    taken: dict[str, list[float]] = {name: [] for name, _ in opened}
+    for cycle in range(-(-count // BATCH)):
+        turn = cycle % len(opened)
+        for name, once in opened[turn:] + opened[:turn]:
+            taken[name] += timed(once, min(count, BATCH))
+    return {name: median(values) for name, values in taken.items()}
