@@ -24,6 +24,7 @@ OrderStatus = Literal[
     "unknown",  # no complete answer told either way
 ]
 UNKNOWN_PATH = "unknown"  # the entry path of a trade that was rebuilt from IBKR's records: its plan is estimated
+HALTED_BY_DEFECT = "an unexpected error: "  # how such a halt's reason begins; only a new run lifts it
 LIVE_STATUSES: frozenset[str] = frozenset({"intended", "working", "unknown"})
 
 

@@ -252,7 +252,10 @@ def test_f20_without_a_price_nothing_is_decided(gateway: RunningGateway, tmp_pat
 def test_f21_an_exception_in_one_symbol_stays_in_that_symbol(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TSLA's management raises: it is halted and keeps its stop; NVDA is managed on. Broken: `_guarded`."""
+    """TSLA's management raises: it is halted and keeps its stop; NVDA is managed on.
+
+    Broken: `Engine.guarded`; `_release` for any reason; `protection_actions` leaving a halted symbol alone.
+    """
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
@@ -272,6 +275,14 @@ def test_f21_an_exception_in_one_symbol_stays_in_that_symbol(
             assert [stop["remaining"] for stop in live_stops(gateway.truth(), "TSLA")] == [100]
             assert (run.held("TSLA"), run.exits("TSLA")) == (100, [])
             assert any("TSLA is halted" in alert.text for alert in run.state.alerts)
+            await a_while(run, 0.6)
+            assert "TSLA" in run.state.halted, "a comparison that agrees does not lift it"
+            gateway.ctl("cancel", order=str(live_stops(gateway.truth(), "TSLA")[0]["perm_id"]))
+            await run.until(lambda: live_stops(gateway.truth(), "TSLA"), 6.0), "halted, and guarded all the same"
+            await run.crash()
+        async with live(gateway, tmp_path) as run:
+            assert run.state.halted == {}, "a new run tries again"
+            await run.agreed()
 
     asyncio.run(story())
 

@@ -12,9 +12,9 @@ from typing import Any, Literal
 from state.bars import BarStore
 from state.checkpoints import CheckpointStore
 from state.errors import DiskError, DiskSilentError, StateError, SyncFailedError, TraderError
-from state.events import SessionEnded
+from state.events import SessionEnded, SymbolReleased
 from state.manager import Begun, StateManager, mismatch
-from state.model import TraderState
+from state.model import HALTED_BY_DEFECT, TraderState
 from state.sessions import SessionStore
 from trader.clock import Clock
 from trader.config_sections import Config
@@ -159,6 +159,9 @@ class TradingSession:
         )
         if self.memory.loaded.doubtful:
             _log.warning("Events may be missing on disk; IBKR's own records take their place.")
+        for symbol, reason in list(self.state.halted.items()):
+            if reason.startswith(HALTED_BY_DEFECT):  # a new run may try again
+                self.memory.record(SymbolReleased(time=self.clock.now(), symbol=symbol))
         return begun
 
     def _load_setups(self) -> tuple[SetupList, ScannerError | None]:

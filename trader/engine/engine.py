@@ -21,7 +21,7 @@ from state.events import (
     SymbolHalted,
 )
 from state.manager import StateManager
-from state.model import TraderState
+from state.model import HALTED_BY_DEFECT, TraderState
 from trader.bookkeeping import commission_event, execution_event, find_order, message_events, order_events
 from trader.broker.port import (
     BarFact,
@@ -266,7 +266,8 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - a defect met in one symbol must not stop the others
             _log.exception("%s: halted by an unexpected error.", symbol)
             if symbol not in self.state.halted:
-                self.memory.record(SymbolHalted(time=self.clock.now(), symbol=symbol, reason=repr(error)))
+                reason = f"{HALTED_BY_DEFECT}{error!r}"
+                self.memory.record(SymbolHalted(time=self.clock.now(), symbol=symbol, reason=reason))
             self.alert(symbol, f"{symbol} is halted by an unexpected error: {error!r}")
 
     async def _after_fill(self, symbol: str) -> None:

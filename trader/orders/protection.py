@@ -42,7 +42,8 @@ def protection_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: 
     for symbol in sorted(symbols):
         orders = [(order, ref) for order, ref in mine if ref.symbol == symbol]
         position = state.positions.get(symbol)
-        if symbol in state.halted:
+        agreed = position is not None and position.quantity == snapshot.quantity(symbol)
+        if symbol in state.halted and not agreed:  # in conflict; what a defect halted is guarded on
             actions += _enlarging(symbol, orders, snapshot.quantity(symbol))
         elif position is None or not position.managed:
             actions += _orphans(state, symbol, orders, snapshot.quantity(symbol))

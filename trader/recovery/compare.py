@@ -5,7 +5,7 @@ differs has no execution that explains it, and IBKR wins (invariant 3) unless th
 """
 
 from state.events import ForeignSeen, PositionAdjusted, SymbolHalted, SymbolReleased
-from state.model import Position, TraderState, sign
+from state.model import HALTED_BY_DEFECT, Position, TraderState, sign
 from trader.broker.port import BrokerPosition, BrokerSnapshot
 from trader.recovery.draft import Draft
 from trader.recovery.plan import Plan, Row
@@ -69,8 +69,8 @@ def _conflict(draft: Draft, plan: Plan, symbol: str, ours: int, theirs: int) -> 
 
 
 def _release(draft: Draft, symbol: str) -> None:
-    """Books and account agree again: what halted the symbol was settled."""
-    if symbol in draft.state.halted:
+    """Books and account agree again: what halted the symbol was settled, unless it was a defect of the program."""
+    if not draft.state.halted.get(symbol, HALTED_BY_DEFECT).startswith(HALTED_BY_DEFECT):
         draft.record(SymbolReleased(time=draft.now, symbol=symbol))
 
 
