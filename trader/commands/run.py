@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--resume", action="store_true", help="resume today's state (the default where there is one)"
     )
-    which.add_argument("--resume-session", metavar="ID", help="resume this session's last state")
+    which.add_argument("--resume-session", type=_name, metavar="ID", help="resume this session's last state")
     which.add_argument("--fresh", action="store_true", help="set today's state aside; IBKR's records still count")
     parser.add_argument(
         "--reconcile-only", action="store_true", help="compare with IBKR, print the plan, send and write nothing"
@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds between checkpoints while positions are open",
     )
+
+
+def _name(text: str) -> str:
+    """An empty one, as an unset variable of a script leaves it, would resume whatever there is."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("name a session, as `sessions list` shows it")
+    return text.strip()
 
 
 def _minutes(text: str) -> float:
