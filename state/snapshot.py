@@ -10,6 +10,7 @@ everything, so the trader may go on and try again. A failed flush is final: afte
 """
 
 import errno
+import threading
 from collections.abc import Callable
 
 from state.errors import DiskError, SnapshotFailedError, SyncFailedError, TraderError
@@ -21,7 +22,11 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EX
 
 
 class SnapshotStore:
-    """Writes snapshots; blocking, for one thread at a time (a worker thread beside an event loop)."""
+    """Writes snapshots; blocking, in a worker thread beside an event loop.
+
+    One write at a time: a worker whose task was cancelled goes on writing, and the last save of a run must not
+    mix its generations with that one's.
+    """
 
     def __init__(self, folder: Folder, main: str = MAIN, backup: str = BACKUP) -> None:
         self.folder = folder
@@ -29,6 +34,7 @@ class SnapshotStore:
         self.backup = backup
         self._main_valid = False
         self._failure: SyncFailedError | None = None
+        self._writing = threading.Lock()
 
     def mark_main_valid(self, valid: bool) -> None:
         """Told by the loader whether it has verified the main file that is on disk now."""
@@ -40,6 +46,10 @@ class SnapshotStore:
         validate: raises if the bytes would not load again; its error passes through and nothing is written.
         SnapshotFailedError: nothing has changed, try again later. SyncFailedError: final, stop.
         """
+        with self._writing:
+            self._write(data, validate)
+
+    def _write(self, data: bytes, validate: Callable[[bytes], None]) -> None:
         if self._failure is not None:
             raise self._failure
         validate(data)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,24 @@ def test_main_replaced_by_a_link_is_not_followed(tmp_path: Path) -> None:
     store.write(b"1", accept)
     assert (tmp_path / "victim").read_bytes() == b"precious"
     assert not (tmp_path / "logs" / MAIN).is_symlink()
+
+
+def test_two_writers_do_not_mix_their_generations(tmp_path: Path) -> None:
+    """A save whose task was cancelled still runs in its thread when the last save of the run begins."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        inside.set()
+        assert go_on.wait(10)
+
+    store = store_with(tmp_path, disk=CountingDisk(at=1, interrupt=hold))
+    slow = threading.Thread(target=store.write, args=(b"1", accept))
+    last = threading.Thread(target=store.write, args=(b"2", accept))
+    slow.start()
+    assert inside.wait(10)
+    last.start()
+    last.join(0.3)  # time enough to overtake, if it could
+    go_on.set()
+    slow.join(10)
+    last.join(10)
+    assert files(tmp_path) == {MAIN: b"2", BACKUP: b"1"}
