@@ -1,6 +1,7 @@
 """The flags of a run, typed as the operator types them, on real traders and a real gateway."""
 
 import asyncio
+import logging
 import os
 import re
 import sys
@@ -79,8 +80,11 @@ def test_a_dry_run_decides_everything_and_sends_nothing(tmp_path: Path) -> None:
         assert gateway.truth()["positions"] == []
 
 
-def test_a_dry_run_does_not_touch_what_an_earlier_run_holds(gateway: RunningGateway, tmp_path: Path) -> None:
-    """A stop that has to be placed anew, a partial that is due: said once each, and not done."""
+def test_a_dry_run_does_not_touch_what_an_earlier_run_holds(
+    gateway: RunningGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stop that has to be placed anew: said once, and not done; a partial, not before the gate has passed."""
+    caplog.set_level(logging.INFO, "trader")
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
@@ -100,6 +104,7 @@ def test_a_dry_run_does_not_touch_what_an_earlier_run_holds(gateway: RunningGate
             await run.until(lambda: run.session.clock.now() > began + timedelta(seconds=1.5))
             assert not run.state.connection.entries_open, "NVDA has no stop"
             assert run.position("TSLA").held == 100
+        assert caplog.text.count("Dry run, not sent") == 1
         assert gateway.truth()["open_orders"] == before
         async with live(gateway, tmp_path) as run:
             await run.until(lambda: len(live_stops(gateway.truth(), "NVDA")) == 1)

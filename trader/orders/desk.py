@@ -56,6 +56,7 @@ class OrderDesk:
         self._refs = RefMaker()
         self._sent_at: dict[str, float] = {}  # new orders
         self._changed_at: dict[str, float] = {}  # modified or cancelled ones
+        self._said: dict[str, str] = {}  # by a dry run, of each symbol the last
 
     @property
     def state(self) -> TraderState:
@@ -233,7 +234,7 @@ class OrderDesk:
     async def _send(self, tickets: list[OrderTicket], intents: list[Event], what: str) -> None:
         """Durable first, then on the wire (invariant 1)."""
         if self.dry_run:
-            _log.info("Dry run, not sent. %s.", what)
+            self._say_instead(tickets[0].symbol, intents, what)
             return
         new = {intent.order.order_ref for intent in intents if isinstance(intent, OrderIntended)}
         self.sends += 1
@@ -249,6 +250,12 @@ class OrderDesk:
         for ticket in tickets:
             times = self._sent_at if ticket.order_ref in new else self._changed_at
             times[ticket.order_ref] = time.monotonic()
+
+    def _say_instead(self, symbol: str, intents: list[Event], what: str) -> None:
+        """What a dry run would send; once, though it is due again with each price for as long as it is not done."""
+        if isinstance(intents[-1], SignalTaken) or self._said.get(symbol) != what:
+            _log.info("Dry run, not sent. %s.", what)
+        self._said[symbol] = what
 
     def _intent(self, order: Order) -> OrderIntended:
         return OrderIntended(time=self._clock.now(), order=order)
