@@ -51,6 +51,7 @@ def test_what_cannot_be_said_does_not_end_the_work(tmp_path: Path) -> None:
 
 def test_a_log_that_cannot_be_written_is_told_of_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     log = PrivateRotatingFile(tmp_path / "trader.log", maxBytes=0, backupCount=1, encoding="utf-8")
+    assert log.stream is not None
     log.stream.close()
     log.stream = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w", buffering=1)
     for number in range(3):
