@@ -1,4 +1,4 @@
-"""Each row of the decision table, as the pure function on values. `test_decision_table_live` has the real thing."""
+"""Each row of the decision table, as the pure function on values. `_live` and `_orders` have the real thing."""
 
 from pathlib import Path
 
