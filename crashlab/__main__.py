@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crashlab import filesystems, groups, powerloss, storm, syscalls, trader_calls
+from crashlab import filesystems, groups, mutants, planted, powerloss, storm, syscalls, trader_calls
 from crashlab.report import DEFAULT_PATH, Tally, table, write_json
 
 QUICK_STORM_MINUTES = 1.0
@@ -48,6 +48,7 @@ PARTS: dict[str, Part] = {
     "filesystems": lambda plan: filesystems.file_systems(every=1 if plan.full else 2),
     "syscalls": lambda plan: syscalls.state_calls(),
     "trader": lambda plan: [trader_calls.trader_calls(None if plan.full else QUICK_TRADER_CALLS, plan.seed)],
+    "mutants": lambda plan: [mutants.mutate(planted.PLANTED)],
     "storm": _storm,
 }
 """In this order; the storm of a full campaign is last, and takes the time that is left."""

@@ -1,8 +1,8 @@
 """Journal groups torn at every byte, mended by the real start, written on, and torn at every byte again.
 
 Three events are durable; a group of three more is torn in every way. The journal is opened (which blanks the torn
-tail) and another group is written, of the same lengths, so that an old record that was not blanked would fit behind
-a new one. That too is cut off at every byte, and the real reader looks at each of the disks.
+tail) and two more are written, each as long as those before, so that an old record that was not blanked would come
+right behind a new one. That too is cut off at every byte, and the real reader looks at each of the disks.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from state.journal.reader import read_segments
 FAULT = "power loss: journal groups"
 SEGMENT = "journal/segment-00000001.jsonl"
 SEGMENT_BYTES = 2048
+HOLES = 10  # the last ones: sectors missing, with whole records behind them
 RUN_BYTES = 60  # makes the groups as long as those of real events
 CLOCK = "2025-10-06T09:45:00-04:00"
 
@@ -30,7 +31,8 @@ def groups(every: int = 1) -> Tally:
     """Each `every`-th way in which the first group may be torn, times every way for the second."""
     tally = Tally(FAULT)
     with tally.timed():
-        starts = torn_segments()[::every]
+        found = torn_segments()
+        starts = list(dict.fromkeys([*found[::every], *found[-HOLES:]]))
         share = max(1, cores() * 4)
         for part in spread(_all_of, [starts[at::share] for at in range(share) if starts[at::share]]):
             tally.add(part)
@@ -61,9 +63,10 @@ def _open(root: Path, disk: RecordingDisk) -> tuple[Journal, Folder]:
     return opened, folder
 
 
-def _append(journal: Journal, run: str) -> list[bytes]:
-    """A group of three: one write, one flush. Returns what was said, in order."""
-    said = [b'{"event":%d,"run":"%s"}' % (journal.sequence + 1 + at, run.encode() * RUN_BYTES) for at in range(3)]
+def _append(journal: Journal, run: str, events: int = 3) -> list[bytes]:
+    """A group: one write, one flush. Returns what was said, in order."""
+    filling = run.encode() * RUN_BYTES
+    said = [b'{"event":%d,"run":"%s"}' % (journal.sequence + 1 + at, filling) for at in range(events)]
     for data in said:
         journal.append("lab", data)
     journal.flush()
@@ -91,7 +94,7 @@ def _cut_second(tally: Tally, reader: Folder, content: bytes) -> None:
     kept = _said(journal.report)
     if journal.report.verdict is Verdict.CORRUPT:
         tally.fail("wrong", f"a torn write was taken for damage: {journal.report.detail}")
-    written = _append(journal, "b")
+    written = _append(journal, "b", events=2)
     disk.acknowledge(journal.sequence, saved=False)
     journal.close()
     folder.close()
@@ -112,6 +115,8 @@ def _judge(tally: Tally, found: JournalReport, kept: list[bytes], written: list[
         tally.fail("lost", f"{len(said)} events are there, {max(len(kept), promised)} were promised")
     elif said != (kept + written)[: len(said)]:
         tally.fail("resurrected", f"{[bytes(one) for one in said]} is not the head of {kept + written}")
+    if promised and found.verdict is not Verdict.CLEAN:
+        tally.fail("wrong", f"something of the first run is still there: {found.detail}")
     if found.verdict is Verdict.CORRUPT:
         tally.fail("wrong", f"an ordinary crash was taken for damage: {found.detail}")
 

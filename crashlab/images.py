@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
+from typing import TypeVar
 
 from crashlab.recording import Acked, Named, Operation, Synced, Tree, Wrote, apply_names
 
+Pending = TypeVar("Pending", Named, Wrote)
 SECTOR_BYTES = 512
 SECTORS_FREE = 5  # so many sectors of a write are lost or kept in every combination
-PENDING_NAMES_MAX = 10
+COMBINED_MAX = 6  # so many pending changes in every combination; of more, the likely and the worst ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +91,22 @@ def _after(start: Tree, operations: Sequence[Operation], step_bytes: int) -> Ite
 
 
 def _name_choices(base: Tree, pending: list[Named]) -> Iterator[Tree]:
-    if len(pending) > PENDING_NAMES_MAX:
-        raise ValueError(f"{len(pending)} changes of names wait for a flush: too many to combine")
+    for chosen in _some_of(pending):
+        tree = base.copy()
+        for operation in chosen:
+            apply_names(tree, operation)
+        yield tree
+
+
+def _some_of(pending: Sequence[Pending]) -> Iterator[tuple[Pending, ...]]:
+    """What may have reached the disk: every combination; of many, the first so many, and all but one."""
+    if len(pending) <= COMBINED_MAX:
+        for count in range(len(pending) + 1):
+            yield from combinations(pending, count)
+        return
     for count in range(len(pending) + 1):
-        for chosen in combinations(pending, count):
-            tree = base.copy()
-            for operation in chosen:
-                apply_names(tree, operation)
-            yield tree
+        yield tuple(pending[:count])
+        yield tuple(one for at, one in enumerate(pending) if at != count)
 
 
 def _content_choices(tree: Tree, writes: dict[int, list[Wrote]], step_bytes: int) -> Iterator[Tree]:
@@ -117,12 +127,11 @@ def _with(tree: Tree, contents: dict[int, bytes]) -> Tree:
 
 
 def _whole_or_lost(content: bytes, writes: list[Wrote]) -> Iterator[bytes]:
-    for count in range(len(writes) + 1):
-        for chosen in combinations(writes, count):
-            made = content
-            for write in chosen:
-                made = overlay(made, write)
-            yield made
+    for chosen in _some_of(writes):
+        made = content
+        for write in chosen:
+            made = overlay(made, write)
+        yield made
 
 
 def _torn(content: bytes, writes: list[Wrote], step_bytes: int) -> Iterator[bytes]:

@@ -12,13 +12,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import msgspec
 
 from crashlab.images import Image, carried_out, images
 from crashlab.parallel import spread
-from crashlab.recording import Acked, Operation, PromisingDisk, RecordingDisk, Tree
+from crashlab.recording import Acked, Named, Operation, PromisingDisk, RecordingDisk, Tree
 from crashlab.report import Tally
 from state.errors import SnapshotFailedError, TraderError
 from state.events import AlertRaised, EquityMarked
@@ -32,6 +33,8 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - tmpfs: the disks are built by the hund
 SNAPSHOTS = "power loss: snapshots"
 SECOND = "power loss: after a restart"
 KILLED = "power loss: after a kill and a restart"
+IMAGES_MAX = 60_000  # ten times what this program leaves; one that does not flush leaves no end of them
+ENOUGH = 200  # failures of one job: more would say the same
 SLOW_SYNC_S = 0.01  # of each flush, so that a thread that does not wait for it overtakes it
 
 
@@ -216,16 +219,23 @@ def snapshots(every: int = 400, kills: int = 12) -> list[Tally]:
     rows = {name: Tally(name) for name in (SNAPSHOTS, SECOND, KILLED)}
     for program, slow in ((inline_run, False), (looped_run, True)):
         recorded = record(program, History(), "first", Tree(), Acked(0), slow)
-        found = list(images(recorded.start, recorded.operations))
+        found = list(islice(images(recorded.start, recorded.operations), IMAGES_MAX))
         with rows[SNAPSHOTS].timed():
             _take(rows, spread(_look_all, [(found[at::8], recorded.states) for at in range(8)]))
         with rows[SECOND].timed():
             _take(rows, spread(_cut_again, [(image, recorded.states) for image in found[every // 2 :: every]]))
         with rows[KILLED].timed():
-            step = max(1, len(recorded.operations) // kills)
-            cuts = range(step, len(recorded.operations), step)
+            cuts = _moments(recorded.operations)[:kills]
             _take(rows, spread(_cut_after_kill, [(recorded, cut) for cut in cuts]))
     return list(rows.values())
+
+
+def _moments(operations: tuple[Operation, ...]) -> list[int]:
+    """When to kill: after each change of names, which only the kernel may know then; and at some other times."""
+    named = [at for at, operation in enumerate(operations, 1) if isinstance(operation, Named)]
+    others = [at for at in range(3, len(operations), 5) if at not in named]
+    mixed = [at for pair in zip_longest(named, others) for at in pair if at is not None]
+    return [*named[:5], *(at for at in mixed if at not in named[:5])]
 
 
 def _take(rows: dict[str, Tally], parts: Iterator[Tally]) -> None:
@@ -234,11 +244,7 @@ def _take(rows: dict[str, Tally], parts: Iterator[Tally]) -> None:
 
 
 def _look_all(job: tuple[list[Image], dict[int, bytes]]) -> Tally:
-    tally, bench = Tally(SNAPSHOTS), Bench()
-    for image in job[0]:
-        look(tally, bench, image, History(job[1]))
-    bench.close()
-    return tally
+    return _look_at(SNAPSHOTS, iter(job[0]), History(job[1]))
 
 
 def _cut_again(job: tuple[Image, dict[int, bytes]]) -> Tally:
@@ -263,8 +269,10 @@ def _cut_after_kill(job: tuple[Recorded, int]) -> Tally:
 
 def _look_at(fault: str, found: Iterator[Image], history: History) -> Tally:
     tally, bench = Tally(fault), Bench()
-    for image in found:
+    for image in islice(found, IMAGES_MAX):
         look(tally, bench, image, history)
+        if tally.bad > ENOUGH:
+            break
     bench.close()
     return tally
 

@@ -34,6 +34,7 @@ class Tally:
     skipped: str = ""
     note: str = ""
     counts: dict[str, int] = field(default_factory=dict)  # of whatever else tells how much was tried
+    details: list[str] = field(default_factory=list)  # told below the table
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -56,6 +57,7 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for what, number in other.counts.items():
             self.count(what, number)
+        self.details += other.details
         self.failures = (self.failures + other.failures)[:KEPT_FAILURES]
 
     @contextmanager
@@ -83,8 +85,9 @@ def table(rows: Iterable[Tally]) -> str:
     total = Tally("all", seconds=sum(row.seconds for row in rows))
     for row in rows:
         total.add(row)
-    total.counts = {}
+    total.counts, total.details = {}, []
     lines += ["-" * (len(head) + 9), _line(total, width)]
+    lines += [f"  {row.fault}: {words}" for row in rows for words in row.details]
     lines += [f"✗ {row.fault}: {words}" for row in rows for words in row.failures]
     return "\n".join(lines)
 

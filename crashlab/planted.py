@@ -1,0 +1,132 @@
+"""The mutants: what must never be wrong, each broken once on purpose, and the tests that must notice it."""
+
+from __future__ import annotations
+
+from crashlab.mutants import Mutant
+
+POWER = "tests/test_crashlab_powerloss.py"
+TABLE = "tests/test_decision_table.py"
+
+
+def _one(name: str, file: str, old: str, new: str, *killers: str) -> Mutant:
+    return Mutant(name, ((file, old, new),), killers)
+
+
+DISK = (
+    _one("no flush of a file", "state/files.py",
+         "                sync_fd(self.disk.fsync, fd, path)\n", "                pass\n", POWER),
+    _one("no flush of a folder", "state/files.py",
+         "        sync_fd(self.disk.fsync, self.fd, self.path)\n", "        return\n", POWER),
+    _one("no flush of the journal", "state/journal/writer.py",
+         "            sync_fd(self._folder.disk.fdatasync, self._fd, self.path)\n", "            pass\n", POWER),
+    _one("names of a killed run not flushed", "state/journal/repair.py",
+         "    folder.sync()\n", "", POWER),
+    _one("backup by moving main", "state/snapshot.py",
+         "self.folder.disk.link(self.main, second, self.folder.fd)",
+         "self.folder.disk.rename(self.main, second, self.folder.fd, self.folder.fd)", POWER),
+    _one("torn tail not blanked", "state/journal/repair.py",
+         'mended = position.unsure + b"\\n" * len(position.tail)', "mended = position.unsure", POWER),
+    _one("snapshot beyond the durable sequence", "state/manager.py",
+         "            await self.durable(sequence)\n            try:\n", "            try:\n", POWER),
+    _one("retry after a failed flush", "state/files.py",
+         '        raise SyncFailedError("flush to disk", path, cause) from cause\n', "        call(fd)\n",
+         "tests/test_snapshot.py", "tests/test_journal_writer.py", "tests/test_state_manager.py"),
+    _one("bad main becomes the backup", "state/snapshot.py",
+         "            if self._main_valid:\n", "            if self.folder.exists(self.main):\n",
+         "tests/test_snapshot.py"),
+    _one("crc of a record not checked", "state/journal/record.py",
+         'if record.crc != found.to_bytes(4, "big").hex() or record.sequence != sequence:',
+         "if record.sequence != sequence:", "tests/test_journal_recovery.py", "tests/test_journal_properties.py"),
+    _one("chain of records not checked", "state/journal/record.py",
+         "crc32(view[start + _BODY_AT : stop], crc)", "crc32(view[start + _BODY_AT : stop], 0)",
+         "tests/test_journal_recovery.py", "tests/test_journal_properties.py"),
+    _one("checksum not checked", "state/codec.py",
+         "    if checksum != _checksum(content):\n", "    if checksum is None:\n", "tests/test_state_codec.py"),
+    _one("the newest snapshot not preferred", "state/loader.py",
+         "best = max((g for g in generations if g.state is not None), key=_rank, default=None)",
+         "best = next((g for g in generations if g.state is not None), None)", "tests/test_state_loader.py"),
+    _one("lock off", "state/lock.py",
+         "        fcntl.flock(fd, kind | fcntl.LOCK_NB)\n", "        pass\n", "tests/test_state_lock.py"),
+    _one("symbolic link followed", "state/files.py",
+         "flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK", "flags = os.O_RDONLY | os.O_CLOEXEC",
+         "tests/test_state_files.py"),
+)  # fmt: skip
+
+MEMORY = (
+    _one("date check off", "state/manager.py",
+         "    if found.trading_date != trading_date:\n", "    if False:\n", "tests/test_state_archive.py"),
+    _one("account check off", "state/manager.py",
+         "    if found.account != account:\n", "    if False:\n", "tests/test_state_archive.py"),
+    _one("gateway check off", "state/manager.py",
+         "    if found.gateway != gateway:\n", "    if False:\n", "tests/test_state_archive.py"),
+    _one("attempts not restored", "state/codec.py",
+         '    model.pop("attempt_counts")\n', '    model.pop("attempt_counts")\n    model["attempts"] = []\n',
+         "tests/test_state_codec.py"),
+    _one("pause not restored", "state/codec.py",
+         '    model.pop("schema_version")\n',
+         '    model.pop("schema_version")\n    model["risk"] = {**model["risk"], "paused": False}\n',
+         "tests/test_state_codec.py", "tests/test_state_manager.py", "tests/test_operator.py"),
+    _one("last signals not restored", "state/codec.py",
+         '    model.pop("schema_version")\n', '    model.pop("schema_version")\n    model["last_signals"] = {}\n',
+         "tests/test_state_codec.py", "tests/test_state_manager.py"),
+    Mutant("execution counted twice", (
+        ("state/books.py", "    if not is_news(state, event.exec_id):\n        return\n    base, _", "    base, _"),
+        ("state/books.py", "    if known is None:\n        _retire", "    if True:\n        _retire"),
+    ), ("tests/test_books.py",)),
+    _one("correction added instead of replaced", "state/books.py",
+         "    base, _ = split_exec_id(event.exec_id)\n    order =", "    base = event.exec_id\n    order =",
+         "tests/test_books.py"),
+    _one("commission dropped", "state/books.py",
+         "    execution.commission = event.commission\n", "    execution.commission = 0.0\n",
+         "tests/test_books.py"),
+)  # fmt: skip
+
+TRADER = (
+    _one("intent after send", "trader/orders/desk.py",
+         "await self.memory.record_durably(*intents)", "[self.memory.record(intent) for intent in intents]",
+         "tests/test_event_loop.py"),
+    Mutant("empty answer taken as flat", (
+        ("trader/broker/snapshots.py", "    if missing:\n", "    if False:\n"),
+        ("trader/broker/snapshots.py", "(list(rows) for rows in answers if not _lost(rows))",
+         "(list(rows) if not _lost(rows) else [] for rows in answers)"),
+    ), ("tests/test_broker_snapshots.py", "tests/test_failures_p_line.py")),
+    _one("partial answer taken as complete", "trader/broker/questions.py",
+         "        except TimeoutError:\n            raise BrokerUnreachableError(\n",
+         "        except TimeoutError:\n            return question.rows\n"
+         "            raise BrokerUnreachableError(\n",
+         "tests/test_questions.py", "tests/test_failures_p_line.py", "tests/test_ibkr_broker.py"),
+    _one("entry re-sent after a restart", "trader/engine/entries.py",
+         "last_break=last.break_time if last is not None and last.side == signal.side else None,",
+         "last_break=None,",
+         "tests/test_crash_processes.py", "tests/test_reconnect.py", "tests/test_watch.py"),
+    _one("stop not resized", "trader/orders/protection.py",
+         "elif keep.remaining != size or not _same_price", "elif not _same_price", TABLE),
+    _one("stop at another price left", "trader/orders/protection.py",
+         "elif keep.remaining != size or not _same_price(keep.stop_price, position.stop_price):",
+         "elif keep.remaining != size:", TABLE),
+    _one("missing stop not placed again", "trader/orders/protection.py",
+         "        actions += _guard_anew(state, position, size)\n", "        pass\n", TABLE),
+    _one("orphaned stop left", "trader/orders/protection.py",
+         "            actions += _orphans(state, symbol, orders, snapshot.quantity(symbol))\n",
+         "            pass\n", TABLE),
+    _one("second stop left", "trader/orders/protection.py",
+         "        if order is not keep\n", "        if False\n", TABLE),
+    _one("flip not a conflict", "trader/recovery/compare.py",
+         "    elif quantity * sign(position.side) < 0:\n", "    elif False:\n", TABLE),
+    _one("split not suspected", "trader/recovery/compare.py",
+         "    elif holding is not None and _looks_split(position, holding):\n", "    elif False:\n", TABLE),
+    _one("order on its way taken as not sent", "trader/recovery/orders_seen.py",
+         "ref in open_refs or ref in in_flight:", "ref in open_refs:", TABLE),
+    _one("foreign position closed", "trader/recovery/reconcile.py",
+         "    _action_rows(plan)\n    _foreign_client_rows(",
+         "    plan.actions += [ExitAtMarket(p.symbol, 'SELL', p.quantity, 'tidy') for p in answer.positions\n"
+         "                     if p.symbol not in draft.state.positions]\n"
+         "    _action_rows(plan)\n    _foreign_client_rows(", TABLE),
+    _one("order of another client touched", "trader/orders/protection.py",
+         "        and order.client_id == client_id\n", "", TABLE, "tests/test_failures_f_orders.py"),
+    _one("order id high-water mark ignored", "trader/broker/ibkr.py",
+         "max(ear.next_order_id, ear.highest_order_id + 1, above + 1, self._issued_order_id + 1)",
+         "ear.next_order_id", "tests/test_failures_p_line.py", "tests/test_ibkr_broker.py"),
+)  # fmt: skip
+
+PLANTED: list[Mutant] = [*DISK, *MEMORY, *TRADER]
