@@ -98,7 +98,7 @@ TRADER = (
     _one("entry re-sent after a restart", "trader/engine/entries.py",
          "last_break=last.break_time if last is not None and last.side == signal.side else None,",
          "last_break=None,",
-         "tests/test_crash_processes.py", "tests/test_reconnect.py", "tests/test_watch.py"),
+         "tests/test_crashlab_mutants.py::test_i5_a_break_that_was_acted_upon_is_not_acted_upon_after_a_restart"),
     _one("stop not resized", "trader/orders/protection.py",
          "elif keep.remaining != size or not _same_price", "elif not _same_price", TABLE),
     _one("stop at another price left", "trader/orders/protection.py",

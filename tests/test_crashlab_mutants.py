@@ -1,0 +1,75 @@
+"""Every planted fault still applies and has its killers; some are killed here, all of them by `make crash-test`."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from lab import CALM, ROOT
+from lab_live import Live, live
+
+from crashlab import mutants, planted
+from crashlab.mutants import Mutant
+from paper_gateway.testing import RunningGateway
+from trader.strategy.breakout import Signal
+
+QUICK = ("date check off", "missing stop not placed again")
+
+
+@pytest.mark.parametrize("mutant", planted.PLANTED, ids=lambda mutant: mutant.name)
+def test_every_mutant_still_applies_and_its_killers_are_there(mutant: Mutant, tmp_path: Path) -> None:
+    for file, _, _ in mutant.changes:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes((ROOT / file).read_bytes())
+    assert mutants.plant(mutant, tmp_path) == ""
+    assert all((ROOT / killer.partition("::")[0]).is_file() for killer in mutant.killers)
+
+
+def test_there_are_at_least_twenty_four_and_each_has_its_name() -> None:
+    assert len({mutant.name for mutant in planted.PLANTED}) == len(planted.PLANTED) >= 24
+
+
+def test_some_of_them_are_killed() -> None:
+    chosen = [mutant for mutant in planted.PLANTED if mutant.name in QUICK]
+    assert len(chosen) == len(QUICK)
+    tally = mutants.mutate(chosen, workers=2)
+    assert not tally.bad, "\n".join(tally.failures)
+    assert tally.counts == {"killed": len(QUICK)}
+
+
+def test_a_mutant_that_no_longer_applies_and_one_that_survives_are_failures() -> None:
+    gone = Mutant("gone", (("state/disk.py", "no such text", ""),), ("tests/test_rules_doc.py",))
+    lives = Mutant("lives", (("state/disk.py", "Stateless: one", "Stateless; one"),), ("tests/test_hours.py",))
+    tally = mutants.mutate([gone, lives], workers=2)
+    assert tally.bad == 2
+    assert "has to follow the source" in tally.failures[0]
+    assert "SURVIVED" in tally.failures[1]
+
+
+def test_i5_a_break_that_was_acted_upon_is_not_acted_upon_after_a_restart(tmp_path: Path) -> None:
+    """The position it opened is closed again, so that only the memory of the signal stands in the way."""
+
+    async def judged(run: Live, signal: Signal | None) -> Signal:
+        await run.trading()
+        watch = run.engine.watches["TSLA"]
+        await run.until(lambda: watch.buffer.warm)
+        price, now = await run.price(), run.session.clock.now()
+        signal = signal or Signal("TSLA", "LONG", "sustained", round(price * 0.999, 2), price, now, now, 2.0)
+        await run.engine.entries.judge(watch, signal, now, entries_open=True)
+        return signal
+
+    async def main(gateway: RunningGateway) -> None:
+        async with live(gateway, tmp_path) as run:
+            signal = await judged(run, None)
+            await run.until(run.held)
+            await run.agreed()
+            gateway.ctl("trade", symbol="TSLA", side="SELL", shares=run.held())
+            await run.until(lambda: not run.state.positions)
+            await run.agreed()
+            await run.crash()
+        async with live(gateway, tmp_path) as run:
+            await judged(run, signal)
+            assert len(run.orders("entry")) == 1
+            assert run.held() == 0
+
+    with RunningGateway(*CALM) as gateway:
+        asyncio.run(main(gateway))
