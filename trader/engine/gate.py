@@ -141,7 +141,7 @@ class Gate:
             return
         state = self.engine.state
         for row in outcome.plan.rows:
-            if row.decision in QUIET or row in self._told:
+            if (row.decision in QUIET and row.decision != "foreign") or row in self._told:
                 continue
             self._told.add(row)
             _log.warning("RECONCILED %s: %s", row.symbol, row.words)

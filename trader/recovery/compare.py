@@ -8,7 +8,7 @@ from state.events import ForeignSeen, PositionAdjusted, SymbolHalted, SymbolRele
 from state.model import HALTED_BY_DEFECT, Position, TraderState, sign
 from trader.broker.port import BrokerPosition, BrokerSnapshot
 from trader.recovery.draft import Draft
-from trader.recovery.plan import Plan, Row
+from trader.recovery.plan import Decision, Plan, Row
 
 SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 1.5, 0.5, 1 / 3, 0.25, 0.2, 0.1, 0.05)
 SPLIT_TOLERANCE = 0.02  # of the cost basis: commissions are in IBKR's average cost and not in our entry price
@@ -55,9 +55,20 @@ def _agreed_row(before: TraderState, after: TraderState, position: Position) -> 
         note = "values estimated" if position.estimated else "pivot, targets and stop from the intent"
         return Row(position.symbol, "adopted", f"{text}, entered while away; {note}", "info", evidence)
     if was.held != position.held:
-        words = f"{text}: {was.held} -> {position.held} by executions while away"
-        return Row(position.symbol, "partial_taken", words, "info", evidence)
+        return _changed_row(before, after, position, text, evidence)
     return Row(position.symbol, "matched", f"{text} (state + IBKR validated)", "ok", evidence)
+
+
+def _changed_row(
+    before: TraderState, after: TraderState, position: Position, text: str, evidence: tuple[str, ...]
+) -> Row:
+    """Executions that were not known explain the new count: those of our orders, or of somebody's hand in TWS."""
+    was_held = before.positions[position.symbol].held
+    by_hand = any(after.executions[key].by_hand for key in position.fills if key not in before.executions)
+    grown: Decision = "count_corrected" if by_hand else "entry_filled"
+    decision: Decision = grown if position.held > was_held else "partial_taken"
+    words = f"{text}: {was_held} -> {position.held} by {'a trade by hand' if by_hand else 'our executions'}"
+    return Row(position.symbol, decision, words, "warning" if by_hand else "info", evidence)
 
 
 def _conflict(draft: Draft, plan: Plan, symbol: str, ours: int, theirs: int) -> None:

@@ -21,6 +21,7 @@ Decision = Literal[
     "split_suspected",
     "entry_working",
     "entry_not_sent",
+    "entry_filled",
     "entry_ended",
     "stop_missing",
     "stop_corrected",
