@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,8 +30,7 @@ class CheckpointExtra(msgspec.Struct, kw_only=True):
     write_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointInfo:
+class CheckpointInfo(msgspec.Struct, frozen=True):
     """What a checkpoint's name and size tell, without reading it. saved_at: real time."""
 
     session_id: str
@@ -47,8 +45,7 @@ class CheckpointInfo:
         return f"{self.session_id}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointStats:
+class CheckpointStats(msgspec.Struct, frozen=True):
     """Over the checkpoints asked for. Times are real; success_rate is between 0 and 1, None where there is none."""
 
     number: int = 0

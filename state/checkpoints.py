@@ -11,7 +11,6 @@ import logging
 import os
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -43,8 +42,7 @@ class _ExtraOnly(msgspec.Struct):
     checkpoint: CheckpointExtra | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True):
     """One that was read and verified."""
 
     info: CheckpointInfo
@@ -52,8 +50,7 @@ class Checkpoint:
     extra: CheckpointExtra
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A checkpoint as bytes, taken at one moment, still to be written. sequence: the last event that it holds."""
 
     data: bytes

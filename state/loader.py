@@ -5,9 +5,10 @@ same function that applied them live. What lost, and why, is said. Commands that
 must be able to read beside a running trader.
 """
 
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+
+import msgspec
 
 from state.apply import apply, new_state
 from state.codec import NewerSchemaError, decode_event, decode_state
@@ -22,8 +23,7 @@ JOURNAL = "journal"
 CHECKPOINTS = "checkpoints"
 
 
-@dataclass(slots=True)
-class Generation:
+class Generation(msgspec.Struct):
     """One snapshot file as found: the state it holds, or what is wrong with it."""
 
     name: str
@@ -33,8 +33,7 @@ class Generation:
     present: bool = True
 
 
-@dataclass(slots=True)
-class Loaded:
+class Loaded(msgspec.Struct):
     """What the disk says. `state` is None where nothing could be trusted or nothing was there."""
 
     state: TraderState | None = None
@@ -44,8 +43,8 @@ class Loaded:
     snapshot_sequence: int = 0
     main_valid: bool = False
     journal: JournalReport | None = None
-    notes: list[str] = field(default_factory=list)
-    damaged: list[tuple[str, str]] = field(default_factory=list)  # (file, what is wrong), for quarantine
+    notes: list[str] = msgspec.field(default_factory=list)
+    damaged: list[tuple[str, str]] = msgspec.field(default_factory=list)  # (file, what is wrong), for quarantine
     doubtful: bool = False  # events may be missing: IBKR has to say what they were
 
     @property

@@ -13,10 +13,11 @@ The event loop never waits for the disk but where it awaits durability (invarian
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Self
+
+import msgspec
 
 from state.apply import apply, new_state
 from state.archive import set_aside
@@ -35,15 +36,14 @@ from state.snapshot import BACKUP, MAIN, SnapshotStore
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Begun:
+class Begun(msgspec.Struct):
     """How this run's state came about."""
 
     resumed: bool = False
     previous: TraderState | None = None  # of another date, account or gateway: shown, never applied
     set_aside: str = ""  # where it went
     why: str = ""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
 
 
 class StateManager:

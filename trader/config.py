@@ -16,7 +16,6 @@ import difflib
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -66,8 +65,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 KEYS = {f"{section}.{key}": section for section, kind in SECTIONS.items() for key in kind.__struct_fields__}
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
+class _Given(msgspec.Struct, frozen=True):
     """One value as it was found: where, so that an error can name it, what its paths are relative to, and
     whether its source has types of its own (TOML) or text alone may stand for a number (the rest)."""
 

@@ -1,6 +1,6 @@
 """From the settings to a connected broker, the session's clock, and the account that may be traded."""
 
-from dataclasses import dataclass
+import msgspec
 
 from trader.broker.port import Broker
 from trader.clock import Clock
@@ -10,8 +10,7 @@ from trader.errors import ConfigError
 from trader.line import CONNECT_TRIES, connect_with_patience, sync_clock
 
 
-@dataclass(slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct):
     """Whom to connect to. `identity` is kept in the state: state of another gateway is never applied."""
 
     host: str
@@ -22,8 +21,7 @@ class Endpoint:
     started: bool = False
 
 
-@dataclass(slots=True)
-class Connected:
+class Connected(msgspec.Struct):
     """A line that is up, and the account that may be traded over it."""
 
     endpoint: Endpoint

@@ -1,10 +1,9 @@
 """What one run was told on its command line, beside the settings."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(msgspec.Struct, frozen=True):
     """See `run --help`."""
 
     fresh: bool = False

@@ -1,37 +1,34 @@
 """What the engine's one queue carries beside the broker's facts."""
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from trader.broker.port import BrokerAnswer, Fact
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A broker snapshot that was asked for while trading, and how busy the books were when it was asked."""
 
     answer: BrokerAnswer
     activity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Second:
+class Second(msgspec.Struct, frozen=True):
     """One real second went by."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reconnected:
+class Reconnected(msgspec.Struct, frozen=True):
     """The line is up again; nothing has been asked yet."""
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct):
     """A command of the operator, with the future that gets its answer."""
 
     command: str
     arguments: dict[str, Any]
-    reply: asyncio.Future[dict[str, Any]] = field(
+    reply: asyncio.Future[dict[str, Any]] = msgspec.field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 

@@ -5,7 +5,8 @@ more than is there (invariant 4).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from state.model import Position, Role, TraderState, exit_action
 from trader.broker.port import BrokerOrder, BrokerSnapshot
@@ -52,8 +53,7 @@ def protection_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: 
     return actions
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(msgspec.Struct, frozen=True):
     """One reason why the protection gate stays shut."""
 
     symbol: str

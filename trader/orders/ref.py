@@ -12,8 +12,9 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from state.errors import InvariantError
 from state.model import Role, Side
@@ -30,8 +31,7 @@ _ROLE_LETTER: dict[Role, str] = {"entry": "E", "stop": "S", "exit": "X"}
 _LETTER_ROLE: dict[str, Role] = {letter: role for role, letter in _ROLE_LETTER.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRef:
+class OrderRef(msgspec.Struct, frozen=True):
     """What a reference says."""
 
     symbol: str

@@ -7,7 +7,8 @@ same code serves the start, a reconnect and the comparison that never stops whil
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from state.events import PositionVerified
 from trader.broker.port import BrokerAnswer, BrokerSnapshot
@@ -25,14 +26,13 @@ CONFIRM_AFTER_S = 0.7  # an unexplained difference has to be seen twice, this fa
 QUIET_DECISIONS = frozenset({"matched", "foreign", "entry_working"})
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """What one comparison came to."""
 
     plan: Plan
     passed: bool = False  # the gate
     again: bool = False  # ask once more before concluding anything
-    problems: list[Violation] = field(default_factory=list)
+    problems: list[Violation] = msgspec.field(default_factory=list)
     in_flight: frozenset[str] = frozenset()  # symbols with orders on their way: their picture may lag
 
     @property
