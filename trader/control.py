@@ -78,6 +78,7 @@ async def _answer(reader: asyncio.StreamReader, submit: Callable[[Request], None
             "ok": False,
             "error": f"`{request.command}` was not done within {ANSWER_TIMEOUT_S:.0f} s.",
             "hint": "See trader.log and `status`; it may still be going on.",
+            "exit_code": BrokerError.exit_code,
         }
 
 

@@ -6,7 +6,7 @@ from state.files import Folder
 from trader.config_sections import Config
 from trader.control import ask
 from trader.errors import BrokerUnreachableError, UsageError
-from trader.output import say, say_json
+from trader.output import say, say_error, say_json
 
 
 def ask_trader(config: Config, command: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
@@ -18,14 +18,16 @@ def ask_trader(config: Config, command: str, arguments: dict[str, Any]) -> dict[
 
 
 def report_answer(answer: dict[str, Any] | None, command: str, words: str, *, as_json: bool) -> int:
-    """Print an answer; the exit code. Raises where no trader runs, or it refused."""
+    """Print an answer; the exit code. Where it was refused or failed: the two sentences, and its own exit code."""
     if answer is None:
         raise BrokerUnreachableError(
             f"No trader is running on this logs folder, so `{command}` cannot be done.",
             "Start it with `python3 trader.py`, then try again.",
         )
     if not answer.get("ok"):
-        raise UsageError(str(answer.get("error", "It was refused.")), str(answer.get("hint", "See trader.log.")))
+        what, hint, code = answer.get("error", "It was refused."), answer.get("hint"), answer.get("exit_code")
+        say_error(UsageError(str(what), str(hint or "See trader.log.")))
+        return code if isinstance(code, int) else UsageError.exit_code
     if as_json:
         say_json(answer)
     else:

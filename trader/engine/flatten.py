@@ -4,9 +4,13 @@ import asyncio
 import logging
 import time
 
+from trader.broker.port import BrokerSnapshot
 from trader.engine.engine import Engine
+from trader.engine.gate import Gate
 from trader.engine.inbox import Request
 from trader.engine.market import Market
+from trader.errors import BrokerError
+from trader.orders.ref import parse_ref
 
 _log = logging.getLogger("trader.control")
 
@@ -18,11 +22,13 @@ HINT = "Entries stay paused and the stops are in force; look at TWS, then try ag
 class Flatten:
     """One at a time. The caller has paused the entries durably before, so that none slips in between (p17)."""
 
-    def __init__(self, engine: Engine, market: Market) -> None:
+    def __init__(self, engine: Engine, gate: Gate, market: Market) -> None:
         self._engine = engine
+        self._gate = gate
         self._market = market
         self._request: Request | None = None
         self._since = 0.0
+        self._seen_before: BrokerSnapshot | None = None  # the last answer of IBKR as the books came to be flat
 
     @property
     def going_on(self) -> bool:
@@ -31,7 +37,7 @@ class Flatten:
 
     async def start(self, request: Request) -> None:
         """Begin; the answer comes when all is flat, or when that cannot be reached."""
-        self._request, self._since = request, time.monotonic()
+        self._request, self._since, self._seen_before = request, time.monotonic(), None
         # A timer's, so that the answer comes even where a comparison keeps the engine waiting.
         asyncio.get_running_loop().call_later(FLATTEN_TIMEOUT_S, self._give_up, request)
         await self.go_on()
@@ -46,10 +52,23 @@ class Flatten:
                 self._give_up(request)
             return
         await self._step()
-        if not state.positions and not any(order.is_live for order in state.orders.values()):
+        if state.positions or any(order.is_live for order in state.orders.values()):
+            self._seen_before = None
+        elif self._verified():
             self._request = None
-            _log.info("Flat: every position of ours is closed and no order of ours is left.")
+            _log.info("Flat: IBKR holds no position and no order of ours any more.")
             request.answer(ok=True, closed=True, daily_pnl=round(state.daily_pnl, 2))
+
+    def _verified(self) -> bool:
+        """Whether IBKR says so too, in an answer younger than the books' last word: older ones are not taken."""
+        answer, foreign = self._gate.last_snapshot, self._engine.state.foreign
+        if self._seen_before is None:
+            self._seen_before = answer
+        self._engine.compare_wanted.set()
+        if answer is None or answer is self._seen_before:
+            return False
+        held = [p for p in answer.positions if p.quantity and p.symbol not in foreign]
+        return not held and not any(parse_ref(order.order_ref) for order in answer.open_orders)
 
     async def _step(self) -> None:
         """Also what filled since the last step is closed: an entry may have been quicker than its cancel."""
@@ -84,4 +103,4 @@ class Flatten:
         if not state.connection.ready:
             words += f"; {state.connection.reason}"
         _log.error("%s.", words)
-        request.answer(ok=False, error=f"{words}.", hint=HINT)
+        request.answer(ok=False, error=f"{words}.", hint=HINT, exit_code=BrokerError.exit_code)

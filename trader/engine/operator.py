@@ -15,6 +15,7 @@ from trader.engine.flatten import Flatten
 from trader.engine.gate import Gate
 from trader.engine.inbox import Request
 from trader.engine.market import Market
+from trader.errors import BrokerError
 from trader.recovery.adopt import adoption
 from trader.strategy.numbers import is_price
 
@@ -32,7 +33,7 @@ class Operator:
         self.gate = gate
         self.market = market
         self._waiting: dict[str, tuple[Request, float]] = {}  # adopted symbols whose stop is not confirmed yet
-        self._flatten = Flatten(engine, market)
+        self._flatten = Flatten(engine, gate, market)
 
     async def take(self, request: Request) -> None:
         """Answer one request, now or when it is done. What fails in a command never ends the run."""
@@ -49,14 +50,15 @@ class Operator:
         try:
             await handler(request)
         except SyncFailedError as error:
-            request.answer(ok=False, error=error.what, hint=error.hint)
+            request.answer(ok=False, error=error.what, hint=error.hint, exit_code=error.exit_code)
             raise
         except TraderError as error:
             _log.error("%s: %s", request.command, error)
-            request.answer(ok=False, error=error.what, hint=error.hint)
+            request.answer(ok=False, error=error.what, hint=error.hint, exit_code=error.exit_code)
         except Exception as error:  # noqa: BLE001 - a defect in a command must not end the care for positions
             _log.exception("%s failed.", request.command)
-            request.answer(ok=False, error=f"`{request.command}` failed: {error!r}.", hint="See trader.log.")
+            words = f"`{request.command}` failed: {error!r}."
+            request.answer(ok=False, error=words, hint="See trader.log.", exit_code=TraderError.exit_code)
 
     async def go_on(self) -> None:
         """Every half second: what is still to be done, and whether it is done."""
@@ -144,7 +146,8 @@ class Operator:
             words = f"{symbol} is managed now, but IBKR has not confirmed its stop"
             if position is None:
                 words = f"{symbol} was closed before its stop was in force"
-            request.answer(ok=False, error=f"{words}.", hint="See `status` and trader.log.")
+            code = BrokerError.exit_code
+            request.answer(ok=False, error=f"{words}.", hint="See `status` and trader.log.", exit_code=code)
 
     async def _start_flattening(self, request: Request) -> None:
         """Pause durably, then cancel entries, then close, then verify: an entry cannot slip in between (p17)."""
