@@ -1,0 +1,351 @@
+"""Nothing is lost, whatever of the files is: the journal alone rebuilds the state, and IBKR alone what it can.
+
+The day's P&L is held against a sum of its own over the gateway's executions, after every kill.
+"""
+
+import asyncio
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import CALM, Trader, filled_entries, live_stops, scanner, wait_for
+from lab_live import Live, live
+from state_cases import begun, opened, plain, reloaded, replayed, segment
+from test_crash_processes import AT_THE_BREAK, assert_nothing_twice, run_to, shares, subscribed
+
+from paper_gateway.testing import RunningGateway
+from state import events as ev
+from state.checkpoints import CheckpointStore
+from state.manager import StateManager
+from state.snapshot import BACKUP, MAIN
+from trader.orders.ref import parse_ref
+
+SEED = 20251006
+
+
+def pause(text: str, seconds: float = 1) -> ev.Paused:
+    return ev.Paused(time=datetime(2025, 10, 6, 13, 45, tzinfo=UTC), reason=text)
+
+
+def told(memory: StateManager, *reasons: str) -> None:
+    """Record pauses, so that the last reason tells which events the state holds."""
+    for reason in reasons:
+        memory.record(pause(reason))
+    memory.flush()
+
+
+# Snapshots carry the sequence they cover, and the journal reaches below the backup's
+
+
+def test_a_snapshot_says_which_event_it_holds_and_the_journal_reaches_below_the_backup(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        begun(memory)
+        for number in range(30):
+            told(memory, str(number))
+            memory.save_blocking()
+        said = memory.state.sequence
+    found = reloaded(tmp_path).loaded
+    assert found.snapshot_sequence == said
+    assert found.state is not None
+    (tmp_path / MAIN).unlink()
+    older = reloaded(tmp_path).loaded
+    assert (older.source, older.snapshot_sequence, older.replayed) == (BACKUP, said - 1, 1)
+    assert older.state is not None
+    assert plain(older.state) == plain(found.state) == plain(replayed(tmp_path))
+
+
+def test_damage_that_a_snapshot_has_passed_is_not_told_for_ever(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        begun(memory)
+        told(memory, *"abcdef")
+        memory.save_blocking()
+    file = segment(tmp_path)
+    data = bytearray(file.read_bytes())
+    data[data.index(b'"c"') + 1] = ord("X")
+    file.write_bytes(data)
+    with opened(tmp_path, "s2") as memory:
+        assert memory.loaded.doubtful
+        begun(memory)
+        told(memory, "after the damage")
+        memory.save_blocking()
+    after = reloaded(tmp_path).loaded
+    assert (after.doubtful, after.notes) == (False, [])
+    assert after.state is not None
+    assert after.state.risk.paused_reason == "after the damage"
+
+
+def test_a_journal_that_is_gone_is_told(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        begun(memory)
+        told(memory, "a")
+        memory.save_blocking()
+    segment(tmp_path).unlink()
+    found = reloaded(tmp_path).loaded
+    assert found.doubtful
+    assert any("journal is empty" in note for note in found.notes)
+
+
+# A break on the same date: what was set aside never comes back
+
+
+@pytest.mark.parametrize("lost", ["removed", "damaged"])
+@pytest.mark.parametrize("way", ["fresh", "other account"])
+def test_i8_nothing_is_replayed_across_a_break(tmp_path: Path, way: str, lost: str) -> None:
+    """Checkpoints and journal of before the break are there, with higher numbers; both snapshots are lost."""
+    with opened(tmp_path, "before") as memory:
+        begun(memory)
+        told(memory, *(str(number) for number in range(20)))
+        memory.save_blocking()
+        CheckpointStore(memory.folder, "before").write(memory.state, {}, {}, datetime.now(UTC))
+    with opened(tmp_path, "after") as memory:
+        begun(memory, account="DU1234567" if way == "fresh" else "DU7654321", fresh=way == "fresh")
+        assert not memory.state.risk.paused
+        told(memory, *(f"new {number}" for number in range(40)))
+        memory.save_blocking()
+        memory.save_blocking()
+        live_state = plain(memory.state)
+    for name in (MAIN, BACKUP):
+        if lost == "removed":
+            (tmp_path / name).unlink()
+        else:
+            (tmp_path / name).write_bytes(b"torn")
+    found = reloaded(tmp_path).loaded
+    assert found.state is not None
+    assert plain(found.state) == live_state
+    assert found.source == "journal"
+    assert not found.doubtful
+
+
+def test_a_start_that_died_while_it_set_aside_leaves_one_of_both_and_no_mixture(tmp_path: Path) -> None:
+    """The snapshots are in the archive and the journal is not yet, or the new one was not begun."""
+    for step in ("snapshots moved", "journal moved too"):
+        folder = tmp_path / step
+        with opened(folder, "before") as memory:
+            begun(memory)
+            told(memory, "old")
+            memory.save_blocking()
+            before = memory.state.sequence
+        archive = folder / "archive" / "x"
+        archive.mkdir(parents=True, mode=0o700)
+        for name in (MAIN, BACKUP):
+            if (folder / name).exists():
+                (folder / name).rename(archive / name)
+        if step == "journal moved too":
+            (folder / "journal" / "2025-10-06").rename(archive / "2025-10-06")
+        with opened(folder, "after") as memory:
+            result = begun(memory)
+            assert result.resumed is (step == "snapshots moved")
+            assert memory.state.sequence == (before + 1 if result.resumed else 1)
+
+
+# The day's P&L, against a sum of its own
+
+
+def independent_pnl(truth: dict[str, Any]) -> float:
+    """What the executions of our symbols realized, dollars: average cost, commissions on both sides."""
+    ours = {ref.symbol for text in filled_entries(truth) if (ref := parse_ref(text)) is not None}
+    held: dict[str, tuple[int, float]] = {}  # shares, and what they cost with commissions
+    total = 0.0
+    for one in truth["executions"]:
+        if one["superseded"] or one["symbol"] not in ours:
+            continue
+        shares, cost = held.get(one["symbol"], (0, 0.0))
+        change = int(one["shares"]) * (1 if one["side"] == "BOT" else -1)
+        paid = change * float(one["price"]) + float(one["commission"])
+        if shares * change >= 0:
+            held[one["symbol"]] = (shares + change, cost + paid)
+            continue
+        assert abs(change) <= abs(shares), "no exit of ours turns a position round"
+        share_of_cost = cost * -change / shares
+        total -= paid + share_of_cost
+        held[one["symbol"]] = (shares + change, cost - share_of_cost)
+    return total
+
+
+def assert_pnl(trader: Trader, gateway: RunningGateway) -> None:
+    """To the cent, while the market stands nearly still."""
+    found = trader.wait_agreed()
+    truth = gateway.truth()
+    assert abs(found["daily_pnl"] - independent_pnl(truth)) < 0.0101, (found["daily_pnl"], independent_pnl(truth))
+    assert found["daily_pnl_estimated"] is False
+    assert_nothing_twice(truth, trader.logs)
+
+
+def disturb(gateway: RunningGateway, dice: random.Random) -> None:
+    """One thing that happens to a position while the market runs, or while nobody looks."""
+    truth = gateway.truth()
+    held = [row for row in truth["positions"] if live_stops(truth, row["symbol"])]
+    if not held:
+        return
+    row = dice.choice(held)
+    stop = live_stops(truth, row["symbol"])[0]
+    way = 1 if row["quantity"] > 0 else -1
+    what = dice.choice(["stop out", "one R", "correct", "repeat"])
+    if what == "stop out":
+        gateway.ctl("price", symbol=row["symbol"], price=round(stop["aux_price"] * (1 - 0.01 * way), 2))
+    elif what == "one R":
+        price = row["avg_cost"] + 1.1 * abs(row["avg_cost"] - stop["aux_price"]) * way
+        gateway.ctl("price", symbol=row["symbol"], price=round(price, 2))
+    else:
+        mine = [e for e in truth["executions"] if e["symbol"] == row["symbol"] and not e["superseded"]]
+        one = dice.choice(mine)
+        if what == "correct":
+            gateway.ctl("correct", exec_id=one["exec_id"], price=round(one["price"] + 0.07, 2))
+        elif one["order_ref"] and gateway.ctl("info")["clients"]:
+            gateway.ctl("repeat", exec_id=one["exec_id"])
+
+
+def trade_by_hand(gateway: RunningGateway) -> None:
+    """Three shares less of the first position; the market stands nearly still, so that its stop can follow."""
+    for symbol, held in list(shares(gateway).items())[:1]:
+        if abs(held) > 3:
+            gateway.ctl("trade", symbol=symbol, side="SELL" if held > 0 else "BUY", shares=3)
+
+
+@pytest.mark.timeout(100)
+def test_i13_the_days_p_and_l_is_right_to_the_cent_whatever_was_killed_when(tmp_path: Path) -> None:
+    """A fast morning of the shipped scan, killed at seeded random moments, with things done to it all the while."""
+    dice = random.Random(SEED)
+    with RunningGateway(*AT_THE_BREAK) as gateway:
+        for turn in range(4):
+            with Trader(gateway, tmp_path) as trader:
+                assert_pnl(trader, gateway)
+                trade_by_hand(gateway)
+                assert_pnl(trader, gateway)
+                subscribed(trader)
+                gateway.ctl("speed", speed=90.0)
+                until = time.monotonic() + (4.0 if turn == 0 else 1.0) + dice.random()
+                while time.monotonic() < until:
+                    disturb(gateway, dice)
+                    time.sleep(dice.uniform(0.05, 0.3))
+                trader.kill()
+            disturb(gateway, dice)
+            gateway.ctl("speed", speed=1.0)
+        with Trader(gateway, tmp_path) as last:
+            assert_pnl(last, gateway)
+            closed = [e for e in gateway.truth()["executions"] if e["realized_pnl"]]
+            assert len(closed) >= 3
+            assert last.stop() == 0
+
+
+# Files that are gone
+
+
+@pytest.fixture
+def gateway() -> Iterator[RunningGateway]:
+    with RunningGateway(*CALM) as running:
+        yield running
+
+
+def lose(logs: Path, *names: str) -> None:
+    """Files and folders of the state, removed."""
+    for name in names:
+        path = logs / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("lost", [(MAIN,), (MAIN, BACKUP), ("journal",), ("journal", MAIN)], ids="+".join)
+def test_any_two_of_the_three_may_be_lost_while_trades_are_open_and_closed(
+    gateway: RunningGateway, tmp_path: Path, lost: tuple[str, ...]
+) -> None:
+    """The books after it are those from before it: positions, stops, partials, attempts, P&L, halves and all."""
+
+    def books(run: Live) -> dict[str, Any]:
+        state = run.state
+        kept = ("positions", "closed", "attempts", "executions", "last_signals", "order_id_high")
+        plain_state: Any = plain(state)
+        for position in plain_state["positions"].values():
+            del position["recovery"]  # how this run knows of it
+        return {name: plain_state[name] for name in kept} | {"pnl": state.daily_pnl}
+
+    async def story() -> None:
+        async with live(gateway, tmp_path, files__save_interval_s=0.2) as run:
+            await run.enter("NVDA")
+            gateway.ctl("price", symbol="NVDA", price=round(run.position("NVDA").stop_price * 0.98, 2))
+            await run.until(lambda: not run.state.positions)
+            await run.enter("TSLA")
+            run.set_price(run.position().entry_price * 1.01)  # a stop at breakeven stays out of reach
+            await run.desk.take_partial(run.position(), 40, "partial_1r", await run.price(), 0.01)
+            await run.until(lambda: run.position().held == 60)
+            await run.until(lambda: run.position().stop_price == run.position().entry_price)
+            await run.agreed()
+            saves = run.session.memory.saves
+            await run.until(lambda: run.session.memory.saves >= saves + 2)
+            before = books(run)
+            await run.crash()
+        lose(tmp_path / "logs", *lost)
+        async with live(gateway, tmp_path) as run:
+            await run.agreed()
+            found = books(run)
+            assert found["positions"] == before["positions"]
+            assert {name for name in found if found[name] != before[name]} == set()
+
+    asyncio.run(story())
+
+
+def test_all_files_lost_ibkr_alone_rebuilds_what_it_can_and_says_what_is_an_estimate(tmp_path: Path) -> None:
+    """Two closed trades and an open one with a partial: shares, stops, attempts and P&L from orderRefs alone."""
+    with RunningGateway(*AT_THE_BREAK) as gateway:
+        with Trader(gateway, tmp_path) as trader:
+            subscribed(trader)
+            run_to(gateway, lambda: len(shares(gateway)) >= 3)
+            found = trader.wait_agreed()
+            out = [row for row in found["positions"] if row["symbol"] != "TSLA"][:2]
+            for row in out:
+                way = 1 if row["quantity"] > 0 else -1
+                price = round(row["stop_price"] * (1 - 0.01 * way), 2)
+                gateway.ctl("price", symbol=row["symbol"], price=price)
+            wait_for(lambda: not {row["symbol"] for row in out} & shares(gateway).keys())
+            before = trader.wait_agreed()
+            trader.kill()
+        shutil.rmtree(tmp_path / "logs")
+        with Trader(gateway, tmp_path) as trader:
+            assert_pnl_alone(trader, gateway)
+            after = trader.status()
+            assert after["daily_pnl"] == before["daily_pnl"]
+            key = ("symbol", "side", "pivot", "count")
+            assert sorted([[row[k] for k in key] for row in after["attempts"]]) == sorted(
+                [[row[k] for k in key] for row in before["attempts"]]
+            )
+            facts = ("symbol", "quantity", "stop_price", "stop_perm_id")
+            assert [[row[k] for k in facts] for row in after["positions"]] == [
+                [row[k] for k in facts] for row in before["positions"]
+            ]
+            assert all(row["estimated"] for row in after["positions"])
+            assert "stimated" in trader.output()
+
+
+def assert_pnl_alone(trader: Trader, gateway: RunningGateway) -> None:
+    """As `assert_pnl`, for books that were made of IBKR's records alone."""
+    found = trader.wait_agreed()
+    assert abs(found["daily_pnl"] - independent_pnl(gateway.truth())) < 0.0101
+
+
+def test_a_commission_that_comes_late_joins_its_execution(gateway: RunningGateway, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            gateway.ctl("silence", kind="commission")
+            await run.enter("TSLA")
+            gateway.ctl("trade", symbol="TSLA", side="SELL", shares=100)
+            await run.until(lambda: not run.state.positions, 5.0)
+            await run.crash()
+        gateway.ctl("silence", kind="commission", off=True)
+        async with live(gateway, tmp_path) as run:
+            await run.agreed()
+            assert run.state.daily_pnl == pytest.approx(independent_pnl(gateway.truth()), abs=0.005)
+
+    asyncio.run(story())
+
+
+def test_a_scan_that_never_breaks_leaves_nothing_to_lose(gateway: RunningGateway, tmp_path: Path) -> None:
+    """No file, no trade: a clean start says so and sends nothing."""
+    with Trader(gateway, tmp_path, scanner_dir=scanner(tmp_path)) as trader:
+        trader.wait_agreed()
+        assert trader.stop() == 0
+    truth = gateway.truth()
+    assert (truth["open_orders"], truth["executions"]) == ([], [])
