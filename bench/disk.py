@@ -48,9 +48,10 @@ def place(parent: Path | None = None, *, mount: bool = True) -> Iterator[Place]:
 
 
 def machine() -> str:
-    """The machine in words that tell nobody's name."""
+    """The machine in words that tell nobody's name, and how busy it is: a load above its cores blurs everything."""
     kind = "virtual machine" if _is_virtual() else "machine"
-    return f"{os.cpu_count()}-core {platform.machine()} {kind}, Linux, Python {platform.python_version()}"
+    what = f"{os.cpu_count()}-core {platform.machine()} {kind}, Linux, Python {platform.python_version()}"
+    return f"{what}, load {os.getloadavg()[0]:.1f} at the end"
 
 
 def _can_mount() -> bool:
