@@ -120,6 +120,7 @@ def test_i1_an_order_waits_for_its_intent(
                 assert run.orders("entry")[0].perm_id == 0
                 assert gateway.truth()["executions"] == []
                 await asyncio.sleep(0.02)
+            disk.fdatasync_s = 0.0
             await sending
             await run.agreed()
 

@@ -159,6 +159,40 @@ def test_i11_a_real_trader_ends_with_6_and_the_next_one_knows_everything(call: s
             assert "had crashed" in restarted.output()
 
 
+HANGING = """
+import os, time
+def hanging(call):
+    def sync(fd):
+        while os.path.exists({flag!r}):
+            time.sleep(0.05)
+        call(fd)
+    return sync
+os.fsync, os.fdatasync = hanging(os.fsync), hanging(os.fdatasync)
+"""
+
+
+def test_a_real_trader_leaves_a_disk_that_does_not_answer(
+    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No flush returns any more, saves are under way: Ctrl+C ends the process all the same, threads or not."""
+    flag = tmp_path / "the disk is dead"
+    (tmp_path / "sitecustomize.py").write_text(HANGING.format(flag=str(flag)))
+    scans = scanner(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(tmp_path))
+        doomed = Trader(gateway, tmp_path, scanner_dir=scans, files_save_interval_s="0.2")
+    with doomed as trader:
+        trader.wait_agreed()
+        flag.touch()
+        gateway.ctl("trade", symbol="AMD", side="BUY", shares=5)
+        trader.process.terminate()
+        assert trader.wait_exit(14.0) == 6
+        assert "the disk did not answer within 10 s" in trader.output()
+    with Trader(gateway, tmp_path, scanner_dir=scans) as restarted:
+        found = restarted.wait_agreed()
+        assert [(row["symbol"], row["quantity"]) for row in found["positions"]] == [("AMD", 5)]
+
+
 # A folder that keeps nothing
 
 
