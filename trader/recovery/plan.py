@@ -1,7 +1,8 @@
 """What reconciliation decides: rows for people, events for the books, actions for IBKR."""
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from state.events import Event
 from trader.orders.actions import BrokerAction
@@ -32,8 +33,7 @@ Decision = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One decision about one symbol, in words, with what it rests on."""
 
     symbol: str
@@ -43,15 +43,14 @@ class Row:
     evidence: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(msgspec.Struct):
     """All decisions of one comparison. `complete` is False where IBKR gave no complete answer."""
 
     complete: bool
-    rows: list[Row] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    actions: list[BrokerAction] = field(default_factory=list)
-    conflicts: list[str] = field(default_factory=list)  # symbols
+    rows: list[Row] = msgspec.field(default_factory=list)
+    events: list[Event] = msgspec.field(default_factory=list)
+    actions: list[BrokerAction] = msgspec.field(default_factory=list)
+    conflicts: list[str] = msgspec.field(default_factory=list)  # symbols
     uncertain: bool = False  # a count differs and no execution says why: worth asking twice
 
     @property
