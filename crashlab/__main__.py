@@ -16,7 +16,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crashlab import filesystems, groups, mutants, planted, powerloss, storm, syscalls, trader_calls
+from crashlab import (
+    filesystems,
+    fuzz,
+    groups,
+    hostile,
+    mutants,
+    planted,
+    powerloss,
+    storm,
+    syscalls,
+    trader_calls,
+)
 from crashlab.report import DEFAULT_PATH, Tally, table, write_json
 
 QUICK_STORM_MINUTES = 1.0
@@ -49,6 +60,11 @@ PARTS: dict[str, Part] = {
     "syscalls": lambda plan: syscalls.state_calls(),
     "trader": lambda plan: [trader_calls.trader_calls(None if plan.full else QUICK_TRADER_CALLS, plan.seed)],
     "mutants": lambda plan: [mutants.mutate(planted.PLANTED)],
+    "fuzz": lambda plan: fuzz.fuzz(20_000 if plan.full else 2_000, plan.seed),
+    "hostile": lambda plan: [
+        hostile.hostile_frames(5_000 if plan.full else 400, plan.seed),
+        hostile.lies(60 if plan.full else 8, plan.seed),
+    ],
     "storm": _storm,
 }
 """In this order; the storm of a full campaign is last, and takes the time that is left."""

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crashlab.compare import differences, filled_entries, sent_twice
+from crashlab.compare import differences, filled_entries, live_stops, sent_twice
 from crashlab.faults import FOREIGN, Step, apply, calm, draw
 from crashlab.parallel import cores, spread
-from crashlab.processes import DATE, Trader
+from crashlab.processes import DATE, Trader, wait_for
 from crashlab.report import Tally
 from paper_gateway.testing import RunningGateway
 from state.journal import read_journal
@@ -95,11 +95,12 @@ class Round:
         positions = self.folder / "positions.json"
         positions.write_text(json.dumps([{"symbol": FOREIGN, "quantity": FOREIGN_SHARES, "avg_cost": 400.0}]))
         self.gateway = self.stack.enter_context(
-            RunningGateway("--speed", SPEED, "--start", "09:45:50", "--date", DATE, "--seed", str(1 + self.number),
+            RunningGateway("--speed", SPEED, "--start", "09:46:30", "--date", DATE, "--seed", str(1 + self.number),
                            "--positions", str(positions))
         )  # fmt: skip
         self.trader = self._start()
         self.trader.wait_ready()
+        wait_for(lambda: live_stops(self.gateway.truth()), what="the first entry")  # before it nothing can be lost
 
     def step(self, step: Step) -> bool:
         """One fault, perhaps a kill, and the comparison. False where this session is over."""

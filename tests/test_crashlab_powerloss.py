@@ -1,5 +1,6 @@
 """The small part of the power-loss campaign, and that it can fail: writers that forget a flush lose something."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,19 +11,15 @@ from crashlab.powerloss import History, SmallManager, inline_run, judge, look
 from crashlab.recording import Acked, Named, Operation, RecordingDisk, Synced, Tree, Wrote
 from crashlab.report import Tally
 
-
-def assert_nothing_lost(*tallies: Tally) -> None:
-    for tally in tallies:
-        assert tally.points > 0, tally.fault
-        assert not tally.bad, "\n".join(tally.failures)
+Check = Callable[..., None]
 
 
-def test_i7_i9_every_power_loss_during_saves_segment_changes_and_restarts() -> None:
-    assert_nothing_lost(*powerloss.snapshots(every=4000, kills=5))
+def test_i7_i9_every_power_loss_during_saves_segment_changes_and_restarts(nothing_lost: Check) -> None:
+    nothing_lost(*powerloss.snapshots(every=4000, kills=5))
 
 
-def test_every_power_loss_in_a_journal_group_and_in_the_one_after_the_repair() -> None:
-    assert_nothing_lost(groups.groups(every=12))
+def test_every_power_loss_in_a_journal_group_and_in_the_one_after_the_repair(nothing_lost: Check) -> None:
+    nothing_lost(groups.groups(every=12))
 
 
 class Forgetful(RecordingDisk):

@@ -1,0 +1,189 @@
+"""Bad files: never a traceback, never a wrong position, never a lost file.
+
+Each case damages files of a logs folder that holds a position, or the scanner's file, or the configuration, and
+starts the real reader on them. What it may do is refuse with one of the project's errors, or read a state that was
+true at some moment. What was damaged must still be there afterwards: in its place, or in quarantine/ or archive/.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import stat
+import traceback
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import msgspec
+
+from crashlab import damage
+from crashlab.parallel import cores, spread
+from crashlab.powerloss import ACCOUNT, DATE, GATEWAY, OPEN, History, scratch
+from crashlab.report import ROOT, Tally
+from crashlab.sample import SampleManager, write_sample
+from state.codec import decode_state
+from state.errors import TraderError
+from trader.commands.status import describe, read_status
+from trader.config import load_config
+from trader.config_sections import UniverseRules
+from trader.strategy.setups import load_setups
+
+TARGETS = ("trader_state.json", "trader_state_backup.json", f"journal/{DATE}/segment-00000001.jsonl", "checkpoints")
+SCAN = "scanner_results_20251006.json"
+
+
+def fuzz(cases: int, seed: int) -> list[Tally]:
+    """So many cases of each kind, drawn from the seed."""
+    rows = []
+    for name in CASES:
+        tally = Tally(f"bad files: {name}")
+        share = cores()
+        with tally.timed():
+            for part in spread(_some, [(name, seed, at, cases // share) for at in range(share)]):
+                tally.add(part)
+        rows.append(tally)
+    return rows
+
+
+def _some(job: tuple[str, int, int, int]) -> Tally:
+    name, seed, worker, count = job
+    tally, root = Tally(name), scratch()
+    history = write_sample(root / "sample")
+    for number in range(count):
+        chance = random.Random(f"{seed}/{worker}/{number}")
+        tally.points += 1
+        try:
+            problem = CASES[name](root, history, chance)
+        except Exception:  # noqa: BLE001 - any exception that is not the project's own is the finding
+            problem = ("wrong", traceback.format_exc()[-1500:])
+        if problem is not None:
+            tally.fail(problem[0], f"seed {seed}, worker {worker}, case {number}: {problem[1]}")
+    shutil.rmtree(root)
+    return tally
+
+
+Problem = tuple[str, str] | None
+
+
+def _state_files(root: Path, history: History, chance: random.Random) -> Problem:
+    """One or two files of the state, damaged or replaced; then a look, and a start."""
+    logs = _fresh(root)
+    done = []
+    for target in chance.sample(TARGETS, chance.choice((1, 1, 1, 2, 3))):
+        path = _file(logs, target)
+        if chance.random() < 0.15:
+            done.append(f"{target}: {damage.misplace(path, chance)}")
+        else:
+            how = chance.choice(damage.TEXT)
+            path.write_bytes(how(path.read_bytes(), chance))
+            done.append(f"{target}: {how.__name__}")
+    return _start(logs, history, "; ".join(done))
+
+
+def _signed_files(root: Path, history: History, chance: random.Random) -> Problem:
+    """Main and backup edited, and signed again: anything but a traceback."""
+    logs = _fresh(root)
+    for target in TARGETS[:2]:
+        path = _file(logs, target)
+        path.write_bytes(damage.signed(path.read_bytes(), chance))
+    return _start(logs, None, "edited and signed again")
+
+
+def _start(logs: Path, history: History | None, done: str) -> Problem:
+    """Look, then take the state up. history: what may be read, None where anything may."""
+    before = _contents(logs) - _rotated(logs)
+    try:
+        describe(read_status(logs, datetime.now(UTC)))
+        with SampleManager.open(logs, "20251006-140000-bbbb") as memory:
+            found = memory.loaded.state
+            said = msgspec.json.encode(found) if found is not None else b""
+            sequence = found.sequence if found is not None else 0
+            memory.begin(DATE, ACCOUNT, GATEWAY, OPEN)
+            memory.save_blocking()
+    except TraderError:
+        return _lost(logs, before, done)
+    if history is not None and found is not None and said != history.states.get(sequence):
+        return "wrong", f"{done}: a state was read that never was, at event {sequence}"
+    return _lost(logs, before, done)
+
+
+def _rotated(logs: Path) -> set[bytes]:
+    """Main and backup where they are valid: these give way to newer ones, as they should."""
+    found = set()
+    for target in TARGETS[:2]:
+        path = logs / target
+        with contextlib.suppress(TraderError, OSError):
+            if stat.S_ISREG(path.lstat().st_mode):
+                decode_state(path.read_bytes())
+                found.add(path.read_bytes())
+    return found
+
+
+def _lost(logs: Path, before: set[bytes], done: str) -> Problem:
+    """Whatever was there and is gone. A journal that was written on counts as there."""
+    after = _contents(logs)
+    for content in before - after:
+        head = content.rstrip(b"\n")
+        if not any(head in other or _mended(head, other) for other in after):
+            return "lost", f"{done}: {len(content)} bytes beginning with {content[:60]!r} are gone"
+    return None
+
+
+def _mended(head: bytes, other: bytes) -> bool:
+    """Whether a journal begins as this one did: its torn tail is blanked, and kept aside."""
+    first = head.partition(b"\n")[0]
+    return first.startswith(b'{"crc"') and other.startswith(first)
+
+
+def _scanner(root: Path, _: History, chance: random.Random) -> Problem:
+    data = (ROOT / "scanner_output" / SCAN).read_bytes()
+    for _number in range(chance.choice((1, 1, 3))):
+        data = chance.choice(damage.TEXT)(data, chance) or b" "
+    (root / SCAN).write_bytes(data)
+    try:
+        found = load_setups(root, date(2025, 10, 6), UniverseRules())
+    except TraderError:
+        return None
+    bad = [s for s in found.setups if not 0 < s.support < s.resistance < 1e7]
+    return ("wrong", f"a setup that cannot be: {bad[0]}") if bad else None
+
+
+def _configuration(root: Path, _: History, chance: random.Random) -> Problem:
+    path = root / "trader.toml"
+    path.write_bytes(chance.choice(damage.TEXT)((ROOT / "trader.toml").read_bytes(), chance))
+    try:
+        config = load_config(path, {}, {})
+    except TraderError:
+        return None
+    if config.gateway.live and not config.gateway.live_account:
+        return "wrong", "live without an account"
+    return None
+
+
+def _fresh(root: Path) -> Path:
+    logs = root / "logs"
+    if logs.exists():
+        shutil.rmtree(logs)
+    shutil.copytree(root / "sample", logs)
+    logs.chmod(0o700)
+    return logs
+
+
+def _file(logs: Path, target: str) -> Path:
+    return next((logs / target).glob("*/*.json")) if target == "checkpoints" else logs / target
+
+
+def _contents(logs: Path) -> set[bytes]:
+    """Every plain file's content, but for the lock and empty ones."""
+    plain = [path for path in logs.rglob("*") if stat.S_ISREG(path.lstat().st_mode) and path.name != "trader.lock"]
+    return {content for path in plain if (content := path.read_bytes()).strip()}
+
+
+CASES: dict[str, Callable[[Path, History, random.Random], Problem]] = {
+    "state, journal, checkpoint": _state_files,
+    "state signed again": _signed_files,
+    "scanner": _scanner,
+    "configuration": _configuration,
+}

@@ -1,0 +1,73 @@
+"""A logs folder with something to lose: a guarded position, a partial, two snapshots, a journal, a checkpoint."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from crashlab.powerloss import ACCOUNT, DATE, GATEWAY, OPEN, History
+from state import events as ev
+from state.checkpoints import CheckpointStore
+from state.manager import StateManager
+from state.model import EntryPlan, Order, Role
+
+ENTRY = "ps60-TSLA-L-E1-0h4kq9x2mz"
+STOP = "ps60-TSLA-L-S1-0h4kq9x2mz.0h4kq9x2n1"
+EXIT = "ps60-TSLA-L-X1-0h4kq9x2mz.0h4kr1c7p3"
+PLAN = EntryPlan(side="LONG", pivot=100.0, target1=101.0, target2=102.0, target3=103.0, stop_price=99.0, attempt=1,
+                 path="momentum")  # fmt: skip
+
+
+class SampleManager(StateManager):
+    """The real one; its journal is small enough to be damaged often."""
+
+    segment_bytes = 16384
+
+
+def write_sample(logs: Path) -> History:
+    """Write it; what the state was after each event."""
+    history = History()
+    with SampleManager.open(logs, "20251006-134500-aaaa") as memory:
+        memory.begin(DATE, ACCOUNT, GATEWAY, OPEN)
+        history.note(memory)
+        for number, event in enumerate(_events()):
+            memory.record(event)
+            history.note(memory)
+            if number in (3, 6):
+                memory.save_blocking()
+        CheckpointStore(memory.folder, memory.session_id).write(memory.state, {}, {}, datetime.now(UTC))
+        memory.flush()
+    return history
+
+
+def _events() -> list[ev.Event]:
+    return [
+        _intended(ENTRY, 1), _intended(STOP, 2),
+        _filled("0001.01.01", ENTRY, "BOT", 100, 100.5),
+        ev.CommissionSeen(time=OPEN, exec_id="0001.01.01", commission=1.0),
+        ev.OrderAcknowledged(time=OPEN, order_ref=STOP, perm_id=7001, order_id=2), _intended(EXIT, 3),
+        _filled("0002.01.01", EXIT, "SLD", 50, 101.5),
+        ev.OrderModifyIntended(time=OPEN, order_ref=STOP, quantity=50, stop_price=100.5, reason="breakeven"),
+        ev.AlertRaised(time=OPEN, text="the last event", key="last"),
+    ]  # fmt: skip
+
+
+def _intended(ref: str, order_id: int) -> ev.OrderIntended:
+    roles: dict[str, Role] = {ENTRY: "entry", STOP: "stop", EXIT: "exit"}
+    role = roles[ref]
+    order = Order(
+        order_ref=ref, role=role, symbol="TSLA", con_id=76792991, quantity=50 if role == "exit" else 100,
+        trade_id=ENTRY, action="BUY" if role == "entry" else "SELL", order_type="STP" if role == "stop" else "MKT",
+        order_id=order_id, client_id=2001, intended_at=OPEN, stop_price=99.0 if role == "stop" else None,
+        parent_ref=ENTRY if role == "stop" else "", reason="partial_1r" if role == "exit" else role,
+        plan=PLAN if role == "entry" else None,
+    )  # fmt: skip
+    return ev.OrderIntended(time=OPEN, order=order)
+
+
+def _filled(exec_id: str, ref: str, side: Literal["BOT", "SLD"], shares: int, price: float) -> ev.ExecutionSeen:
+    return ev.ExecutionSeen(
+        time=OPEN, exec_id=exec_id, order_ref=ref, symbol="TSLA", con_id=76792991, side=side, shares=shares,
+        price=price, executed_at=OPEN + timedelta(seconds=shares), perm_id=7001,
+    )  # fmt: skip
