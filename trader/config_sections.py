@@ -106,6 +106,7 @@ class EntryRules(Struct, frozen=True, kw_only=True):
     room_to_target_pct: Percent = 1.5
     min_volume_ratio: NotNegative = 0.7
     order_timeout_s: Positive = 30.0
+    signal_max_age_s: Positive = 15.0  # real seconds since its candle closed
 
 
 class SizeRules(Struct, frozen=True, kw_only=True):

@@ -294,7 +294,11 @@ class Engine:
 
     async def _judge(self, candle: Candle, symbol: str) -> None:
         watch = self.watches[symbol]
+        age_s = (self.clock.now() - candle.end).total_seconds() / self.clock.speed
         for signal in watch.signals(candle):
+            if age_s > self.config.entry.signal_max_age_s:
+                _log.warning("%s: %s %s is %.0f s old: not acted upon.", symbol, signal.side, signal.path, age_s)
+                continue
             line = self.state.connection
             await self.entries.judge(watch, signal, self.clock.now(), entries_open=line.entries_open)
 

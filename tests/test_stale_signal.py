@@ -1,0 +1,49 @@
+"""A break that is heard of long after its candle closed is let go: the price is another one by then."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from lab import CALM
+from lab_live import Live, live, setup_at
+
+from paper_gateway.testing import RunningGateway
+from trader.engine.watch import Watch
+from trader.strategy.bars import Candle, minute_of
+from trader.strategy.breakout import Breakout
+
+
+def broken(run: Live, age_s: float) -> tuple[Watch, Candle]:
+    """A watch whose last candle broke out on strong volume, and closed `age_s` ago."""
+    watch = run.engine.watches["TSLA"]
+    price = watch.price
+    pivot = round(price * 0.996, 2)
+    watch.setup = setup_at("TSLA", pivot)
+    watch.breakouts = [Breakout(watch.setup, "LONG", run.session.config.entry)]
+    last = run.session.clock.now() - timedelta(minutes=1, seconds=age_s)
+    start = minute_of(last) - timedelta(minutes=30)
+    quiet = [
+        Candle(start + timedelta(minutes=i), pivot - 0.2, pivot - 0.05, pivot - 0.3, pivot - 0.1, 1000.0)
+        for i in range(30)
+    ]
+    candle = Candle(minute_of(last), pivot - 0.1, price + 0.1, pivot - 0.2, price, 5000.0)
+    watch.buffer._candles[:] = [*quiet, candle]
+    return watch, candle
+
+
+@pytest.mark.parametrize("age_s", [0.0, 300.0])
+def test_only_a_fresh_break_is_acted_upon(tmp_path: Path, age_s: float) -> None:
+    async def story(gateway: RunningGateway) -> None:
+        async with live(gateway, tmp_path, entry__signal_max_age_s=75.0) as run:
+            await run.until(lambda: run.engine.watches["TSLA"].buffer.warm)
+            watch, candle = broken(run, age_s)
+            assert [signal.path for signal in watch.signals(candle)] == ["momentum"]
+            await run.engine._judge(candle, "TSLA")
+            entries = run.orders("entry")
+            assert (len(entries) == 1) == (age_s == 0.0)
+            if age_s:
+                assert not run.state.filter_blocks
+
+    with RunningGateway(*CALM) as gateway:
+        asyncio.run(story(gateway))
