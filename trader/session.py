@@ -276,8 +276,7 @@ class TradingSession:
             rows, _ = await gate.pass_gate("reconnected, the protection gate has passed")
             for row in rows:
                 _log.info("RECONNECTED %s: %s", row.symbol, row.words)
-            await market.open()
-            await market.backfill()
+            self._begin_tasks(_reopen(market))  # history takes seconds; positions are managed meanwhile
 
         return compare_again
 
@@ -311,7 +310,6 @@ class TradingSession:
             raise failure
         return 0
 
-
     async def _in_time(self, work: Coroutine[Any, Any, object]) -> None:
         """A disk that does not answer any more must not keep the run from ending. DiskSilentError."""
         try:
@@ -319,6 +317,12 @@ class TradingSession:
                 await work
         except TimeoutError:
             raise DiskSilentError(self.memory.folder.path, END_TIMEOUT_S) from None
+
+
+async def _reopen(market: Market) -> None:
+    """Watch what came to be held meanwhile, and fetch the bars that were missed."""
+    await market.open()
+    await market.backfill()
 
 
 def _values(gate: Gate) -> dict[str, float]:
