@@ -340,6 +340,10 @@ class IbkrBroker:
             ear.orders.sent(ticket, self._client_id)
         client.send_orders(tickets)
 
+    async def changed(self, order_id: int, quantity: int, timeout_s: float) -> bool:
+        """Whether IBKR says, in time, that a live order of this client is for `quantity` shares now."""
+        return await self._line()[1].orders.changed(self._client_id, order_id, quantity, timeout_s)
+
     def cancel(self, order_id: int) -> None:
         """Ask IBKR to cancel an order of this client. Raises BrokerError without a connection."""
         client, _ = self._line()

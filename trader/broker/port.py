@@ -249,4 +249,7 @@ class Broker(Protocol):
         """
         ...
 
+    async def changed(self, order_id: int, quantity: int, timeout_s: float) -> bool:
+        """Whether IBKR says, in time, that a live order is for `quantity` shares now. Raises BrokerError."""
+
     def cancel(self, order_id: int) -> None: ...

@@ -1,7 +1,7 @@
 """The order desk: every order of ours leaves from here, after its intent is durable (invariant 1).
 
 The one closing order of a position is its stop. A full exit brings that stop to the market by a modify, and a
-partial exit makes it smaller in the same write in which the exit goes out. So all closing orders together never
+partial exit goes out once IBKR has confirmed that the stop is smaller. So all closing orders together never
 exceed what is held, whatever fills first and whenever the program dies (f14, f15): a position cannot be
 reversed by its own exits, and it is never without a stop.
 """
@@ -29,6 +29,7 @@ _log = logging.getLogger("trader.desk")
 CLOSE_REASONS = frozenset({"time_rule", "end_of_day", "flatten", "partial_1r", "partial_target1"})
 THROUGH = 0.005  # how far beyond the last price a stop is brought to execute at once
 UNANSWERED_S = 5.0  # real seconds after which IBKR's silence about a new order says something
+CONFIRM_S = 2.0  # real seconds in which IBKR confirms a smaller stop
 CHANGING_S = 1.5  # real seconds for which IBKR's picture of a changed order may still be the old one
 STOP_REASONS = {"breakeven": "breakeven_stop_hit", "trail": "trailing_stop_hit"}
 
@@ -115,7 +116,11 @@ class OrderDesk:
         return ref
 
     async def take_partial(self, position: Position, shares: int, reason: str, price: float, tick: float) -> None:
-        """Sell (buy back) some of a position: the stop shrinks and the exit goes out in one write."""
+        """Sell (buy back) some of a position: the stop shrinks, and once IBKR says so the exit goes out.
+
+        A stop that filled before the change reached it has closed all there was: then no exit may leave. Without
+        an answer in time none leaves either; the next comparison makes the stop whole again.
+        """
         stop = self.state.protection(position)
         covered = wanted_stop_size(self.state, position)
         if stop is None:
@@ -125,12 +130,16 @@ class OrderDesk:
             await self.close(position, reason, price, tick)
             return
         smaller = self._modified(stop, stop.filled + covered - shares, position.stop_price, stop.reason)
-        await self._exit(position, shares, reason, [self._stop_ticket(stop, smaller)], [smaller])
+        size = smaller.quantity
+        what = f"{position.symbol}: stop for {size - stop.filled} shares, before {reason}"
+        await self._send([self._stop_ticket(stop, smaller)], [smaller], what)
+        if self.dry_run or await self._broker.changed(stop.order_id, size, CONFIRM_S):
+            await self._exit(position, shares, reason)
+        else:
+            _log.warning("%s: no %s: IBKR has not confirmed that the stop is smaller.", position.symbol, reason)
 
-    async def _exit(
-        self, position: Position, shares: int, reason: str, before: list[OrderTicket], changes: list[Event]
-    ) -> None:
-        """Send an exit at the market, in one write behind what has to be changed first."""
+    async def _exit(self, position: Position, shares: int, reason: str) -> None:
+        """Send an exit at the market."""
         ref = self._refs.closing(position.trade_id, "exit", position.symbol, position.side, position.attempt)
         order = self._order(
             ref,
@@ -144,7 +153,7 @@ class OrderDesk:
             reason,
         )
         what = f"{position.symbol}: {reason}, {shares} of {position.held} shares"
-        await self._send([*before, self._ticket(order)], [*changes, self._intent(order)], what)
+        await self._send([self._ticket(order)], [self._intent(order)], what)
 
     async def move_stop(self, position: Position, price: float, reason: str) -> None:
         """Bring the stop to a better price."""
@@ -203,7 +212,7 @@ class OrderDesk:
                 ticket = self._stop_ticket(stop, change, order_id=action.order_id)
                 await self._send([ticket], [change], f"{action.symbol}: {describe(action)}")
             elif isinstance(action, ExitAtMarket):
-                await self._exit(self.state.positions[action.symbol], action.quantity, "unprotectable", [], [])
+                await self._exit(self.state.positions[action.symbol], action.quantity, "unprotectable")
             else:
                 self._cancel_action(action)
 
