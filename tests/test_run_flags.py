@@ -97,7 +97,7 @@ def test_a_dry_run_does_not_touch_what_an_earlier_run_holds(
         gateway.ctl("price", symbol="TSLA", price=round(held.entry_price * 1.012, 2))
         before = gateway.truth()["open_orders"]
         async with live(gateway, tmp_path, options=RunOptions(dry_run=True), ready=False) as run:
-            await run.until(lambda: run.session.day is not None)
+            await run.trading()
             watch = run.engine.watches["TSLA"]
             await run.until(lambda: watch.price > held.entry_price * 1.01)
             began = run.session.clock.now()

@@ -71,12 +71,11 @@ class App:
     async def _run_with(self, memory: StateManager) -> int:
         self.mark("load")
         sessions = SessionStore(memory.folder)
-        for crashed in sessions.mark_crashed(datetime.now(UTC)):
-            say(
-                f"⚠️  Session {crashed.session_id}, started {crashed.started_at:%Y-%m-%d %H:%M:%S} UTC, had crashed."
-            )
+        telling = asyncio.create_task(_tell_crashed(sessions))  # the disk works while the line comes up
         connecting = asyncio.ensure_future(self._connect(memory))
-        if not await self.stopping.unless_asked(connecting):
+        going_on = await self.stopping.unless_asked(connecting)
+        await telling
+        if not going_on:
             return 0
         line = connecting.result()
         try:
@@ -133,6 +132,12 @@ class App:
     def mark(self, name: str) -> None:
         """Remember when a step of the start was done, for the report."""
         self.timings_ms[name] = round((time.perf_counter() - self._began) * 1000, 1)
+
+
+async def _tell_crashed(sessions: SessionStore) -> None:
+    """Mark the sessions that nobody ended, and name them."""
+    for crashed in await asyncio.to_thread(sessions.mark_crashed, datetime.now(UTC)):
+        say(f"⚠️  Session {crashed.session_id}, started {crashed.started_at:%Y-%m-%d %H:%M:%S} UTC, had crashed.")
 
 
 def _leave_at_once(error: DiskSilentError) -> NoReturn:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
 from state.bars import BarStore
-from state.checkpoints import CheckpointStore
 from state.errors import DiskError, DiskSilentError, StateError, SyncFailedError, TraderError
 from state.events import SessionEnded, SymbolReleased
 from state.manager import Begun, StateManager, mismatch
@@ -20,10 +19,8 @@ from trader.clock import Clock
 from trader.config_sections import Config
 from trader.connect import Connected
 from trader.control import serve
-from trader.engine.day import Day
 from trader.engine.engine import Engine
 from trader.engine.gate import Gate
-from trader.engine.housekeeping import Housekeeping
 from trader.engine.market import Market
 from trader.engine.operator import Operator, take_up_wishes
 from trader.errors import ConflictError, ScannerError, UntrustedStateError
@@ -71,7 +68,8 @@ class TradingSession:
         self.engine = Engine(config, clock, memory, line.broker, self.desk)
         self.record: SessionRecord | None = None
         self.operator: Operator | None = None
-        self.day: Day | None = None
+        self.pass_second: Callable[[], None] = lambda: None
+        self._recording: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -85,7 +83,8 @@ class TradingSession:
         begun = self._begin()
         setups, scanner_error = self._load_setups()
         self.record = SessionRecord(self.config, self.memory, self.sessions, self.line)
-        self.record.start([setup.symbol for setup in setups.setups], resumed=begun.resumed)
+        symbols = [setup.symbol for setup in setups.setups]
+        self._recording = asyncio.create_task(asyncio.to_thread(self.record.start, symbols, resumed=begun.resumed))
         gate = Gate(
             self.engine, Settler(self.desk, self.clock, {s.symbol: s for s in setups.setups}), self.line.account
         )
@@ -117,6 +116,7 @@ class TradingSession:
         rows += await self._resolve_conflicts(gate, rows)
         say("\n".join((*report.validation(rows, snapshot), *report.closing(self.state, resumed=begun.resumed))))
         assert self.record is not None
+        await self._recorded()
         self.record.set_initial_value(snapshot.values.net_liquidation)
         await self._keep_report(rows, begun)
         await self.memory.save()
@@ -124,6 +124,11 @@ class TradingSession:
             await self._end()
             raise scanner_error
         return await self._trade(gate, market)
+
+    async def _recorded(self) -> None:
+        """The session's file is written while books and IBKR are compared; its error comes up here."""
+        if self._recording is not None:
+            await self._recording
 
     def _check_resume(self) -> None:
         wanted = self.options.resume_session
@@ -219,9 +224,13 @@ class TradingSession:
 
     async def _trade(self, gate: Gate, market: Market) -> int:
         """Run the engine and what belongs to it until the end is asked for."""
+        from state.checkpoints import CheckpointStore  # imported behind the gate: a restart protects first
+        from trader.engine.day import Day
+        from trader.engine.housekeeping import Housekeeping
+
         await market.open()
         say(f"✓ Subscribed to {len(self.engine.watches)} symbols")
-        self.day = Day(self.engine, self.stopping, self.options.duration_min)
+        self.pass_second = Day(self.engine, self.stopping, self.options.duration_min).pass_second
         self.engine.on_answer = gate.take_answer
         self.engine.on_reconnect = self._reconnected(gate, market)
         self.engine.on_second = self._each_second
@@ -283,8 +292,7 @@ class TradingSession:
     async def _each_second(self) -> None:
         if self.operator is not None:
             await self.operator.go_on()
-        if self.day is not None:
-            self.day.pass_second()
+        self.pass_second()
 
     async def _end(self, value: float | None = None) -> int:
         """Final save, session closed, stops left. After a failed disk nothing is written any more."""
@@ -300,6 +308,7 @@ class TradingSession:
         )
         await self._in_time(self.memory.save())
         if self.record is not None:
+            await self._recorded()
             self.record.finish(status, value, reason)
         held = len(self.state.positions)
         say(
