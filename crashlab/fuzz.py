@@ -23,6 +23,7 @@ from crashlab.parallel import cores, spread
 from crashlab.powerloss import ACCOUNT, DATE, GATEWAY, OPEN, History, scratch
 from crashlab.report import ROOT, Tally
 from crashlab.sample import SampleManager, write_sample
+from state.checks import PRICE_MAX
 from state.codec import decode_state
 from state.errors import TraderError
 from trader.commands.status import describe, read_status
@@ -146,7 +147,7 @@ def _scanner(root: Path, _: History, chance: random.Random) -> Problem:
         found = load_setups(root, date(2025, 10, 6), UniverseRules())
     except TraderError:
         return None
-    bad = [s for s in found.setups if not 0 < s.support < s.resistance < 1e7]
+    bad = [s for s in found.setups if not 0 < s.support < s.resistance < PRICE_MAX > s.target3]
     return ("wrong", f"a setup that cannot be: {bad[0]}") if bad else None
 
 

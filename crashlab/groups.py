@@ -23,7 +23,7 @@ FAULT = "power loss: journal groups"
 SEGMENT = "journal/segment-00000001.jsonl"
 SEGMENT_BYTES = 2048
 HOLES = 10  # the last ones: sectors missing, with whole records behind them
-RUN_BYTES = 60  # makes the groups as long as those of real events
+RUN_BYTES = 75  # makes the groups as long as those of real events
 CLOCK = "2025-10-06T09:45:00-04:00"
 
 

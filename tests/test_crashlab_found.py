@@ -1,12 +1,19 @@
-"""What the storm found, as the shortest story that shows it."""
+"""What the lab found, each as the shortest story that shows it."""
 
 import asyncio
+import json
+from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from lab import CALM
 from lab_live import live
 
 from paper_gateway.testing import RunningGateway
+from trader.broker.translate import bars_between
+from trader.config_sections import UniverseRules
+from trader.strategy.setups import load_setups
 
 
 def test_f15_a_partial_that_meets_a_stop_that_has_filled_reverses_nothing(tmp_path: Path) -> None:
@@ -24,3 +31,21 @@ def test_f15_a_partial_that_meets_a_stop_that_has_filled_reverses_nothing(tmp_pa
 
     with RunningGateway(*CALM) as gateway:
         asyncio.run(story(gateway))
+
+
+def test_a_price_that_no_stock_has_is_no_setup(tmp_path: Path) -> None:
+    """Its targets would be prices that the state file refuses."""
+    record = {"symbol": "TSLA", "resistance": 18446744073709551616, "support": 13.0, "score": 90}
+    (tmp_path / "scanner_results_20251006.json").write_text(json.dumps([record]))
+    found = load_setups(tmp_path, date(2025, 10, 6), UniverseRules())
+    assert found.setups == ()
+    assert "resistance" in found.skipped[0].why
+
+
+@pytest.mark.parametrize("when", ["x", "9" * 30, ""])
+def test_a_bar_of_history_without_a_time_is_left_out(when: str) -> None:
+    """It ended the run."""
+    start, end = datetime(2025, 10, 6, 13, 45, tzinfo=UTC), datetime(2025, 10, 6, 13, 46, tzinfo=UTC)
+    prices = {"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0}
+    rows = [SimpleNamespace(date=when, **prices), SimpleNamespace(date=str(int(start.timestamp())), **prices)]
+    assert [bar.time for bar in bars_between(rows, start, end)] == [start]

@@ -210,12 +210,12 @@ def bars_between(rows: Iterable[Any], start: datetime, end: datetime) -> list[Ba
     """The bars that start in [start, end), by start, each once; one that cannot be is left out, as a gap."""
     bars: dict[datetime, Bar] = {}
     for row in rows:
-        moment = datetime.fromtimestamp(int(row.date), UTC)
-        if start <= moment < end:
-            try:
+        try:
+            moment = datetime.fromtimestamp(int(row.date), UTC)
+            if start <= moment < end:
                 bars[moment] = bar_of(moment, row.open, row.high, row.low, row.close, row.volume)
-            except MarketDataError as error:
-                _log.warning("%s", error)
+        except (MarketDataError, ValueError, OverflowError, OSError) as error:
+            _log.warning("A bar of history was left out: %s", error)
     return [bars[moment] for moment in sorted(bars)]
 
 

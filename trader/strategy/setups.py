@@ -25,6 +25,7 @@ FILE_LIMIT_BYTES = 16 * 1024 * 1024
 RECORD_LIMIT = 10_000
 FARTHEST_TARGET = 10.0  # a target farther from its pivot than so many ranges is taken for a mistake
 LEAST_PRICE = 0.01
+MOST_PRICE = 2_000_000.0  # above every US stock, and far below what the state file refuses for a target
 TEXT_LIMIT = 200
 
 
@@ -236,7 +237,7 @@ def _in_order(prices: list[float | None], near: Callable[[float], bool]) -> bool
 
 def _price(record: dict[str, Any], key: str) -> float:
     price = _number(record.get(key))
-    if price is None or price < LEAST_PRICE:
+    if price is None or not LEAST_PRICE <= price <= MOST_PRICE:
         raise _Unusable(f"its {key} is {str(record.get(key))[:20]!r}")
     return price
 
