@@ -147,14 +147,16 @@ def adopt_position(state: TraderState, event: PositionAdopted, sequence: int) ->
 def trade_by_hand(state: TraderState, symbol: str, executed_at: Timestamp) -> str:
     """Which of our trades an execution that is not ours changed.
 
-    The open one; or one that was flipped, or whose closing rests on an estimate that this execution may settle.
+    The open one; or one that was open at that time, was flipped, or whose closing rests on an estimate that this
+    execution may settle. A hand that sells while the stop sells all makes a flip, not a position of somebody else's.
     "" for an execution before our entry, or in a symbol of which we hold nothing.
     """
-    ended = [p for p in state.closed.values() if p.symbol == symbol and (p.oversold or p.pnl_estimated)]
+    ended = [p for p in state.closed.values() if p.symbol == symbol]
     for position in (state.positions.get(symbol), *reversed(ended)):
         if position is None or executed_at < position.entry_time:
             continue
-        if position.held or position.oversold or _awaits(state, position, executed_at):
+        was_open = position.exit_time is not None and executed_at <= position.exit_time
+        if position.held or position.oversold or was_open or _awaits(state, position, executed_at):
             return position.trade_id
     return ""
 

@@ -160,6 +160,18 @@ def test_f15_a_sale_beyond_what_is_held_is_a_flip_with_its_true_p_and_l() -> Non
     assert covered.realized_pnl == pytest.approx(50 - 50 + 50 * (99 - 98))
 
 
+def test_a_hand_that_sold_while_the_stop_sold_all_made_a_flip_however_late_it_is_told() -> None:
+    state = entered()
+    tell(state, executed("b.01", STOP, "SLD", 100, 99.0, 21))
+    assert trade_by_hand(state, "TSLA", at(22)) == "", "sold after our trade had ended: somebody else's"
+    assert trade_by_hand(state, "TSLA", at(9)) == "", "before our entry"
+    assert trade_by_hand(state, "TSLA", at(21)) == TRADE
+    tell(state, executed("h.01", "", "SLD", 3, 99.0, 21, trade=TRADE))
+    flipped = state.closed[TRADE]
+    assert (flipped.held, flipped.oversold, state.positions) == (0, 3, {})
+    assert flipped.realized_pnl == pytest.approx(-100)
+
+
 def test_an_entry_and_its_stop_within_one_second_may_be_told_in_any_order() -> None:
     state = told(*bracket(), executed("b.01", STOP, "SLD", 100, 99.0, 10))
     tell(state, executed("a.01", TRADE, "BOT", 100, 100.0, 10))
