@@ -148,7 +148,7 @@ def trade_by_hand(state: TraderState, symbol: str, executed_at: Timestamp) -> st
     """Which of our trades an execution that is not ours changed.
 
     The open one; or one that was open at that time, was flipped, or whose closing rests on an estimate that this
-    execution may settle. A hand that sells while the stop sells all makes a flip, not a position of somebody else's.
+    execution may settle. A hand that sells while the stop sells all makes a flip, not a foreign position.
     "" for an execution before our entry, or in a symbol of which we hold nothing.
     """
     ended = [p for p in state.closed.values() if p.symbol == symbol]

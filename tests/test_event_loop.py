@@ -15,6 +15,7 @@ import state.journal.writer
 import trader.session
 from paper_gateway.testing import RunningGateway
 from state.errors import DiskSilentError
+from trader.engine import housekeeping
 
 FLUSH_S = 0.5
 LAG_S = 0.4
@@ -200,5 +201,25 @@ def test_i5_an_answer_from_before_an_order_was_sent_says_nothing_about_it(
             await run.agreed()
             told = [order.text for order in run.state.orders.values() if "never reached" in order.text]
             assert told == []
+
+    asyncio.run(story())
+
+
+def test_entries_wait_for_a_disk_that_does_not_answer(
+    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = DeadDisk()
+    put_state_on(disk, monkeypatch)
+    monkeypatch.setattr(housekeeping, "SILENT_S", 0.5)
+
+    async def story() -> None:
+        async with live(gateway, tmp_path, files__save_interval_s=0.5) as run:
+            await run.enter("TSLA")
+            disk.die()
+            await run.until(lambda: any("did not answer" in alert.text for alert in run.state.alerts))
+            assert run.state.connection.ready, "what is held is still managed"
+            assert not run.state.connection.entries_open
+            disk.release()
+            await run.until(lambda: run.state.connection.entries_open)
 
     asyncio.run(story())

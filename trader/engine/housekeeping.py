@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,9 @@ _log = logging.getLogger("trader.files")
 SECOND_S = 0.5
 SAVE_GAP_S = 0.05
 MAKE_ROOM_S = 600.0
+SILENT_S = 5.0
+NOT_SAVED = "the state cannot be saved"
+SILENT = "the disk does not answer"
 
 
 class Housekeeping:
@@ -42,7 +46,23 @@ class Housekeeping:
     def tasks(self) -> list[Coroutine[None, None, None]]:
         """All of them, to be run until the session ends."""
         timers = [self.seconds(), self.save_regularly(), self.checkpoint_regularly()]
-        return [*timers, self.make_room(), self.check_disk()]
+        return [*timers, self.make_room(), self.check_disk(), self.watch_disk()]
+
+    async def watch_disk(self) -> None:
+        """A disk that stops answering fails no call: it is seen by what stays undurable. Entries wait for it."""
+        memory, standing = self.engine.memory, self.engine.standing
+        expected, since = memory.state.sequence, time.monotonic()
+        while True:
+            await asyncio.sleep(SECOND_S)
+            if memory.durable_sequence >= expected:
+                expected, since = memory.state.sequence, time.monotonic()
+                standing.release_entries(SILENT)
+            elif time.monotonic() - since > SILENT_S:
+                since = time.monotonic()
+                standing.hold_entries(SILENT)
+                self.engine.alert(
+                    "", f"The disk of the logs folder did not answer for {SILENT_S:.0f} s: no entries."
+                )
 
     async def check_disk(self) -> None:
         """Once: does this folder's disk keep what it promises? If not, the operator has to know."""
@@ -81,10 +101,10 @@ class Housekeeping:
         failed_before = bool(memory.last_save_error)
         if not await memory.save():
             _log.error("The state was not saved: %s", memory.last_save_error)
-            self.engine.standing.hold_entries("the state cannot be saved")
+            self.engine.standing.hold_entries(NOT_SAVED)
         elif failed_before:
             _log.info("The state is saved again.")
-            self.engine.standing.release_entries()
+            self.engine.standing.release_entries(NOT_SAVED)
 
     async def checkpoint_regularly(self) -> None:
         """Often while positions are open, rarely while not. A failure warns, and trading goes on."""

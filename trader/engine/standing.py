@@ -18,7 +18,7 @@ class Standing:
     def __init__(self, memory: StateManager, clock: Clock) -> None:
         self._memory = memory
         self._clock = clock
-        self._held_because = ""  # a reason of our own, whatever the line says
+        self._held_because: set[str] = set()  # reasons of our own, whatever the line says
 
     @property
     def ready(self) -> bool:
@@ -59,15 +59,17 @@ class Standing:
 
     def hold_entries(self, reason: str) -> None:
         """Close the entries for a reason of our own; stops and exits go on."""
-        self._held_because = reason
+        self._held_because.add(reason)
         line = self._memory.state.connection
         self.set(connected=line.connected, ready=line.ready, reason=reason)
 
-    def release_entries(self) -> None:
-        """The reason is gone."""
-        self._held_because = ""
+    def release_entries(self, reason: str) -> None:
+        """That reason is gone."""
+        if reason not in self._held_because:
+            return
+        self._held_because.discard(reason)
         line = self._memory.state.connection
-        self.set(connected=line.connected, ready=line.ready, reason="the reason for holding them is gone")
+        self.set(connected=line.connected, ready=line.ready, reason=f"no longer so: {reason}")
 
     def _entries_words(self, *, entries_open: bool) -> str:
         """How the entries stand, the limits included."""
