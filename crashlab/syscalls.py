@@ -13,6 +13,7 @@ import shutil
 import signal
 import struct
 import traceback
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +125,9 @@ def _traced(case: Case, root: Path, promised: Acked) -> tuple[str, Acked, dict[s
     """Run the program under strace. What went wrong in it (a traceback), what it promised, the calls it made."""
     memory = mmap.mmap(-1, 8192)
     memory[:9] = struct.pack("<Q?", promised.sequence, promised.saved)
-    pid = os.fork()
+    with warnings.catch_warnings():  # 3.12 and later warn of threads; the child uses none of the parent's
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if pid == 0:
         _child(PROGRAMS[case.program], root / "logs", memory)
     os.waitpid(pid, os.WUNTRACED)
