@@ -132,6 +132,9 @@ class Round:
             found = self._differences()
             if not found:
                 return self._sound()
+            if self._flipped_by_hand():
+                self.tally.count("flips by hand, halted")
+                return False
             time.sleep(0.05)
         naked = [words for words in found if " 0 live stops" in words]
         self.fail("unprotected" if naked else "wrong", f"after {AGREE_S:.0f} s: {found}")
@@ -171,6 +174,13 @@ class Round:
         if status["pid"] != self.trader.process.pid or not status["ready"]:
             return [f"not ready: {status['entries_reason']} {status['notes'][:3]}"]
         return differences(status, self.gateway.truth())
+
+    def _flipped_by_hand(self) -> bool:
+        """A hand sold while the stop sold all: the symbol is halted, and only a person can go on. The rest agrees."""
+        if not any("by hand" in words for words in self.done) or not self.trader.logs.is_dir():
+            return False
+        status = self.trader.status()
+        return bool(status["halted"]) and not differences(status, self.gateway.truth())
 
     def _ended(self, code: int) -> bool:
         """A trader that ended of itself: the session is over, or the start was refused for a flip by hand."""
