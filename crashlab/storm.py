@@ -176,11 +176,12 @@ class Round:
         return differences(status, self.gateway.truth())
 
     def _flipped_by_hand(self) -> bool:
-        """A hand sold while the stop sold all: the symbol is halted, and only a person can go on. The rest agrees."""
+        """A hand sold while the stop sold all: the symbol is halted until a person decides. The rest agrees."""
         if not any("by hand" in words for words in self.done) or not self.trader.logs.is_dir():
             return False
         status = self.trader.status()
-        return bool(status["halted"]) and not differences(status, self.gateway.truth())
+        found = differences(status, self.gateway.truth())
+        return bool(status["halted"]) and all(words.split(":")[0] in status["halted"] for words in found)
 
     def _ended(self, code: int) -> bool:
         """A trader that ended of itself: the session is over, or the start was refused for a flip by hand."""
