@@ -133,7 +133,7 @@ class Round:
             if not found:
                 return self._sound()
             if self._flipped_by_hand():
-                self.tally.count("flips by hand, halted")
+                self.tally.count("flips by hand")
                 return False
             time.sleep(0.05)
         naked = [words for words in found if " 0 live stops" in words]
