@@ -20,7 +20,8 @@ $(VENV)/.bench: requirements-bench.txt $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
-setup: $(VENV)/.run ## the virtual environment in .venv
+setup: $(VENV)/.run ## the virtual environment in .venv, and the code compiled: no restart waits for that
+	@$(BIN)/python -m compileall -q trader state paper_gateway
 
 run: setup ## trade a session on the embedded paper gateway
 	$(BIN)/python trader.py

@@ -6,6 +6,7 @@ the same client id. The trader does all that, and besides: lock, load and replay
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import subprocess
@@ -37,7 +38,7 @@ async def main():
     sys.stdin.readline()
 asyncio.run(main())
 """
-STEPS = ("interpreter and imports", "load and replay", "connect", "sync, reconcile, protect")
+STEPS = ("interpreter", "imports", "load and replay", "connect", "sync", "reconcile", "protect")
 
 
 @dataclass(slots=True)
@@ -52,6 +53,8 @@ class Taken:
 def rows(folder: Path, rounds: int, events: int = 10_000, executions: int = 500) -> list[Row]:
     """Five positions; the same after a long day; and where the time goes."""
     found = []
+    for part in ("trader", "state", "paper_gateway"):  # as `make setup` leaves them
+        compileall.compile_dir(ROOT / part, quiet=1)
     for words, is_long in (("5 positions", False), (f"{events:,} events, {executions} executions", True)):
         group = f"kill -9 to protected, {words}"
         with _prepared(folder / words.replace(" ", "-"), events, executions, is_long=is_long) as (gateway, logs):
@@ -101,6 +104,7 @@ def _floor_ms(port: int) -> float:
 def _trader_ms(port: int, logs: Path) -> tuple[float, list[float]]:
     """Start the trader, wait until its gate has passed, kill it; the whole and its steps."""
     before = set(logs.glob("recovery/*/*.json"))
+    interpreter = _interpreter_ms()
     began = time.time()
     with _trader(port, logs) as process:
         passed = _wait_passed(logs / "trader.jsonl", began, process)
@@ -108,8 +112,15 @@ def _trader_ms(port: int, logs: Path) -> tuple[float, list[float]]:
         process.kill()
     marks = json.loads(report.read_text())["timings_ms"]
     total = (passed - began) * 1e3
-    load, connect, gate = marks["load"], marks["connect"], marks["gate"]
-    return total, [total - gate, load, connect - load, gate - connect]
+    ends = [marks[name] for name in ("load", "connect", "sync", "reconcile", "gate")]
+    steps = [end - start for start, end in zip([0.0, *ends], ends, strict=False)]
+    return total, [interpreter, total - ends[-1] - interpreter, *steps]
+
+
+def _interpreter_ms() -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "pass"], check=True, cwd=ROOT)
+    return (time.perf_counter() - began) * 1e3
 
 
 @contextmanager

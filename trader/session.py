@@ -108,6 +108,7 @@ class TradingSession:
         say("\n".join(report.opening(self.memory.loaded, begun)))
         line = Line(self.line.broker, self.clock, self.engine, self.line.endpoint.speed)
         self._begin_tasks(line.heartbeat(), line.keep_up())
+        gate.mark = gate.settler.mark = mark
         passing = asyncio.ensure_future(gate.pass_gate("the protection gate has passed"))
         if not await self.stopping.unless_asked(passing):
             return await self._end()

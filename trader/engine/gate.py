@@ -31,7 +31,7 @@ class Gate:
         self.settler = settler
         self.account = account
         self.last_snapshot: BrokerSnapshot | None = None
-        self.give_up: Callable[[], bool] = lambda: False
+        self.mark: Callable[[str], None] = lambda _: None  # told at each step of a start, for its report
         self._told: set[Row] = set()
         self._marked_minute = ""
 
@@ -45,6 +45,7 @@ class Gate:
         while True:
             activity = self._activity()
             answer = await self._ask()
+            self.mark("sync")
             self.engine.absorb_waiting()
             await self.engine.answer_requests()
             if activity != self._activity():

@@ -6,7 +6,7 @@ same code serves the start, a reconnect and the comparison that never stops whil
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -56,6 +56,7 @@ class Settler:
         self.desk = desk
         self.setups = setups
         self._clock = clock
+        self.mark: Callable[[str], None] = lambda _: None  # told at each step of a start, for its report
         self._suspected: tuple[tuple[Row, ...], float] | None = None
 
     def decide(self, answer: BrokerAnswer) -> Plan:
@@ -72,6 +73,7 @@ class Settler:
     async def settle(self, answer: BrokerAnswer) -> Outcome:
         """Decide on an answer and carry the plan out: events durable first, then orders."""
         plan = self.decide(answer)
+        self.mark("reconcile")
         if not isinstance(answer, BrokerSnapshot):
             return Outcome(plan)
         if plan.uncertain and not self._seen_twice(plan):
