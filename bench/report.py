@@ -39,9 +39,9 @@ NOTES = """## How to read it
 - Half of SQLAlchemy Core is out of reach where Core takes less than twice the floor: no write is faster than that.
 - Replay is bounded by checking: each event is decoded, followed in its chain by its checksum, decoded as its kind
   and applied, about 2 µs in all.
-- A row that says *missed* is one: the number stands as it was measured. The restart's interpreter and imports are
-  some hundred small modules of the trader beside the library's; what is wanted only after the gate (strategy, bars,
-  checkpoints) is still imported before it.
+- A row that says *missed* is one: the number stands as it was measured.
+- A restart runs the bytecode that `make setup` leaves. Where there is none and Python may keep none
+  (`PYTHONDONTWRITEBYTECODE`), compiling the trader's hundred modules costs as much again as importing them.
 """
 
 
