@@ -83,6 +83,14 @@ def test_a_position_turned_round_by_hand_is_a_conflict_and_nothing_is_sent(
             assert "TSLA" in alerts(run)
             assert not run.state.connection.entries_open
             assert [stop["remaining"] for stop in live_stops(gateway.truth(), "NVDA")] == [30]
+            assert run.differences() == [], "the status shows what the account holds, in conflict as it is"
+            entry = run.position("NVDA").entry_price
+            run.set_price(entry * 1.06, "NVDA")
+            await run.until(lambda: run.position("NVDA").held < 30)  # the rest is managed on
+            gateway.ctl("trade", symbol="TSLA", side="BUY", shares=50)
+            await run.until(lambda: "TSLA" not in run.state.halted, SEEN_S)
+            await run.until(lambda: run.state.connection.entries_open, SEEN_S)
+            await run.agreed()
 
     asyncio.run(story())
 

@@ -13,7 +13,7 @@ import msgspec
 from state.loader import Loaded, load
 from state.lock import LOCK_NAME, LockHolder, holder
 from state.lookup import existing_folder
-from state.model import ForeignPosition, LastSignal, PivotAttempts, Position, Risk, TraderState
+from state.model import ForeignPosition, LastSignal, PivotAttempts, Position, Risk, TraderState, sign
 from state.sessions import SessionStore
 from trader.config import Config
 from trader.output import say, say_json, table
@@ -146,6 +146,7 @@ def _fill(status: Status, state: TraderState) -> None:
     status.trades = len(state.closed)
     status.positions = [_row(state, position) for position in state.positions.values()]
     status.positions += [_foreign_row(state, position) for position in state.foreign.values()]
+    status.positions += [_flipped_row(state, trade) for trade in state.closed.values() if trade.oversold]
     status.live_orders = sum(order.is_live for order in state.orders.values())
     status.attempts, status.last_signals = state.attempts, state.last_signals
     status.filter_blocks, status.risk, status.halted = state.filter_blocks, state.risk, state.halted
@@ -198,6 +199,20 @@ def _foreign_row(state: TraderState, position: ForeignPosition) -> PositionRow:
         entry_price=position.avg_cost,
         managed=False,
         side="LONG" if position.quantity > 0 else "SHORT",
+        con_id=position.con_id,
+        halted=state.halted.get(position.symbol, ""),
+    )
+
+
+def _flipped_row(state: TraderState, position: Position) -> PositionRow:
+    """Shares beyond what a trade held, the other way round: in conflict, halted, not managed."""
+    return PositionRow(
+        symbol=position.symbol,
+        quantity=-sign(position.side) * position.oversold,
+        entry_price=position.exit_price or position.entry_price,
+        managed=False,
+        recovery="conflict",
+        side="SHORT" if position.side == "LONG" else "LONG",
         con_id=position.con_id,
         halted=state.halted.get(position.symbol, ""),
     )

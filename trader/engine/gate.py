@@ -20,6 +20,7 @@ LONGEST_PAUSE_S = 5.0
 COMPARE_S = 2.0  # how often books and IBKR are compared while trading
 COMPARE_GAP_S = 0.3
 QUIET = frozenset({"matched", "foreign", "entry_working"})
+IN_CONFLICT = "a symbol is in conflict with IBKR, see its alert"
 UNKNOWN_KEY = "no-complete-answer"
 
 
@@ -100,7 +101,8 @@ class Gate:
         self._note_money(message.answer)
         if outcome.plan.events or outcome.plan.actions:
             self.engine.save_wanted.set()
-        if outcome.passed:
+        self._hold_for(outcome.plan.conflicts)
+        if outcome.guarded:
             self.engine.standing.set(
                 connected=True, ready=True, reason="books and IBKR agree, every position is guarded"
             )
@@ -111,6 +113,13 @@ class Gate:
             self.engine.standing.set(connected=True, ready=False, reason=words)
         if outcome.unsettled:
             self.engine.compare_wanted.set()
+
+    def _hold_for(self, conflicts: list[str]) -> None:
+        """A conflict halts its symbol and closes the entries; what else is held is managed on."""
+        if conflicts:
+            self.engine.standing.hold_entries(IN_CONFLICT)
+        else:
+            self.engine.standing.release_entries(IN_CONFLICT)
 
     def _activity(self) -> int:
         """Changes with each fact that was booked and each order that was sent: an older answer is stale then."""

@@ -36,6 +36,11 @@ class Outcome(msgspec.Struct):
     in_flight: frozenset[str] = frozenset()  # symbols with orders on their way: their picture may lag
 
     @property
+    def guarded(self) -> bool:
+        """Whether every position outside a conflict has its one right stop, and nothing is to be sent."""
+        return self.plan.complete and not self.again and not self.plan.actions and not self.problems
+
+    @property
     def unsettled(self) -> bool:
         """Whether the next answer may say more: worth asking at once."""
         waits = self.again or bool(self.in_flight) or bool(self.plan.actions) or bool(self.plan.events)
