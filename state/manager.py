@@ -59,6 +59,7 @@ class StateManager:
         self.failure: SyncFailedError | None = None
         self.on_failure: Callable[[SyncFailedError], None] = _log_failure
         self.saves = 0
+        self._main_sequence = self._backup_sequence = 0  # of the snapshots that this run wrote
         self.last_save_error = ""
         self._lock = lock
         self._store = SnapshotStore(folder)
@@ -205,7 +206,7 @@ class StateManager:
             except SyncFailedError as error:
                 self._fail(error)
                 raise
-            self._saved()
+            self._saved(sequence)
             return True
 
     def save_blocking(self) -> None:
@@ -216,7 +217,7 @@ class StateManager:
         except SyncFailedError as error:
             self._fail(error)
             raise
-        self._saved()
+        self._saved(self.state.sequence)
 
     def flush(self) -> None:
         """Return once everything recorded is on disk; for programs without an event loop. SyncFailedError."""
@@ -248,9 +249,18 @@ class StateManager:
         if self.failure is not None:
             raise self.failure
 
-    def _saved(self) -> None:
+    def drop_covered(self) -> None:
+        """Let go of journal segments that both snapshots of this run cover, in the background.
+
+        For a disk that runs full: the day's history before them is lost, what a restart needs is not.
+        """
+        if self._journal is not None and self._backup_sequence:
+            self._journal.drop_below(self._backup_sequence)
+
+    def _saved(self, sequence: int) -> None:
         self.saves += 1
         self.last_save_error = ""
+        self._backup_sequence, self._main_sequence = self._main_sequence, sequence
 
     def _set_aside(self, found: TraderState) -> str:
         label = f"{found.trading_date}-{found.account or 'no-account'}"

@@ -28,6 +28,8 @@ from state_cases import (
 from state import events as ev
 from state.codec import BadContentError, decode_state, encode_state
 from state.errors import InvariantError, LockHeldError, SyncFailedError
+from state.files import Folder
+from state.loader import load
 from state.manager import StateManager
 from state.model import TraderState
 from state.snapshot import BACKUP, MAIN
@@ -285,3 +287,29 @@ def test_events_told_in_memory_and_through_the_files_give_the_same(tmp_path: Pat
 def reloaded_copy(memory: StateManager) -> TraderState:
     """The state as its own file gives it back."""
     return decode_state(encode_state(memory.state, at(0)))[0]
+
+
+def test_what_both_snapshots_cover_may_go_and_either_of_them_still_restores_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StateManager, "segment_bytes", 4096)
+    with opened(tmp_path) as memory:
+        begun(memory)
+        for number in range(60):
+            memory.record(ev.EquityMarked(time=at(number), equity=1000.0 + number, daily_pnl=0.0))
+            if number in (30, 50):
+                memory.save_blocking()
+        before = len(list((tmp_path / "journal" / DATE).glob("segment-*")))
+        memory.drop_covered()
+        memory.flush()
+        sequence = memory.state.sequence
+    left = list((tmp_path / "journal" / DATE).glob("segment-*"))
+    assert 1 < len(left) < before
+    for lost in ("trader_state.json", "trader_state_backup.json"):
+        with Folder.open(tmp_path) as folder:
+            kept = (tmp_path / lost).read_bytes()
+            (tmp_path / lost).unlink()
+            loaded = load(folder)
+            (tmp_path / lost).write_bytes(kept)
+        assert loaded.state is not None
+        assert (loaded.state.sequence, loaded.doubtful) == (sequence, False), lost

@@ -152,6 +152,7 @@ class Housekeeping:
                 if pruned.removed:
                     _log.info("Removed as old: %s.", ", ".join(pruned.removed))
                 if pruned.tight:
+                    self.engine.memory.drop_covered()
                     self.engine.alert(
                         "", f"Only {pruned.free_bytes / 2**20:.0f} MiB are free on the disk of {logs_dir}."
                     )
