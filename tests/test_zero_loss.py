@@ -349,3 +349,20 @@ def test_a_scan_that_never_breaks_leaves_nothing_to_lose(gateway: RunningGateway
         assert trader.stop() == 0
     truth = gateway.truth()
     assert (truth["open_orders"], truth["executions"]) == ([], [])
+
+
+def test_a_partial_is_not_taken_twice_where_ibkr_alone_tells_of_it(gateway: RunningGateway, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with live(gateway, tmp_path) as run:
+            position = await run.enter("TSLA", shares=100)
+            await run.desk.take_partial(position, 50, "partial_1r", await run.price(), 0.01)
+            await run.until(lambda: run.position().held == 50)
+            await run.agreed()
+            await run.crash()
+        shutil.rmtree(run.logs)
+        async with live(gateway, tmp_path) as run:
+            assert [part.reason for part in run.position().partials_taken] == ["partial_1r"]
+            assert run.position().estimated
+            await run.agreed()
+
+    asyncio.run(story())

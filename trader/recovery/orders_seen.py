@@ -15,6 +15,8 @@ from trader.orders.ref import OrderRef, parse_ref
 from trader.recovery.draft import Draft
 from trader.strategy.setups import Setup
 
+PARTIALS = ("partial_1r", "partial_target1")
+
 
 def book_facts(
     draft: Draft, snapshot: BrokerSnapshot, setups: Mapping[str, Setup], in_flight: Collection[str]
@@ -92,10 +94,21 @@ def _rebuilt_order(ref: OrderRef, snapshot: BrokerSnapshot, draft: Draft, setup:
         intended_at=draft.now,
         stop_price=stop_price,
         parent_ref=ref.trade_id if ref.role == "stop" else "",
-        reason={"entry": "entry", "stop": "stop_loss_hit", "exit": "exit"}[ref.role],
+        reason=_likely_reason(ref, draft),
         plan=_estimated_plan(ref, snapshot, setup) if ref.role == "entry" else None,
         status="working",
     )
+
+
+def _likely_reason(ref: OrderRef, draft: Draft) -> str:
+    """Why an order must have been sent. A trade's exits are its partials, in the order of their references.
+
+    Taken for what they were, so that no partial is taken a second time.
+    """
+    if ref.role != "exit":
+        return "entry" if ref.role == "entry" else "stop_loss_hit"
+    earlier = [o for o in draft.state.orders.values() if o.trade_id == ref.trade_id and o.role == "exit"]
+    return PARTIALS[len(earlier)] if len(earlier) < len(PARTIALS) else "exit"
 
 
 def _estimated_plan(ref: OrderRef, snapshot: BrokerSnapshot, setup: Setup | None) -> EntryPlan:

@@ -68,7 +68,7 @@ def row_line(row: Row) -> str:
 def closing(state: TraderState, *, resumed: bool) -> list[str]:
     """Attempts, analytics, and the table of what is held and how it is guarded."""
     lines: list[str] = []
-    if resumed:
+    if resumed or state.trades:  # trades that IBKR alone told of count as well
         lines += ["", "🔄 RESTORING ATTEMPT COUNTS..."]
         lines += [
             f"  {row.symbol}: {row.count} {row.side.lower()} attempts at ${row.pivot:.2f}" for row in state.attempts
