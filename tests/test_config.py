@@ -102,6 +102,14 @@ def test_other_environment_variables_are_left_alone(tmp_path: Path) -> None:
     assert load(tmp_path, "", {"TRADER_DATA_DIR": "/x", "HOME": "/y"}) == load(tmp_path)
 
 
+def test_i15_real_money_is_not_asked_for_by_a_file_or_the_environment(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gateway\.live in .*--live"):
+        load(tmp_path, '[gateway]\nlive = true\nlive_account = "U1234567"')
+    with pytest.raises(ConfigError, match=r"TRADER_GATEWAY_LIVE.*--live"):
+        load(tmp_path, "", {"TRADER_GATEWAY_LIVE": "true"})
+    assert load(tmp_path, "[gateway]\nlive = false", gateway__live=True).gateway.live
+
+
 def test_an_unknown_flag_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gateway\.spede.*gateway\.speed"):
         load(tmp_path, "", gateway__spede=1)
@@ -109,7 +117,7 @@ def test_an_unknown_flag_is_named(tmp_path: Path) -> None:
 
 def test_text_is_read_as_its_setting_wants_it(tmp_path: Path) -> None:
     environ = {
-        "TRADER_GATEWAY_LIVE": "true",
+        "TRADER_GATEWAY_LIVE": "false",
         "TRADER_UNIVERSE_SYMBOLS": "tsla, nvda,",
         "TRADER_ENTRY_WINDOW_START": "10:05",
         "TRADER_GATEWAY_DATE": "2025-10-06",
@@ -118,7 +126,7 @@ def test_text_is_read_as_its_setting_wants_it(tmp_path: Path) -> None:
         "TRADER_EXIT_TRAIL_PCT": "1",
     }
     config = load(tmp_path, "", environ)
-    assert config.gateway.live is True
+    assert config.gateway.live is False
     assert config.universe.symbols == ("TSLA", "NVDA")
     assert config.entry.window_start == datetime.time(10, 5)
     assert config.gateway.date == datetime.date(2025, 10, 6)

@@ -65,6 +65,9 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 KEYS = {f"{section}.{key}": section for section, kind in SECTIONS.items() for key in kind.__struct_fields__}
 
 
+LIVE = "gateway.live"  # invariant 15: told twice, and one of the two each time anew
+
+
 class _Given(msgspec.Struct, frozen=True):
     """One value as it was found: where, so that an error can name it, what its paths are relative to, and
     whether its source has types of its own (TOML) or text alone may stand for a number (the rest)."""
@@ -92,9 +95,13 @@ def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mappin
     if found is not None:
         given.update(_from_file(found))
     given.update(_from_environment(environ))
-    given.update(_from_flags(overrides))
+    flags = _from_flags(overrides)
+    given.update(flags)
     sections = {name: _section(name, kind, given) for name, kind in SECTIONS.items()}
     config = Config(**sections, source=found)  # type: ignore[arg-type]  # each value is its section's struct
+    if config.gateway.live and LIVE not in flags:
+        where = given[LIVE].where
+        raise ConfigError(f"Real money is asked for by {where}.", "Take it out, and say --live at each start.")
     check_together(config)
     return config
 
