@@ -295,9 +295,9 @@ def test_what_both_snapshots_cover_may_go_and_either_of_them_still_restores_ever
     monkeypatch.setattr(StateManager, "segment_bytes", 4096)
     with opened(tmp_path) as memory:
         begun(memory)
-        for number in range(60):
+        for number in range(300):
             memory.record(ev.EquityMarked(time=at(number), equity=1000.0 + number, daily_pnl=0.0))
-            if number in (30, 50):
+            if number in (200, 250):
                 memory.save_blocking()
         before = len(list((tmp_path / "journal" / DATE).glob("segment-*")))
         memory.drop_covered()
