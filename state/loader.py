@@ -80,11 +80,6 @@ def load(folder: Folder) -> Loaded:
     return loaded
 
 
-def read_generation(folder: Folder, name: str) -> Generation:
-    """One snapshot file, verified; for commands that look at backups and checkpoints."""
-    return _read_generation(folder, name)
-
-
 def journal_dates(logs_dir: Path) -> list[str]:
     """The trading dates that have a journal, oldest first."""
     root = logs_dir / JOURNAL

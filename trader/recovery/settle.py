@@ -23,7 +23,6 @@ from trader.strategy.setups import Setup
 _log = logging.getLogger("trader.recovery")
 
 CONFIRM_AFTER_S = 0.7  # an unexplained difference has to be seen twice, this far apart
-QUIET_DECISIONS = frozenset({"matched", "foreign", "entry_working"})
 
 
 class Outcome(msgspec.Struct):
