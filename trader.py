@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`python3 trader.py`: hands over to the project's virtual environment where needed, then to trader.cli."""
+"""`python3 trader.py`: hands over to the project's virtual environment where needed, then to trader.cli.parser."""
 
 import gc
 import os
@@ -25,6 +25,6 @@ def hand_over() -> None:
 if __name__ == "__main__":
     hand_over()
     gc.set_threshold(100_000, 20, 20)  # a restart makes many objects and no garbage: looking for it costs 15 ms
-    from trader.cli import main
+    from trader.cli.parser import main
 
     sys.exit(main(sys.argv[1:]))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from state.apply import new_state
-from state.events import EntryBlocked, EquityMarked, Event
+from state.domain.apply import new_state
+from state.domain.events import EntryBlocked, EquityMarked, Event
+from state.domain.model import Position, TraderState
 from state.manager import StateManager
-from state.model import Position, TraderState
 
 DATE, ACCOUNT, GATEWAY = "2025-10-06", "DU1234567", "bench"
 START = datetime(2025, 10, 6, 14, 0, tzinfo=UTC)

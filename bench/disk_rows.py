@@ -16,11 +16,11 @@ from statistics import median
 
 from bench.cases import EVENT, lengthen_journal, state_of
 from bench.measure import Once, Row, Way, interleave, spread
-from state.codec import encode_event, encode_state
-from state.files import Folder
-from state.journal import Journal
-from state.loader import load
-from state.snapshot import SnapshotStore
+from state.storage.codec import encode_event, encode_state
+from state.storage.files import Folder
+from state.storage.journal import Journal
+from state.storage.loader import load
+from state.storage.snapshot import SnapshotStore
 
 WAITERS = 64
 TICK_S = 0.001

@@ -19,10 +19,10 @@ from typing import Any
 
 from bench.cases import EVENT, state_of
 from bench.measure import Once, PeerMissingError, Row, Way, interleave
-from state.codec import encode_event, encode_state
-from state.files import Folder
-from state.journal import Journal
-from state.snapshot import SnapshotStore
+from state.storage.codec import encode_event, encode_state
+from state.storage.files import Folder
+from state.storage.journal import Journal
+from state.storage.snapshot import SnapshotStore
 
 GROUP = "a durable event, inline"
 FLOOR = "pwrite + fdatasync, filled file"

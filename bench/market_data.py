@@ -74,9 +74,9 @@ async def _library(stream: list[bytes]) -> float:
 
 
 async def _line(stream: list[bytes]) -> float:
-    from trader.broker.listener import Listener
+    from trader.broker.ibkr.client import PacedClient
+    from trader.broker.ibkr.listener import Listener
     from trader.broker.port import Facts
-    from trader.broker.wire import PacedClient
 
     facts = Facts()
     ear = Listener(1, facts, lambda _: None)

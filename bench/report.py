@@ -31,7 +31,7 @@ NOTES = """## How to read it
 - The whole snapshot per event, and `json.dump` with a rename, are what a state file without a journal has to do.
   The latter promises nothing: without a flush the last seconds are gone with the power.
 - A restart's floor is what any program on ib_insync has to do: start the interpreter, import the library, connect
-  and sync. The trader imports only the parts of ib_insync that it uses (`trader/broker/lean.py`), which is how it
+  and sync. The trader imports only the parts of ib_insync that it uses (`trader/startup.py`), which is how it
   can afford to lock, replay, reconcile and protect besides.
 - Market data: ib_insync decodes every message into its tickers; the trader's line decodes what the trader reads.
 - The rows in milliseconds and events a second depend on how busy the machine is; "nothing is written" is how late

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from trader.orders.ref import parse_ref
+from trader.core.orders.order_ref import parse_ref
 
 ACCOUNT = "DU1234567"
 CLIENT_ID = 2001

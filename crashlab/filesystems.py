@@ -23,10 +23,10 @@ from crashlab.images import Image
 from crashlab.powerloss import MEMORY, History, inline_run, judge
 from crashlab.recording import Acked, PromisingDisk, Tree
 from crashlab.report import Tally
-from state.disk import Disk
 from state.errors import TraderError
-from state.files import Folder
-from state.loader import load
+from state.storage.disk import Disk
+from state.storage.files import Folder
+from state.storage.loader import load
 
 SHUTDOWN_IOCTL, NO_LOG_FLUSH = 0x8004587D, 2
 EVENTS = 8

@@ -23,13 +23,13 @@ from crashlab.parallel import cores, spread
 from crashlab.powerloss import ACCOUNT, DATE, GATEWAY, OPEN, History, scratch
 from crashlab.report import ROOT, Tally
 from crashlab.sample import SampleManager, write_sample
-from state.checks import PRICE_MAX
-from state.codec import decode_state
+from state.domain.invariants import PRICE_MAX
 from state.errors import TraderError
-from trader.commands.status import describe, read_status
-from trader.config import load_config
-from trader.config_sections import UniverseRules
-from trader.strategy.setups import load_setups
+from state.storage.codec import decode_state
+from trader.cli.commands.status import describe, read_status
+from trader.config.loader import load_config
+from trader.config.sections import UniverseRules
+from trader.core.strategy.ps60.setups import load_setups
 
 TARGETS = ("trader_state.json", "trader_state_backup.json", f"journal/{DATE}/segment-00000001.jsonl", "checkpoints")
 SCAN = "scanner_results_20251006.json"

@@ -15,9 +15,9 @@ from crashlab.parallel import cores, spread
 from crashlab.powerloss import Bench, scratch
 from crashlab.recording import Acked, RecordingDisk, Tree, Wrote
 from crashlab.report import Tally
-from state.files import Folder
-from state.journal import Journal, JournalReport, Verdict
-from state.journal.reader import read_segments
+from state.storage.files import Folder
+from state.storage.journal import Journal, JournalReport, Verdict
+from state.storage.journal.reader import read_segments
 
 FAULT = "power loss: journal groups"
 SEGMENT = "journal/segment-00000001.jsonl"

@@ -21,11 +21,11 @@ from crashlab.images import Image, carried_out, images
 from crashlab.parallel import spread
 from crashlab.recording import Acked, Named, Operation, PromisingDisk, RecordingDisk, Tree
 from crashlab.report import Tally
+from state.domain.events import AlertRaised, EquityMarked
 from state.errors import SnapshotFailedError, TraderError
-from state.events import AlertRaised, EquityMarked
-from state.files import Folder
-from state.loader import Loaded, load
 from state.manager import StateManager
+from state.storage.files import Folder
+from state.storage.loader import Loaded, load
 
 DATE, ACCOUNT, GATEWAY = "2025-10-06", "DU1234567", "127.0.0.1:17497"
 OPEN = datetime(2025, 10, 6, 13, 45, tzinfo=UTC)

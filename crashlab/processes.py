@@ -17,7 +17,7 @@ import msgspec
 
 from crashlab.compare import differences
 from paper_gateway.testing import RunningGateway
-from trader.commands.status import read_status
+from trader.cli.commands.status import read_status
 
 ROOT = Path(__file__).resolve().parent.parent
 DATE = "2025-10-06"

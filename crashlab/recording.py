@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from state.disk import Disk
+from state.storage.disk import Disk
 
 Changes = tuple[tuple[str, int | None], ...]
 TOP = 0  # the number of the recorded folder itself

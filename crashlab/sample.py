@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from crashlab.powerloss import ACCOUNT, DATE, GATEWAY, OPEN, History
-from state import events as ev
-from state.checkpoints import CheckpointStore
+from state.domain import events as ev
+from state.domain.model import EntryPlan, Order, Role
 from state.manager import StateManager
-from state.model import EntryPlan, Order, Role
+from state.storage.checkpoints import CheckpointStore
 
 ENTRY = "ps60-TSLA-L-E1-0h4kq9x2mz"
 STOP = "ps60-TSLA-L-S1-0h4kq9x2mz.0h4kq9x2n1"

@@ -22,7 +22,7 @@ from crashlab.parallel import cores, spread
 from crashlab.processes import DATE, Trader, wait_for
 from crashlab.report import Tally
 from paper_gateway.testing import RunningGateway
-from state.journal import read_journal
+from state.storage.journal import read_journal
 
 FAULT = "storm"
 STEPS = 14  # of a round

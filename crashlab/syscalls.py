@@ -24,8 +24,8 @@ from crashlab.recording import Acked, PromisingDisk, Tree
 from crashlab.report import Tally
 from crashlab.strace import DISK_CALLS, Fault, attach, counts, sweep, why_not
 from state.errors import TraderError
-from state.files import Folder
-from state.loader import load
+from state.storage.files import Folder
+from state.storage.loader import load
 
 PROGRAMS: dict[str, Program] = {"inline": inline_run, "event loop": looped_run, "recovery": short_run}
 TORN = b'{"crc":"00000000","sequence":99,"run":"torn'

@@ -19,19 +19,19 @@ from typing import ClassVar, Self
 
 import msgspec
 
-from state.apply import apply, new_state
-from state.archive import set_aside
-from state.codec import decode_event, decode_state, encode_event, encode_state
-from state.disk import Disk
+from state.domain.apply import apply, new_state
+from state.domain.events import Event, SessionStarted
+from state.domain.model import TraderState
 from state.errors import InvariantError, SnapshotFailedError, SyncFailedError
-from state.events import Event, SessionStarted
-from state.files import Folder
-from state.journal import Journal
-from state.journal.segment import SEGMENT_BYTES
-from state.loader import JOURNAL, Loaded, load
-from state.lock import FolderLock
-from state.model import TraderState
-from state.snapshot import BACKUP, MAIN, SnapshotStore
+from state.storage.archive import set_aside
+from state.storage.codec import decode_event, decode_state, encode_event, encode_state
+from state.storage.disk import Disk
+from state.storage.files import Folder
+from state.storage.journal import Journal
+from state.storage.journal.segment import SEGMENT_BYTES
+from state.storage.loader import JOURNAL, Loaded, load
+from state.storage.lock import FolderLock
+from state.storage.snapshot import BACKUP, MAIN, SnapshotStore
 
 _log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from typing import Literal
 
 from state_cases import ACCOUNT, STOP, TRADE, at, intended, told
 
-from state import events as ev
-from state.model import Action, TraderState
+from state.domain import events as ev
+from state.domain.model import Action, TraderState
 from trader.broker.port import (
     AccountValues,
     BrokerAnswer,
@@ -15,10 +15,10 @@ from trader.broker.port import (
     BrokerPosition,
     BrokerSnapshot,
 )
-from trader.recovery.draft import Draft
-from trader.recovery.plan import Plan
-from trader.recovery.reconcile import reconcile
-from trader.strategy.setups import Setup
+from trader.core.reconciliation.draft import Draft
+from trader.core.reconciliation.plan import Plan
+from trader.core.reconciliation.reconcile import reconcile
+from trader.core.strategy.ps60.setups import Setup
 
 CLIENT = 2001
 CON_ID = 76792991

@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from state.disk import Disk
+from state.storage.disk import Disk
 
 
 class PowerCut(BaseException):

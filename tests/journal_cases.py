@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from state.disk import Disk
-from state.files import Folder
-from state.journal import Journal
-from state.journal.reader import JournalReport
+from state.storage.disk import Disk
+from state.storage.files import Folder
+from state.storage.journal import Journal
+from state.storage.journal.reader import JournalReport
 
 CLOCK = "2026-01-05T09:45:00-05:00"
 

@@ -21,21 +21,21 @@ import msgspec
 from lab import WAIT_S, differences, scanner
 
 from paper_gateway.testing import RunningGateway
-from state.loader import Loaded
+from state.domain.model import Order, Position, Side, TraderState, sign
 from state.manager import StateManager
-from state.model import Order, Position, Side, TraderState, sign
-from state.sessions import SessionStore, make_session_id
+from state.storage.loader import Loaded
+from state.storage.sessions import SessionStore, make_session_id
+from trader.cli.commands.status import build_status
 from trader.clock import Clock
-from trader.commands.status import build_status
-from trader.config import Config, load_config
-from trader.connect import Connected, connect, find_endpoint, make_broker
+from trader.config.loader import Config, load_config
+from trader.config.run_options import RunOptions
+from trader.core.orders.order_ref import parse_ref
+from trader.core.strategy.ps60.breakout import Signal
+from trader.core.strategy.ps60.setups import Setup
 from trader.errors import BrokerError, TraderError
-from trader.options import RunOptions
-from trader.orders.ref import parse_ref
-from trader.session import TradingSession
-from trader.stopping import Stopping
-from trader.strategy.breakout import Signal
-from trader.strategy.setups import Setup
+from trader.runtime.connect import Connected, connect, find_endpoint, make_broker
+from trader.runtime.session import TradingSession
+from trader.runtime.stopping import Stopping
 
 
 class Live:

@@ -6,8 +6,8 @@ import time
 import pytest
 from disk_faults import CountingDisk
 
-from state.disk import Disk
 from state.manager import StateManager
+from state.storage.disk import Disk
 
 
 def put_state_on(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:

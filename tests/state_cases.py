@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from state import events as ev
-from state.apply import apply, new_state
-from state.codec import decode_event, encode_event
-from state.journal import read_journal
+from state.domain import events as ev
+from state.domain.apply import apply, new_state
+from state.domain.model import EntryPlan, Order, Position, Role, Side, TraderState, entry_action, exit_action
 from state.manager import Begun, StateManager
-from state.model import EntryPlan, Order, Position, Role, Side, TraderState, entry_action, exit_action
+from state.storage.codec import decode_event, encode_event
+from state.storage.journal import read_journal
 
 DATE, ACCOUNT, GATEWAY = "2025-10-06", "DU1234567", "127.0.0.1:17497"
 TRADE = "ps60-TSLA-L-E1-0h4kq9x2mz"

@@ -21,7 +21,7 @@ import pytest
 from lab import DATE, ROOT, Trader, scanner, status, wait_for
 
 from paper_gateway.testing import RunningGateway
-from state.codec import decode_state, encode_state
+from state.storage.codec import decode_state, encode_state
 
 START = ("--speed", "1", "--start", "11:00", "--date", DATE)
 SCAN = f"scanner_results_{DATE.replace('-', '')}.json"

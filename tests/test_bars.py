@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from trader.clock import EASTERN
+from trader.core.bars import BAR, CANDLES_KEPT, REACH, Bar, BarBuffer, Candle
+from trader.core.strategy.indicators import atr, mean_volume, range_5m, true_ranges
 from trader.errors import MarketDataError
-from trader.strategy.bars import BAR, CANDLES_KEPT, REACH, Bar, BarBuffer, Candle
-from trader.strategy.indicators import atr, mean_volume, range_5m, true_ranges
 
 START = EASTERN.localize(datetime.fromisoformat("2025-10-06T09:45:00"))
 

@@ -19,11 +19,11 @@ from state_cases import (
     trade,
 )
 
-from state import events as ev
-from state.books import is_news, split_exec_id, trade_by_hand
-from state.checks import check_state
+from state.domain import events as ev
+from state.domain.executions import is_news, split_exec_id, trade_by_hand
+from state.domain.invariants import check_state
+from state.domain.model import Position, Side, TraderState
 from state.errors import InvariantError
-from state.model import Position, Side, TraderState
 
 
 def entered(shares: int = 100, price: float = 100.0) -> TraderState:

@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from trader.broker.known_orders import KnownOrders
+from trader.broker.ibkr.known_orders import KnownOrders
+from trader.broker.ibkr.snapshots import build_snapshot
 from trader.broker.port import BrokerExecution, BrokerPosition, BrokerSnapshot, OrderTicket, Unknown
-from trader.broker.snapshots import build_snapshot
 from trader.errors import BrokerUnreachableError
 
 NOW = datetime(2025, 10, 6, 15, 0, tzinfo=UTC)

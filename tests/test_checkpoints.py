@@ -9,15 +9,15 @@ import pytest
 from disk_faults import FailingDisk
 from state_cases import bracket, executed, intended, opened, plain, run, told
 
-from state.checkpoint_info import CheckpointInfo, overdue
-from state.checkpoints import CheckpointStore
-from state.codec import decode_state
+from state.domain.events import Event
+from state.domain.model import TraderState
 from state.errors import SnapshotFailedError, StateError, SyncFailedError
-from state.events import Event
-from state.files import Folder
-from state.loader import load
 from state.manager import StateManager
-from state.model import TraderState
+from state.storage.checkpoint_info import CheckpointInfo, overdue
+from state.storage.checkpoints import CheckpointStore
+from state.storage.codec import decode_state
+from state.storage.files import Folder
+from state.storage.loader import load
 
 NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
 ACCOUNT_VALUES = {"portfolio_value": 100_500.0, "buying_power": 50_000.0, "cash": 45_000.0}

@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 
 from paper_gateway import ctl, options
-from trader.cli import COMMANDS, build_parser, command_parser
-from trader.recovery.plan import Decision
+from trader.cli.parser import COMMANDS, build_parser, command_parser
+from trader.core.reconciliation.plan import Decision
 
 ROOT = Path(__file__).resolve().parent.parent
 TRADER = "python3 trader.py"

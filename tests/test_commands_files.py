@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from state_cases import ACCOUNT, DATE, GATEWAY, STOP, TRADE, at, begun, bracket, executed, opened, run, segment
 
-from state import events as ev
-from state.bars import BarStore, StoredBar
-from state.checkpoints import CheckpointStore
-from state.events import Event
-from state.files import Folder
-from state.loader import load
-from state.lock import FolderLock
-from state.sessions import Session, SessionStore
-from trader.cli import main
+from state.domain import events as ev
+from state.domain.events import Event
+from state.storage.bars import BarStore, StoredBar
+from state.storage.checkpoints import CheckpointStore
+from state.storage.files import Folder
+from state.storage.loader import load
+from state.storage.lock import FolderLock
+from state.storage.sessions import Session, SessionStore
+from trader.cli.parser import main
 
 REPO = Path(__file__).resolve().parent.parent
 HELD: list[Event] = [
@@ -167,7 +167,7 @@ def test_status_with_a_damaged_main_file_names_its_source(
 def test_status_is_a_process_of_its_own_without_ib_insync(tmp_path: Path) -> None:
     run(tmp_path, *HELD)
     program = (
-        "import sys; from trader.cli import main; code = main(sys.argv[1:]);"
+        "import sys; from trader.cli.parser import main; code = main(sys.argv[1:]);"
         "assert 'ib_insync' not in sys.modules and 'numpy' not in sys.modules; sys.exit(code)"
     )
     arguments = ["status", "--json", "--logs-dir", str(tmp_path)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trader.config import KEYS, PROJECT_ROOT, SECTIONS, Config, check_account, load_config
+from trader.config.loader import KEYS, PROJECT_ROOT, SECTIONS, Config, check_account, load_config
 from trader.errors import ConfigError
 
 

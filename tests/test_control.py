@@ -14,11 +14,11 @@ from lab import CALM, Trader, live_stops, scanner
 from lab_live import Live, live
 
 from paper_gateway.testing import RunningGateway
-from state.files import Folder
-from trader import control
-from trader.cli import main
-from trader.control import LINE_LIMIT_BYTES, SOCKET, ask, serve
+from state.storage.files import Folder
+from trader.cli.parser import main
 from trader.errors import BrokerError
+from trader.runtime import control_socket as control
+from trader.runtime.control_socket import LINE_LIMIT_BYTES, SOCKET, ask, serve
 
 PAUSE = b'{"command": "pause", "arguments": {"reason": "%s"}}\n'
 MENACING: dict[str, bytes] = {

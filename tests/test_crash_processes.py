@@ -22,8 +22,8 @@ from killing_proxy import PLACE_ORDER, KillingProxy, Verdict
 from lab import ROOT, Trader, filled_entries, live_stops, rows, status, wait_for
 
 from paper_gateway.testing import RunningGateway
-from state.journal import read_journal
-from trader.orders.ref import parse_ref
+from state.storage.journal import read_journal
+from trader.core.orders.order_ref import parse_ref
 
 AT_THE_BREAK = ("--speed", "1", "--start", "09:46:00", "--date", "2025-10-06")
 BOTH_SIDES = ("--symbols", "TSLA,NVDA")  # TSLA breaks upward, NVDA downward

@@ -25,13 +25,13 @@ from state_cases import (
     told,
 )
 
-from state import events as ev
-from state.files import Folder
-from state.model import TraderState
-from state.snapshot import BACKUP, MAIN
+from state.domain import events as ev
+from state.domain.model import TraderState
+from state.storage.files import Folder
+from state.storage.snapshot import BACKUP, MAIN
 from trader.broker.port import AccountValues, BrokerExecution, BrokerOrder, BrokerPosition, BrokerSnapshot
-from trader.recovery.plan import Plan
-from trader.recovery.reconcile import reconcile
+from trader.core.reconciliation.plan import Plan
+from trader.core.reconciliation.reconcile import reconcile
 
 TRADED = [
     *bracket(),

@@ -11,9 +11,9 @@ from lab import CALM
 from lab_live import live
 
 from paper_gateway.testing import RunningGateway
-from trader.broker.translate import bars_between
-from trader.config_sections import UniverseRules
-from trader.strategy.setups import load_setups
+from trader.broker.ibkr.translate import bars_between
+from trader.config.sections import UniverseRules
+from trader.core.strategy.ps60.setups import load_setups
 
 
 def test_f15_a_partial_that_meets_a_stop_that_has_filled_reverses_nothing(tmp_path: Path) -> None:

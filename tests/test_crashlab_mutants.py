@@ -11,7 +11,7 @@ from lab_live import Live, live
 from crashlab import mutants, planted
 from crashlab.mutants import Mutant
 from paper_gateway.testing import RunningGateway
-from trader.strategy.breakout import Signal
+from trader.core.strategy.ps60.breakout import Signal
 
 QUICK = ("date check off", "missing stop not placed again")
 
@@ -38,8 +38,8 @@ def test_some_of_them_are_killed(nothing_lost: Callable[..., None]) -> None:
 
 
 def test_a_mutant_that_no_longer_applies_and_one_that_survives_are_failures() -> None:
-    gone = Mutant("gone", (("state/disk.py", "no such text", ""),), ("tests/test_rules_doc.py",))
-    lives = Mutant("lives", (("state/disk.py", "Stateless: one", "Stateless; one"),), ("tests/test_hours.py",))
+    gone = Mutant("gone", (("state/storage/disk.py", "no such text", ""),), ("tests/test_rules_doc.py",))
+    lives = Mutant("lives", (("state/storage/disk.py", "Stateless: one", "Stateless; one"),), ("tests/test_hours.py",))
     tally = mutants.mutate([gone, lives], workers=2)
     assert tally.bad == 2
     assert "has to follow the source" in tally.failures[0]

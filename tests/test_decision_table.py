@@ -17,13 +17,13 @@ from broker_cases import (
 )
 from state_cases import DATE, EXIT, STOP, TRADE, at, intended, opened, plain, run, told
 
-from state import events as ev
-from state.model import Side, TraderState
+from state.domain import events as ev
+from state.domain.model import Side, TraderState
 from trader.broker.port import BrokerExecution, BrokerOrder, Unknown
-from trader.orders.actions import CancelOrder, ModifyStop, PlaceStop
-from trader.orders.protection import violations
-from trader.recovery.adopt import acceptance
-from trader.recovery.draft import Draft
+from trader.core.orders.actions import CancelOrder, ModifyStop, PlaceStop
+from trader.core.orders.protection import violations
+from trader.core.reconciliation.adoption import acceptance
+from trader.core.reconciliation.draft import Draft
 
 CLIENT = 2001
 SECOND_STOP = "ps60-TSLA-L-S1-0h4kq9x2mz.0h4kq9xzzz"

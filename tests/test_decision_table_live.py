@@ -12,11 +12,11 @@ from lab import ACCOUNT, CALM, CLIENT_ID, DATE, Trader, live_stops, rows, scanne
 from lab_live import Live, live, setup_at
 
 from paper_gateway.testing import RunningGateway
-from state import events as ev
+from state.domain import events as ev
+from state.domain.model import EntryPlan, Order
 from state.manager import StateManager
-from state.model import EntryPlan, Order
 from trader.clock import parse_time
-from trader.options import RunOptions
+from trader.config.run_options import RunOptions
 
 GHOST = "ps60-TSLA-L-E1-0h4kq9x2mz"
 

@@ -15,10 +15,11 @@ from lab import CALM, DATE, live_stops
 from lab_live import Live, live
 
 from paper_gateway.testing import RunningGateway
-from state.checkpoints import CheckpointStore
-from state.files import Folder
-from state.retention import FREE_BYTES_MIN, prune_dates
-from trader.engine import gate, market
+from state.storage.checkpoints import CheckpointStore
+from state.storage.files import Folder
+from state.storage.retention import FREE_BYTES_MIN, prune_dates
+from trader.core import market_data as market
+from trader.core import protection_gate as gate
 
 OFTEN: dict[str, Any] = {
     f"files__{name}_s": 0.2 for name in ("checkpoint_interval", "checkpoint_idle_interval", "save_interval")

@@ -15,7 +15,7 @@ import pytest
 
 from paper_gateway.testing import RunningGateway
 from trader.broker.embedded import EmbeddedInfo, ensure_embedded
-from trader.config_sections import GatewaySettings
+from trader.config.sections import GatewaySettings
 from trader.errors import BrokerError, BrokerUnreachableError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,7 +79,7 @@ def test_it_outlives_the_trader_that_was_killed(tmp_path: Path) -> None:
     program = (
         "import asyncio, sys, time, pathlib\n"
         "from trader.broker.embedded import ensure_embedded\n"
-        "from trader.config_sections import GatewaySettings\n"
+        "from trader.config.sections import GatewaySettings\n"
         f"info = asyncio.run(ensure_embedded(GatewaySettings(port={port}), pathlib.Path(sys.argv[1])))\n"
         "sys.stdout.write(f'{info.pid} {info.instance}\\n'); sys.stdout.flush(); time.sleep(60)\n"
     )

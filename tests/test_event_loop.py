@@ -11,11 +11,11 @@ from lab import CALM, live_stops
 from lab_live import live
 from slow_disks import DeadDisk, SlowDisk, SpyDisk, put_state_on
 
-import state.journal.writer
-import trader.session
+import state.storage.journal.writer
+import trader.runtime.session
 from paper_gateway.testing import RunningGateway
 from state.errors import DiskSilentError
-from trader.engine import housekeeping
+from trader.runtime import timers as housekeeping
 
 FLUSH_S = 0.5
 LAG_S = 0.4
@@ -156,8 +156,8 @@ def test_a_dead_disk_does_not_hold_up_the_end_for_long(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No flush returns any more: the run ends all the same, says why, and leaves the stop in force."""
-    monkeypatch.setattr(trader.session, "END_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(state.journal.writer, "CLOSE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(trader.runtime.session, "END_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(state.storage.journal.writer, "CLOSE_TIMEOUT_S", 0.5)
     disk = DeadDisk()
     put_state_on(disk, monkeypatch)
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from state.model import Side, sign
+from state.domain.model import Side, sign
 from trader.clock import EASTERN
-from trader.config import ExitRules
-from trader.strategy.exits import Action, Close, MoveStop, PositionView, TakePartial, decide, r_multiple
+from trader.config.loader import ExitRules
+from trader.core.strategy.ps60.exits import Action, Close, MoveStop, PositionView, TakePartial, decide, r_multiple
 
 ENTERED = EASTERN.localize(datetime.fromisoformat("2025-10-06T10:00:00"))
 FLATTEN = ENTERED + timedelta(hours=5, minutes=55)

@@ -20,7 +20,7 @@ from test_crash_processes import LONG_ONLY, in_position, shares
 
 from paper_gateway.testing import RunningGateway
 from state.errors import SyncFailedError
-from state.snapshot import MAIN
+from state.storage.snapshot import MAIN
 
 STRACE = shutil.which("strace")
 

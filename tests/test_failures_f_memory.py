@@ -18,9 +18,9 @@ from lab import CALM, ROOT, Trader, live_stops, rows, status
 from lab_live import live
 
 from paper_gateway.testing import RunningGateway
-from state.codec import decode_state
-from state.model import TraderState
-from trader.engine import gate
+from state.domain.model import TraderState
+from state.storage.codec import decode_state
+from trader.core import protection_gate as gate
 
 LIVE_FOLDERS = ("trader", "state")
 
@@ -285,7 +285,7 @@ def test_f10_a_fill_is_saved_at_once_and_else_a_timer_saves(gateway: RunningGate
 
 
 def test_f10_nothing_sleeps_in_the_event_loop() -> None:
-    """The lock's bounded wait comes before there is a connection. Broken: a `time.sleep` in `trader/line.py`."""
+    """The lock's bounded wait comes before there is a connection. Broken: a `time.sleep` in `trader/runtime/connection.py`."""
     found = []
     files = {path for folder in LIVE_FOLDERS for path in (ROOT / folder).rglob("*.py")}
     for file in sorted(files - {ROOT / "state" / "lock.py"}):

@@ -14,10 +14,10 @@ from lab import CALM, live_stops, rows
 from lab_live import Live, live
 
 from paper_gateway.testing import RunningGateway
-from state import events as ev
-from state.model import Position
-from trader.engine import gate
-from trader.engine.watch import Watch
+from state.domain import events as ev
+from state.domain.model import Position
+from trader.core import protection_gate as gate
+from trader.core.view import Watch
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_f20_without_a_price_nothing_is_decided(gateway: RunningGateway, tmp_pat
                 watch.take_price(price, run.session.clock.now())
                 assert math.isnan(watch.price)
             now = run.session.clock.now()
-            from trader.strategy.breakout import Signal
+            from trader.core.strategy.ps60.breakout import Signal
 
             signal = Signal("TSLA", "LONG", "momentum", 440.0, math.nan, now, now, math.nan)
             await run.engine.entries.judge(watch, signal, now, entries_open=True)

@@ -15,10 +15,10 @@ from lab import ACCOUNT, CALM, CLIENT_ID, Trader, live_stops, rows, scanner
 from lab_live import Live, live
 
 from paper_gateway.testing import RunningGateway
-from trader import line
-from trader.engine import gate
+from trader.core import protection_gate as gate
+from trader.core.orders.order_ref import parse_ref
 from trader.errors import ClientIdInUseError, ConfigError
-from trader.orders.ref import parse_ref
+from trader.runtime import connection as line
 
 
 @pytest.fixture

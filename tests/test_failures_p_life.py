@@ -15,10 +15,10 @@ from lab import ACCOUNT, CALM, ROOT, Trader, live_stops, rows, scanner
 from lab_live import live
 
 from paper_gateway.testing import RunningGateway
-from trader import line
-from trader.engine import gate
-from trader.engine.inbox import Request
+from trader.core import protection_gate as gate
+from trader.core.messages import Request
 from trader.errors import ConfigError
+from trader.runtime import connection as line
 
 
 @pytest.fixture

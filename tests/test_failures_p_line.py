@@ -18,9 +18,9 @@ from lab_live import live
 from state_cases import STOP
 
 from paper_gateway.testing import RunningGateway
-from trader import line
 from trader.broker.port import Unknown
-from trader.engine import gate
+from trader.core import protection_gate as gate
+from trader.runtime import connection as line
 
 
 @pytest.fixture

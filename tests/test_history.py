@@ -22,17 +22,17 @@ from state_cases import (
     trade,
 )
 
-from state import events as ev
-from state.checkpoints import CheckpointStore
-from state.daybook import Daybook, last_state, read_daybook, state_at
+from state.domain import events as ev
+from state.domain.events import Event
+from state.domain.model import TraderState
 from state.errors import StateError
-from state.events import Event
-from state.files import Folder
-from state.history import EquityPoint, equity_curve, max_drawdown, rebuild, summarize, trades_of
-from state.journal import Verdict
-from state.model import TraderState
-from state.order_history import OrderLife, order_lives
-from state.restore import differences, restore
+from state.history.orders import OrderLife, order_lives
+from state.history.restore import differences, restore
+from state.history.trades import EquityPoint, equity_curve, max_drawdown, rebuild, summarize, trades_of
+from state.history.trading_day import Daybook, last_state, read_daybook, state_at
+from state.storage.checkpoints import CheckpointStore
+from state.storage.files import Folder
+from state.storage.journal import Verdict
 
 
 def day_of_trading() -> list[Event]:

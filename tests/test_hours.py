@@ -5,7 +5,7 @@ from datetime import date, datetime, time
 import pytest
 
 from trader.clock import EASTERN
-from trader.config import EntryRules
+from trader.config.loader import EntryRules
 from trader.errors import MarketDataError
 from trader.hours import MarketHours
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 
 from paper_gateway.testing import RunningGateway
-from trader.broker.ibkr import IbkrBroker
+from trader.broker.ibkr.broker import IbkrBroker
 from trader.broker.port import (
     BarFact,
     Broker,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from scripted_tws import ACCOUNT, FUTURE, STOCK, Answers, ScriptedTws, complete_answers, order_status, scripted_tws
 
-from trader.broker.ibkr import IbkrBroker
+from trader.broker.ibkr.broker import IbkrBroker
 from trader.broker.port import (
     BarFact,
     BrokerSnapshot,

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from journal_cases import damage, numbers, open_journal, payload, segment, used_bytes, write_each
 
-from state.journal import Journal, Verdict, read_journal
+from state.storage.journal import Journal, Verdict, read_journal
 
 groups = st.integers(min_value=1, max_value=6)
 sectors = st.lists(st.booleans(), min_size=1, max_size=64)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.errors import StateError
-from state.journal.record import SegmentHeader, encode_header, encode_record, scan_segment
+from state.storage.journal.record import SegmentHeader, encode_header, encode_record, scan_segment
 
 HEADER, HEADER_CRC = encode_header(SegmentHeader(1, 4096, 0, "00000000"), "run", "now")
 

@@ -7,7 +7,7 @@ from disk_faults import PowerCut, TearingDisk
 from journal_cases import damage, numbers, open_journal, payload, segment, used_bytes, write_each
 
 from state.errors import CorruptFileError
-from state.journal import Verdict, read_journal
+from state.storage.journal import Verdict, read_journal
 
 
 def tear_group(path: Path, group: list[int], survives: range | None = None) -> None:
@@ -72,7 +72,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
 
 def resurrect(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Group [2, 3] loses its first record; 2 is written again, the same to the byte; then what is there?"""
-    monkeypatch.setattr("state.journal.journal.secrets.token_hex", lambda _: "samerun0")
+    monkeypatch.setattr("state.storage.journal.journal.secrets.token_hex", lambda _: "samerun0")
     write_each(path, 1, 1)
     size = record_bytes(path)
     tear_group(path, [2, 3], range(size, 2 * size))
@@ -87,7 +87,7 @@ def test_stale_records_do_not_come_back_after_a_torn_group(tmp_path: Path, monke
 
 
 def test_without_blanking_a_stale_record_would_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("state.journal.journal.make_durable", lambda *_: None)
+    monkeypatch.setattr("state.storage.journal.journal.make_durable", lambda *_: None)
     assert resurrect(tmp_path, monkeypatch) == [1, 2, 3]  # so the test above can fail
 
 

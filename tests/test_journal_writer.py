@@ -11,10 +11,10 @@ import pytest
 from disk_faults import CountingDisk, FailingDisk, ShortWriteDisk, UnsyncedDisk
 from journal_cases import clock, numbers, open_journal, payload, segment
 
-from state.disk import Disk
 from state.errors import InvariantError, StateError, SyncFailedError
-from state.files import Folder
-from state.journal import Journal, Verdict, read_journal
+from state.storage.disk import Disk
+from state.storage.files import Folder
+from state.storage.journal import Journal, Verdict, read_journal
 
 REPO = Path(__file__).resolve().parent.parent
 SIZE_BYTES = 4096
@@ -146,7 +146,7 @@ def test_defect_in_the_thread_does_not_leave_anybody_waiting(
     async def run() -> None:
         journal = open_in_loop(tmp_path)
 
-        monkeypatch.setattr("state.journal.writer.write_all", None)  # stands for a defect of our own
+        monkeypatch.setattr("state.storage.journal.writer.write_all", None)  # stands for a defect of our own
         with pytest.raises(SyncFailedError, match="defect"):
             await asyncio.wait_for(journal.wait_durable(journal.append("test", payload(1))), 10)
         await asyncio.to_thread(journal.close)
@@ -219,8 +219,8 @@ def test_misuse_is_a_clear_error(tmp_path: Path) -> None:
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from state.files import Folder
-from state.journal import Journal
+from state.storage.files import Folder
+from state.storage.journal import Journal
 async def run():
     journal = Journal.open(Folder.open(Path(sys.argv[1])), snapshot_sequence=0, clock=lambda: "now",
                            loop=asyncio.get_running_loop(), segment_bytes=16384)

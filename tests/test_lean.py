@@ -16,7 +16,7 @@ def run(code: str) -> str:
 
 def test_a_restart_imports_neither_numpy_nor_an_http_client() -> None:
     code = (
-        "import sys, trader.cli, trader.commands.run, trader.app, trader.broker.ibkr\n"
+        "import sys, trader.cli.parser, trader.cli.commands.run, trader.runtime.app, trader.broker.ibkr.broker\n"
         "print([name for name in ('numpy', 'urllib.request', 'ib_insync', 'ib_insync.ib') if name in sys.modules])"
     )
     assert run(code) == "[]"
@@ -24,7 +24,7 @@ def test_a_restart_imports_neither_numpy_nor_an_http_client() -> None:
 
 def test_the_whole_library_is_there_for_whoever_imports_it_afterwards() -> None:
     code = (
-        "import trader.broker.wire as wire\n"
+        "import trader.broker.ibkr.client as wire\n"
         "import ib_insync, numpy\n"
         "print(ib_insync.Client is wire.Client, type(ib_insync.IB().client) is wire.Client, numpy.ones(2).sum())"
     )
@@ -32,13 +32,13 @@ def test_the_whole_library_is_there_for_whoever_imports_it_afterwards() -> None:
 
 
 def test_what_was_imported_before_stays() -> None:
-    assert run("import ib_insync, trader.broker.wire as wire; print(ib_insync.Client is wire.Client)") == "True"
+    assert run("import ib_insync, trader.broker.ibkr.client as wire; print(ib_insync.Client is wire.Client)") == "True"
 
 
 def test_the_stand_in_asks_the_real_module() -> None:
     code = (
         "import sys\n"
-        "from trader.broker.lean import parts_of\n"
+        "from trader.startup import parts_of\n"
         "with parts_of('xml', without='fractions'):\n"
         "    import fractions\n"
         "print('fractions' in sys.modules, fractions.Fraction(1, 2), 'fractions' in sys.modules)"

@@ -12,13 +12,14 @@ from lab import CALM, WAIT_S, Trader, live_stops, scanner, status, wait_for
 from lab_live import Live, live
 
 from paper_gateway.testing import RunningGateway
-from state.model import Order
-from state.wishes import WISHES
-from trader import control
-from trader.cli import main
-from trader.engine import flatten, gate, operator
-from trader.engine.inbox import Request
-from trader.options import RunOptions
+from state.domain.model import Order
+from state.storage.pause_request import WISHES
+from trader.cli.parser import main
+from trader.config.run_options import RunOptions
+from trader.core import flatten, operator
+from trader.core import protection_gate as gate
+from trader.core.messages import Request
+from trader.runtime import control_socket as control
 
 
 @pytest.fixture

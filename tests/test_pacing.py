@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trader.broker.pacing import HistoryPacer, Lane, SendLanes
+from trader.broker.ibkr.pacing import HistoryPacer, Lane, SendLanes
 
 
 class Loop:

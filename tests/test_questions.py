@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from state.errors import InvariantError
-from trader.broker.questions import POSITIONS, Questions, RefusedError
+from trader.broker.ibkr.questions import POSITIONS, Questions, RefusedError
 from trader.errors import BrokerError, BrokerUnreachableError
 
 

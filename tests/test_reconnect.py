@@ -15,7 +15,7 @@ import pytest
 from lab import CALM, CLIENT_ID, Trader, live_stops, scanner, wait_for
 from lab_live import Live, live
 
-import trader.line
+import trader.runtime.connection
 from paper_gateway.testing import RunningGateway
 from trader.clock import parse_time
 from trader.errors import BrokerUnreachableError
@@ -30,8 +30,8 @@ def gateway() -> Iterator[RunningGateway]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same patience in a tenth of the time."""
-    monkeypatch.setattr(trader.line, "FIRST_WAIT_S", 0.2)
-    monkeypatch.setattr(trader.line, "HEARTBEAT_S", 0.4)
+    monkeypatch.setattr(trader.runtime.connection, "FIRST_WAIT_S", 0.2)
+    monkeypatch.setattr(trader.runtime.connection, "HEARTBEAT_S", 0.4)
 
 
 def closed(run: Live) -> bool:

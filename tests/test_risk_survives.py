@@ -12,12 +12,12 @@ from lab import CALM, DATE, WAIT_S, filled_entries, live_stops, scanner
 from lab_live import Live, live, setup_at
 
 from paper_gateway.testing import RunningGateway
-from state.loader import load
-from state.lookup import existing_folder
-from state.model import Position
-from trader.cli import main
-from trader.engine import gate
-from trader.strategy.breakout import Signal
+from state.domain.model import Position
+from state.storage.loader import load
+from state.storage.lookup import existing_folder
+from trader.cli.parser import main
+from trader.core import protection_gate as gate
+from trader.core.strategy.ps60.breakout import Signal
 
 NEXT_DATE = "2025-10-07"
 

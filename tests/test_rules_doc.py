@@ -8,13 +8,13 @@ import pytest
 from msgspec.structs import replace
 
 from trader.clock import EASTERN
-from trader.config import EntryRules, ExitRules, SizeRules
-from trader.strategy.bars import Candle
-from trader.strategy.breakout import ENTRY_PATHS, evaluate
-from trader.strategy.exits import MoveStop, PositionView, TakePartial, decide
-from trader.strategy.filters import FILTER_NAMES
-from trader.strategy.setups import Setup
-from trader.strategy.sizing import size_entry, stop_price
+from trader.config.loader import EntryRules, ExitRules, SizeRules
+from trader.core.bars import Candle
+from trader.core.sizing import size_entry, stop_price
+from trader.core.strategy.ps60.breakout import ENTRY_PATHS, evaluate
+from trader.core.strategy.ps60.exits import MoveStop, PositionView, TakePartial, decide
+from trader.core.strategy.ps60.filters import FILTER_NAMES
+from trader.core.strategy.ps60.setups import Setup
 
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "RULES.md").read_text(encoding="utf-8")
 TEN = EASTERN.localize(datetime.fromisoformat("2025-10-06T10:00:00"))

@@ -18,12 +18,12 @@ from lab_live import live
 from scripted_tws import scripted_tws
 
 from paper_gateway.testing import RunningGateway
-from state.checkpoints import CheckpointStore
-from state.files import Folder
-from state.sessions import SessionStore
-from trader.engine import gate
+from state.storage.checkpoints import CheckpointStore
+from state.storage.files import Folder
+from state.storage.sessions import SessionStore
+from trader.config.run_options import RunOptions
+from trader.core import protection_gate as gate
 from trader.errors import UntrustedStateError
-from trader.options import RunOptions
 
 NEXT_DATE = "2025-10-07"
 BOTH = ("--symbols", "TSLA,NVDA")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trader.cli import COMMANDS, command_parser
+from trader.cli.parser import COMMANDS, command_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = [

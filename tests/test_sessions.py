@@ -8,10 +8,10 @@ import pytest
 from disk_faults import CountingDisk, PowerCut
 from state_cases import STOP, TRADE, bracket, executed, told
 
-from state.checkpoints import CheckpointStore
 from state.errors import StateError
-from state.files import Folder
-from state.sessions import Session, SessionStore, make_session_id
+from state.storage.checkpoints import CheckpointStore
+from state.storage.files import Folder
+from state.storage.sessions import Session, SessionStore, make_session_id
 
 START = datetime(2025, 10, 6, 13, 44, tzinfo=UTC)
 

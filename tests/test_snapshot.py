@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from disk_faults import CountingDisk, FailingDisk, PowerCut
 
-from state.disk import Disk
 from state.errors import SnapshotFailedError, StateError, SyncFailedError
-from state.files import Folder
-from state.snapshot import BACKUP, MAIN, SnapshotStore
+from state.storage.disk import Disk
+from state.storage.files import Folder
+from state.storage.snapshot import BACKUP, MAIN, SnapshotStore
 
 
 def accept(_: bytes) -> None:

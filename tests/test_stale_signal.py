@@ -9,9 +9,9 @@ from lab import CALM
 from lab_live import Live, live, setup_at
 
 from paper_gateway.testing import RunningGateway
-from trader.engine.watch import Watch
-from trader.strategy.bars import Candle, minute_of
-from trader.strategy.breakout import Breakout
+from trader.core.bars import Candle, minute_of
+from trader.core.strategy.ps60.breakout import Breakout
+from trader.core.view import Watch
 
 
 def broken(run: Live, age_s: float) -> tuple[Watch, Candle]:

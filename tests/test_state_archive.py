@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from state_cases import ACCOUNT, DATE, at, begun, opened, plain, reloaded, replayed, segment, two_generations
 
-from state import events as ev
-from state.archive import set_aside
+from state.domain import events as ev
 from state.errors import StateError
-from state.files import Folder
-from state.snapshot import BACKUP, MAIN
+from state.storage.archive import set_aside
+from state.storage.files import Folder
+from state.storage.snapshot import BACKUP, MAIN
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from state_cases import EXIT, STOP, TRADE, adjusted, at, bracket, commission, executed, plain, signed, told
 
-from state import events as ev
-from state.apply import _HANDLERS, apply, new_state
-from state.codec import (
+from state.domain import events as ev
+from state.domain.apply import _HANDLERS, apply, new_state
+from state.domain.model import TraderState
+from state.errors import InvariantError, StateError
+from state.storage.codec import (
     SCHEMA_VERSION,
     BadContentError,
     NewerSchemaError,
@@ -21,8 +23,6 @@ from state.codec import (
     encode_event,
     encode_state,
 )
-from state.errors import InvariantError, StateError
-from state.model import TraderState
 
 SAVED_AT = at(100)
 

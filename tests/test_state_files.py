@@ -11,7 +11,7 @@ import pytest
 from disk_faults import CountingDisk, FailingDisk, PowerCut, ShortWriteDisk
 
 from state.errors import CorruptFileError, DiskError, InvariantError, StateError, SyncFailedError, TraderError
-from state.files import Folder
+from state.storage.files import Folder
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -94,7 +94,7 @@ def test_planted_temp_name_cannot_redirect_a_write(tmp_path: Path, monkeypatch: 
     victim = tmp_path / "victim"
     victim.write_text("precious")
     folder = Folder.open(tmp_path / "logs")
-    monkeypatch.setattr("state.files.secrets.token_hex", lambda _: "0" * 16)
+    monkeypatch.setattr("state.storage.files.secrets.token_hex", lambda _: "0" * 16)
     (tmp_path / "logs" / folder.temp_name("state.json")).symlink_to(victim)
     with pytest.raises(DiskError, match="exists"):
         folder.write_new("state.json", b"new")
@@ -200,7 +200,7 @@ def test_errors_form_one_tree_with_exit_codes() -> None:
 
 def test_file_size_limit_of_the_system_is_a_clear_error(tmp_path: Path) -> None:
     code = (
-        "import signal, sys; from pathlib import Path; from state.files import Folder\n"
+        "import signal, sys; from pathlib import Path; from state.storage.files import Folder\n"
         "from state.errors import DiskError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "try: Folder.open(Path(sys.argv[1])).write_new('big', b'x' * 100_000)\n"

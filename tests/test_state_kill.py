@@ -9,7 +9,7 @@ from pathlib import Path
 
 from state_cases import opened, plain, replayed
 
-from state.model import TraderState
+from state.domain.model import TraderState
 
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = 15
@@ -19,7 +19,7 @@ import asyncio, os, sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from state_cases import ACCOUNT, DATE, GATEWAY, at
-from state.events import AlertRaised
+from state.domain.events import AlertRaised
 from state.manager import StateManager
 
 async def main():

@@ -21,11 +21,11 @@ from state_cases import (
     two_generations,
 )
 
-from state import events as ev
-from state.codec import NewerSchemaError, encode_state
-from state.files import Folder
-from state.loader import Loaded, load
-from state.snapshot import BACKUP, MAIN
+from state.domain import events as ev
+from state.storage.codec import NewerSchemaError, encode_state
+from state.storage.files import Folder
+from state.storage.loader import Loaded, load
+from state.storage.snapshot import BACKUP, MAIN
 
 
 def look(logs: Path) -> Loaded:

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from state.errors import CorruptFileError, LockHeldError
-from state.files import Folder
-from state.lock import FolderLock, LockHolder, holder
+from state.storage.files import Folder
+from state.storage.lock import FolderLock, LockHolder, holder
 
 REPO = Path(__file__).resolve().parent.parent
 HOLD = """
 import sys
 from pathlib import Path
-from state.files import Folder
-from state.lock import FolderLock
+from state.storage.files import Folder
+from state.storage.lock import FolderLock
 lock = FolderLock.acquire(Folder.open(Path(sys.argv[1])), "session-1", "2026-01-05T09:30:00-05:00")
 sys.stdout.write("held\\n"); sys.stdout.flush(); sys.stdin.read()
 """

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from state_cases import Bought, adjusted, at, begun, bracket, commission, executed, intended, plain, replayed
 
-from state import events as ev
-from state.checks import check_state
+from state.domain import events as ev
+from state.domain.invariants import check_state
+from state.domain.model import Side, TraderState
 from state.errors import InvariantError
 from state.manager import StateManager
-from state.model import Side, TraderState
-from trader.orders.ref import RefMaker
+from trader.core.orders.order_ref import RefMaker
 
 prices = st.integers(1, 30_000).map(lambda cents: cents / 100)
 seconds = st.integers(0, 300)

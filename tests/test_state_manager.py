@@ -25,14 +25,14 @@ from state_cases import (
     tell,
 )
 
-from state import events as ev
-from state.codec import BadContentError, decode_state, encode_state
+from state.domain import events as ev
+from state.domain.model import TraderState
 from state.errors import InvariantError, LockHeldError, SyncFailedError
-from state.files import Folder
-from state.loader import load
 from state.manager import StateManager
-from state.model import TraderState
-from state.snapshot import BACKUP, MAIN
+from state.storage.codec import BadContentError, decode_state, encode_state
+from state.storage.files import Folder
+from state.storage.loader import load
+from state.storage.snapshot import BACKUP, MAIN
 
 
 def pause(text: str) -> ev.Paused:

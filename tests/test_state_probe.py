@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from state.disk import Disk
-from state.files import Folder
-from state.probe import file_system, probe
+from state.storage.disk import Disk
+from state.storage.files import Folder
+from state.storage.probe import file_system, probe
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -30,7 +30,7 @@ def test_the_innermost_and_latest_mount_counts(path: str, kind: str) -> None:
 def test_overlay_is_only_suspicious_when_volatile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder.open(tmp_path)
     for options, warned in (("rw,volatile", True), ("rw", False)):
-        monkeypatch.setattr("state.probe.file_system", lambda _, found=options: ("overlay", found))
+        monkeypatch.setattr("state.storage.probe.file_system", lambda _, found=options: ("overlay", found))
         assert any("volatile" in warning for warning in probe(folder).warnings) is warned
 
 

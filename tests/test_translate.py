@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trader.broker.translate import (
+from trader.broker.ibkr.translate import (
     UNSET_DOUBLE,
     account_values_of,
     bars_between,

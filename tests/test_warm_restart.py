@@ -8,19 +8,19 @@ import pytest
 from lab import DATE, Trader, wait_for
 
 from paper_gateway.testing import RunningGateway
-from state.bars import BarStore, StoredBar
-from state.files import Folder
 from state.manager import StateManager
-from trader.broker.ibkr import IbkrBroker
+from state.storage.bars import BarStore, StoredBar
+from state.storage.files import Folder
+from trader.broker.ibkr.broker import IbkrBroker
 from trader.clock import Clock
-from trader.config_sections import Config
-from trader.engine.engine import Engine
-from trader.engine.market import Market
-from trader.line import sync_clock
-from trader.orders.desk import OrderDesk
-from trader.strategy.breakout import lookback_candles
-from trader.strategy.indicators import mean_volume
-from trader.strategy.setups import load_setups
+from trader.config.sections import Config
+from trader.core.engine import Engine
+from trader.core.market_data import Market
+from trader.core.orders.closing import OrderDesk
+from trader.core.strategy.indicators import mean_volume
+from trader.core.strategy.ps60.breakout import lookback_candles
+from trader.core.strategy.ps60.setups import load_setups
+from trader.runtime.connection import sync_clock
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEED = 120.0

@@ -19,11 +19,11 @@ from state_cases import begun, opened, plain, reloaded, replayed, segment
 from test_crash_processes import AT_THE_BREAK, assert_nothing_twice, run_to, shares, subscribed
 
 from paper_gateway.testing import RunningGateway
-from state import events as ev
-from state.checkpoints import CheckpointStore
+from state.domain import events as ev
 from state.manager import StateManager
-from state.snapshot import BACKUP, MAIN
-from trader.orders.ref import parse_ref
+from state.storage.checkpoints import CheckpointStore
+from state.storage.snapshot import BACKUP, MAIN
+from trader.core.orders.order_ref import parse_ref
 
 SEED = 20251006
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 
 from trader.clock import EASTERN, zone
-from trader.config_sections import EntryRules
+from trader.config.sections import EntryRules
 from trader.errors import MarketDataError
 
 REGULAR_OPEN, REGULAR_CLOSE, HALF_DAY_CLOSE = time(9, 30), time(16, 0), time(13, 0)

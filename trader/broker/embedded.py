@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from trader.config import PROJECT_ROOT
-from trader.config_sections import GatewaySettings
+from trader.config.loader import PROJECT_ROOT
+from trader.config.sections import GatewaySettings
 from trader.errors import BrokerError, BrokerUnreachableError
 
 HOST = "127.0.0.1"

@@ -13,8 +13,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from state.model import Action
-from trader.strategy.bars import Bar
+from state.domain.model import Action
+from trader.core.bars import Bar
 
 
 class BrokerPosition(msgspec.Struct, frozen=True):

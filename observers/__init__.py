@@ -1,0 +1,1 @@
+"""Programs that read what the trader wrote. The trader imports none of them."""

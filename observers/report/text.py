@@ -1,0 +1,93 @@
+"""A day's report as text for the terminal. Pure."""
+
+from collections import Counter
+
+from observers.report.day import DayReport, Recovery
+from observers.report.words import clock_time, duration
+from trader.output import table
+
+
+def render(report: DayReport) -> str:
+    """Summary, trades, filters, runs and recoveries, in tables."""
+    whose = f"  {report.account} at {report.gateway}, as of {clock_time(report.as_of)} US Eastern"
+    parts = [report.trading_date + (whose if report.account else ""), *_summary(report)]
+    if report.trades:
+        parts += ["", trade_table(report)]
+    if report.blocks:
+        parts += ["", filter_table(report)]
+    if report.runs:
+        parts += ["", run_table(report)]
+    for recovery in report.recoveries:
+        parts += _recovery(recovery)
+    parts += [f"Note: {note}" for note in report.notes]
+    if report.journal:
+        parts += ["", f"Journal: {report.journal}"]
+    return "\n".join(parts)
+
+
+def _summary(report: DayReport) -> list[str]:
+    day = report.summary
+    if day is None:
+        return []
+    percent = f" ({day.pnl_pct:+.2f}%)" if day.pnl_pct is not None else ""
+    rate = f", {day.win_rate:.0%} won" if day.win_rate is not None else ""
+    parts = f"profits {day.gross_profit:+,.2f}, losses {day.gross_loss:+,.2f}, commissions {day.commissions:,.2f}"
+    lines = [
+        f"P&L {day.pnl:+,.2f}{percent}{', partly estimated' if day.pnl_estimated else ''}; {parts}",
+        f"{day.trades} trades closed{rate}, {day.open_positions} open",
+    ]
+    if day.mean_duration_s is not None:
+        lines[-1] += f"; held {duration(day.mean_duration_s)} on the mean, best {day.best:+,.2f}, "
+        lines[-1] += f"worst {day.worst:+,.2f}"
+    if day.last_equity is not None:
+        start = f"{day.start_equity:,.2f}" if day.start_equity is not None else "unknown"
+        lines.append(f"Equity {start} at the start, {day.last_equity:,.2f} last; "
+                     f"largest fall from a high {day.max_drawdown:,.2f}")  # fmt: skip
+    return lines
+
+
+def trade_table(report: DayReport) -> str:
+    """One row a trade."""
+    headings = ["entry", "exit", "symbol", "side", "shares", "at", "out at", "reason", "P&L", "%", "R", "held",
+                "path", "partials"]  # fmt: skip
+    rows: list[list[object]] = [
+        [
+            clock_time(trade.entry_time), clock_time(trade.exit_time), trade.symbol, trade.side, trade.shares,
+            trade.entry_price, trade.exit_price, trade.reason or f"open, {trade.held} held", trade.pnl,
+            trade.pnl_pct, trade.r_multiple, duration(trade.duration_s), trade.path,
+            ", ".join(e.reason for e in (trade.exits[:-1] if trade.status == "closed" else trade.exits)) or None,
+        ]
+        for trade in report.trades
+    ]  # fmt: skip
+    return table(headings, rows)
+
+
+def filter_table(report: DayReport) -> str:
+    """How often each filter stopped a confirmed break, and in which symbols."""
+    rows: list[list[object]] = []
+    for name, count in Counter(block.filter for block in report.blocks).most_common():
+        symbols = sorted({block.symbol for block in report.blocks if block.filter == name})
+        rows.append([name, count, ", ".join(symbols)])
+    return table(["filter", "blocked", "symbols"], rows)
+
+
+def run_table(report: DayReport) -> str:
+    """The day's runs and how each ended."""
+    rows: list[list[object]] = [
+        [run.session_id, clock_time(run.began), clock_time(run.last_event), run.status, run.reason or None,
+         run.resumed_from or None]
+        for run in report.runs
+    ]  # fmt: skip
+    return table(["session", "began", "last event", "status", "reason", "resumed"], rows)
+
+
+def _recovery(recovery: Recovery) -> list[str]:
+    """What a start decided; nothing where it found nothing to decide."""
+    if not recovery.rows and not recovery.notes:
+        return []
+    rows: list[list[object]] = [[row.symbol, row.decision, row.words] for row in recovery.rows]
+    head = f"Recovery at {clock_time(recovery.time)}, {'ready' if recovery.ready else 'NOT ready'}"
+    lines = ["", f"{head}, session {recovery.session_id}"]
+    if rows:
+        lines.append(table(["symbol", "decision", "what"], rows))
+    return lines + [f"  {note}" for note in recovery.notes]

@@ -1,0 +1,313 @@
+"""The one function that changes the state: live and in recovery alike (invariant 9).
+
+`apply` is deterministic: no clock, no file, no network. What it refuses with InvariantError is a defect of the
+program and never a fact of the broker's, which is always booked.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from state.domain import events as ev
+from state.domain.executions import adjust_position, adopt_position, book_commission, book_execution
+from state.domain.model import Alert, Connection, ForeignPosition, LastSignal, Order, TraderState
+from state.errors import InvariantError
+
+ALERTS_KEPT = 50
+
+
+def new_state(trading_date: str, account: str, gateway: str) -> TraderState:
+    """The state before the first event of a date."""
+    return TraderState(trading_date=trading_date, account=account, gateway=gateway)
+
+
+def apply(state: TraderState, event: ev.Event, sequence: int) -> None:
+    """Change `state` by one event.
+
+    Raises:
+        InvariantError: the sequence does not follow, or the event contradicts the state.
+    """
+    if sequence != state.sequence + 1:
+        raise InvariantError(
+            f"Event {sequence} ({event.kind()}) does not follow event {state.sequence}.",
+            "Keep the logs folder as it is and start with --reconcile-only to see what IBKR holds.",
+        )
+    _HANDLERS[type(event)](state, event)
+    state.sequence = sequence
+    state.time = event.time
+
+
+def _order(state: TraderState, order_ref: str, event: ev.Event) -> Order:
+    order = state.orders.get(order_ref)
+    if order is None:
+        raise InvariantError(
+            f"{event.kind()} names the order {order_ref!r}, which no intent announced.",
+            "Keep the logs folder as it is and start with --reconcile-only to see what IBKR holds.",
+        )
+    return order
+
+
+def _session_started(state: TraderState, event: ev.SessionStarted) -> None:
+    if (event.trading_date, event.account, event.gateway) != (
+        state.trading_date,
+        state.account,
+        state.gateway,
+    ):
+        raise InvariantError(
+            f"Session {event.session_id} is of {event.trading_date}, account {event.account} at {event.gateway}; "
+            f"the state is of {state.trading_date}, account {state.account} at {state.gateway}.",
+            "State of another date, account or gateway is never applied.",
+        )
+    state.session_id = event.session_id
+    state.connection = Connection(since=event.time, reason="starting")
+
+
+def _session_ended(state: TraderState, event: ev.SessionEnded) -> None:
+    state.connection = Connection(since=event.time, reason=event.reason or event.status)
+
+
+def _connection_changed(state: TraderState, event: ev.ConnectionChanged) -> None:
+    state.connection = Connection(
+        connected=event.connected,
+        ready=event.ready,
+        entries_open=event.entries_open,
+        reason=event.reason,
+        since=event.time,
+    )
+
+
+def _order_intended(state: TraderState, event: ev.OrderIntended) -> None:
+    order = event.order
+    if order.quantity < 1 or (order.role == "stop" and not order.stop_price):
+        raise InvariantError(
+            f"The order {order.order_ref} is for {order.quantity} shares with the stop price {order.stop_price}."
+        )
+    _order_known(state, event)
+
+
+def _order_known(state: TraderState, event: ev.OrderIntended | ev.OrderRecovered) -> None:
+    order = event.order
+    if order.order_ref in state.orders:
+        raise InvariantError(
+            f"The order {order.order_ref} was announced twice.", "An order reference is used once, for ever."
+        )
+    found = isinstance(event, ev.OrderRecovered)
+    _guard_with(state, order, found=found)
+    state.orders[order.order_ref] = order
+    state.order_id_high = max(state.order_id_high, order.order_id)
+
+
+def _guard_with(state: TraderState, order: Order, *, found: bool) -> None:
+    """A new stop becomes the protection of the position whose trade it belongs to.
+
+    One that was found at IBKR does not take the place of a live one that is known: it is one stop too many.
+    """
+    position = state.positions.get(order.symbol)
+    if position is None or (found and state.protection(position) is not None):
+        return
+    if order.role == "stop" and position.trade_id == order.trade_id:
+        position.stop_ref = order.order_ref
+        if order.stop_price is not None:
+            position.stop_price = order.stop_price
+
+
+def _order_modify_intended(state: TraderState, event: ev.OrderModifyIntended) -> None:
+    order = _order(state, event.order_ref, event)
+    if event.quantity < 1:
+        raise InvariantError(f"The stop {event.order_ref} was to be changed to {event.quantity} shares.")
+    order.quantity, order.stop_price, order.reason = event.quantity, event.stop_price, event.reason
+    order.updated_at = event.time
+    position = state.positions.get(order.symbol)
+    if position is not None and position.stop_ref == order.order_ref:
+        position.stop_price = event.stop_price
+
+
+def _order_acknowledged(state: TraderState, event: ev.OrderAcknowledged) -> None:
+    order = _order(state, event.order_ref, event)
+    if order.perm_id in (0, event.perm_id):
+        order.perm_id = event.perm_id
+        order.order_id = event.order_id or order.order_id
+    elif event.perm_id not in order.other_perm_ids:
+        order.other_perm_ids.append(event.perm_id)
+    else:  # told again: of the orders under this reference it is the one that lives
+        order.other_perm_ids = [*(i for i in order.other_perm_ids if i != event.perm_id), order.perm_id]
+        order.perm_id, order.order_id = event.perm_id, event.order_id or order.order_id
+    state.order_id_high = max(state.order_id_high, event.order_id)
+    order.updated_at = event.time
+    if order.status in ("intended", "unknown"):
+        order.status = "working"
+
+
+def _order_changed(state: TraderState, event: ev.OrderChanged) -> None:
+    order = _order(state, event.order_ref, event)
+    order.updated_at = event.time
+    order.broker_status = event.broker_status or order.broker_status
+    order.text = event.text or order.text
+    if order.status != "filled" or order.filled < order.quantity:
+        order.status = event.status
+
+
+def _execution_seen(state: TraderState, event: ev.ExecutionSeen) -> None:
+    book_execution(state, event)
+
+
+def _commission_seen(state: TraderState, event: ev.CommissionSeen) -> None:
+    book_commission(state, event)
+
+
+def _position_adjusted(state: TraderState, event: ev.PositionAdjusted) -> None:
+    if event.symbol not in state.positions:
+        raise InvariantError(
+            f"There is no position in {event.symbol} to adjust.",
+            "Keep the logs folder and report the defect.",
+        )
+    adjust_position(state, event, state.sequence + 1)
+
+
+def _position_adopted(state: TraderState, event: ev.PositionAdopted) -> None:
+    if event.position.symbol in state.positions:
+        raise InvariantError(
+            f"{event.position.symbol} is held already and cannot be adopted on top.",
+            "Run `status` to see the position.",
+        )
+    adopt_position(state, event, state.sequence + 1)
+
+
+def _position_verified(state: TraderState, event: ev.PositionVerified) -> None:
+    position = state.positions.get(event.symbol)
+    if position is not None:
+        position.recovery = event.recovery
+
+
+def _foreign_seen(state: TraderState, event: ev.ForeignSeen) -> None:
+    if event.quantity == 0:
+        state.foreign.pop(event.symbol, None)
+        return
+    state.foreign[event.symbol] = ForeignPosition(
+        symbol=event.symbol,
+        con_id=event.con_id,
+        quantity=event.quantity,
+        avg_cost=event.avg_cost,
+        seen_at=event.time,
+    )
+
+
+def _symbol_halted(state: TraderState, event: ev.SymbolHalted) -> None:
+    state.halted[event.symbol] = event.reason
+
+
+def _symbol_released(state: TraderState, event: ev.SymbolReleased) -> None:
+    state.halted.pop(event.symbol, None)
+
+
+def _signal_taken(state: TraderState, event: ev.SignalTaken) -> None:
+    state.last_signals[event.symbol] = LastSignal(
+        symbol=event.symbol,
+        side=event.side,
+        path=event.path,
+        pivot=event.pivot,
+        break_time=event.break_time,
+        time=event.time,
+        order_ref=event.order_ref,
+    )
+    state.entry_paths[event.path] = state.entry_paths.get(event.path, 0) + 1
+
+
+def _entry_blocked(state: TraderState, event: ev.EntryBlocked) -> None:
+    state.filter_blocks[event.filter] = state.filter_blocks.get(event.filter, 0) + 1
+
+
+def _equity_anchored(state: TraderState, event: ev.EquityAnchored) -> None:
+    state.risk.start_equity = event.equity
+
+
+def _equity_marked(state: TraderState, event: ev.EquityMarked) -> None:
+    """History only: the curve is read from the journal."""
+
+
+def _paused(state: TraderState, event: ev.Paused) -> None:
+    state.risk.paused, state.risk.paused_reason = True, event.reason
+
+
+def _unpaused(state: TraderState, event: ev.Unpaused) -> None:
+    state.risk.paused, state.risk.paused_reason = False, ""
+
+
+def _breaker_tripped(state: TraderState, event: ev.BreakerTripped) -> None:
+    state.risk.breaker_tripped, state.risk.breaker_reason = True, event.reason
+
+
+def _loss_limit_hit(state: TraderState, event: ev.LossLimitHit) -> None:
+    state.risk.loss_limit_hit = True
+
+
+def _broker_error_counted(state: TraderState, event: ev.BrokerErrorCounted) -> None:
+    state.risk.broker_errors = 0 if event.reset else state.risk.broker_errors + 1
+
+
+def _alert_raised(state: TraderState, event: ev.AlertRaised) -> None:
+    if event.key:
+        state.alerts = [alert for alert in state.alerts if alert.key != event.key]
+    state.alerts.append(Alert(time=event.time, text=event.text, symbol=event.symbol, key=event.key))
+    del state.alerts[:-ALERTS_KEPT]
+
+
+def _alert_cleared(state: TraderState, event: ev.AlertCleared) -> None:
+    state.alerts = [alert for alert in state.alerts if alert.key != event.key]
+
+
+def _state_restored(state: TraderState, event: ev.StateRestored) -> None:
+    """The checkpoint's content; what numbers and names this run stays as it is, and no order id is used again.
+
+    Orders announced since then stay known: their fills are in IBKR's records, and without their intents nobody
+    could tell what they meant.
+    """
+    restored = event.state
+    own = ("trading_date", "account", "gateway")
+    if any(getattr(restored, name) != getattr(state, name) for name in own):
+        raise InvariantError(
+            f"{event.source} is of {restored.trading_date}, account {restored.account} at {restored.gateway}; "
+            f"the state is of {state.trading_date}, account {state.account} at {state.gateway}.",
+            "State of another date, account or gateway is never applied.",
+        )
+    order_id_high = max(state.order_id_high, restored.order_id_high)
+    later = {ref: order for ref, order in state.orders.items() if ref not in restored.orders}
+    for name in restored.__struct_fields__:
+        if name not in ("session_id", "sequence", "time"):
+            setattr(state, name, getattr(restored, name))
+    state.order_id_high = order_id_high
+    for ref, order in later.items():
+        if order.filled or order.is_live:
+            order.status, order.filled = "unknown", 0  # the executions that said so are not in these books
+        state.orders[ref] = order
+
+
+_HANDLERS: dict[type[ev.Event], Callable[[TraderState, Any], None]] = {
+    ev.SessionStarted: _session_started,
+    ev.SessionEnded: _session_ended,
+    ev.ConnectionChanged: _connection_changed,
+    ev.OrderIntended: _order_intended,
+    ev.OrderRecovered: _order_known,
+    ev.OrderModifyIntended: _order_modify_intended,
+    ev.OrderAcknowledged: _order_acknowledged,
+    ev.OrderChanged: _order_changed,
+    ev.ExecutionSeen: _execution_seen,
+    ev.CommissionSeen: _commission_seen,
+    ev.PositionAdjusted: _position_adjusted,
+    ev.PositionAdopted: _position_adopted,
+    ev.PositionVerified: _position_verified,
+    ev.ForeignSeen: _foreign_seen,
+    ev.SymbolHalted: _symbol_halted,
+    ev.SymbolReleased: _symbol_released,
+    ev.SignalTaken: _signal_taken,
+    ev.EntryBlocked: _entry_blocked,
+    ev.EquityAnchored: _equity_anchored,
+    ev.EquityMarked: _equity_marked,
+    ev.Paused: _paused,
+    ev.Unpaused: _unpaused,
+    ev.BreakerTripped: _breaker_tripped,
+    ev.LossLimitHit: _loss_limit_hit,
+    ev.BrokerErrorCounted: _broker_error_counted,
+    ev.AlertRaised: _alert_raised,
+    ev.AlertCleared: _alert_cleared,
+    ev.StateRestored: _state_restored,
+}

@@ -1,0 +1,296 @@
+"""The trader's memory as typed values: positions, orders, executions, attempts and limits of one trading date.
+
+Share counts are whole numbers; fractions are derived (`Position.remaining`). Times are aware datetimes of the
+session's clock. Nothing here changes itself: `state.domain.apply` alone turns events into changes.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
+Side = Literal["LONG", "SHORT"]
+Action = Literal["BUY", "SELL"]
+Role = Literal["entry", "stop", "exit"]
+
+OrderStatus = Literal[
+    "intended",  # durable here; whether it reached IBKR is not known yet
+    "working",  # seen at IBKR, alive
+    "filled",
+    "cancelled",
+    "rejected",
+    "not_sent",  # proven never to have reached IBKR; never re-sent
+    "unknown",  # no complete answer told either way
+]
+UNKNOWN_PATH = "unknown"  # the entry path of a trade that was rebuilt from IBKR's records: its plan is estimated
+HALTED_BY_DEFECT = "an unexpected error: "  # how such a halt's reason begins; only a new run lifts it
+LIVE_STATUSES: frozenset[str] = frozenset({"intended", "working", "unknown"})
+
+
+def entry_action(side: Side) -> Action:
+    """The order action that opens `side`."""
+    return "BUY" if side == "LONG" else "SELL"
+
+
+def exit_action(side: Side) -> Action:
+    """The order action that closes `side`."""
+    return "SELL" if side == "LONG" else "BUY"
+
+
+def sign(side: Side) -> int:
+    """+1 for LONG, -1 for SHORT: share counts times this are signed as IBKR's are."""
+    return 1 if side == "LONG" else -1
+
+
+class Partial(msgspec.Struct, kw_only=True):
+    """Shares sold (bought back) while the position stayed open, one for each closing order."""
+
+    time: Timestamp
+    price: float
+    shares: int
+    reason: str
+    pnl: float
+    order_ref: str = ""
+    estimated: bool = False
+
+
+class Position(msgspec.Struct, kw_only=True):
+    """One trade: from the first fill of its entry to flat. Open ones guard shares, closed ones are history."""
+
+    trade_id: str  # the entry's orderRef, or "adopted-..." for a position taken over from the account
+    symbol: str
+    con_id: int
+    side: Side
+    entry_price: float
+    entry_time: Timestamp
+    shares: int  # entered in all
+    held: int  # still there, never negative
+    pivot: float
+    target1: float
+    target2: float
+    target3: float
+    stop_price: float
+    initial_stop: float
+    stop_ref: str = ""  # orderRef of the order that protects it
+    attempt: int = 1
+    path: str = ""
+    managed: bool = True
+    recovery: str = "live"  # live, matched, adopted, estimated ...: how this run came to know it
+    estimated: bool = False  # its pivot, targets or stop are estimates
+    pnl_estimated: bool = False  # its P&L rests in part on an estimated price
+    partials_taken: list[Partial] = []
+    fills: list[str] = []  # keys into TraderState.executions, in the order in which they count
+    oversold: int = 0  # shares closed beyond what was held: a flip, always a conflict
+    realized_pnl: float = 0.0  # as IBKR counts it: average cost, commissions included
+    commissions: float = 0.0
+    exit_price: float | None = None
+    exit_time: Timestamp | None = None
+    exit_reason: str = ""
+
+    @property
+    def remaining(self) -> float:
+        """The fraction of the original shares still held, as the state file shows it."""
+        return self.held / self.shares if self.shares else 0.0
+
+    @property
+    def quantity(self) -> int:
+        """Signed shares, as IBKR counts them."""
+        return sign(self.side) * self.held
+
+
+class EntryPlan(msgspec.Struct, kw_only=True, frozen=True):
+    """What an entry intends, kept with its order so that a crash loses none of it."""
+
+    side: Side
+    pivot: float
+    target1: float
+    target2: float
+    target3: float
+    stop_price: float
+    attempt: int
+    path: str
+
+
+class Order(msgspec.Struct, kw_only=True):
+    """One order of ours from intent to its last status, known by its orderRef."""
+
+    order_ref: str
+    role: Role
+    symbol: str
+    con_id: int
+    action: Action
+    quantity: int
+    order_type: str  # MKT or STP
+    trade_id: str
+    order_id: int
+    client_id: int
+    intended_at: Timestamp
+    stop_price: float | None = None
+    perm_id: int = 0
+    parent_ref: str = ""
+    reason: str = ""
+    plan: EntryPlan | None = None
+    status: OrderStatus = "intended"
+    broker_status: str = ""
+    filled: int = 0
+    updated_at: Timestamp | None = None
+    text: str = ""  # the last error or reason IBKR gave
+    other_perm_ids: list[int] = []  # a second permId under one orderRef: an alarm
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it may still execute."""
+        return self.status in LIVE_STATUSES
+
+    @property
+    def pending(self) -> int:
+        """Shares that may still execute."""
+        return max(0, self.quantity - self.filled) if self.is_live else 0
+
+
+class Execution(msgspec.Struct, kw_only=True):
+    """One execution, kept under its id without the revision; a correction replaces it in place."""
+
+    exec_id: str
+    trade_id: str
+    order_ref: str
+    symbol: str
+    side: Literal["BOT", "SLD"]
+    shares: int
+    price: float
+    time: Timestamp
+    reason: str
+    perm_id: int = 0
+    by_hand: bool = False
+    estimated: bool = False
+    commission: float | None = None  # joins late
+
+
+class PivotAttempts(msgspec.Struct, kw_only=True):
+    """How often an entry filled at one pivot of the scanner, by symbol and side."""
+
+    symbol: str
+    side: Side
+    pivot: float
+    count: int
+
+
+class LastSignal(msgspec.Struct, kw_only=True):
+    """The last breakout acted upon in a symbol; the same break is not acted upon twice."""
+
+    symbol: str
+    side: Side
+    path: str
+    pivot: float
+    break_time: Timestamp
+    time: Timestamp
+    order_ref: str = ""
+
+
+class Risk(msgspec.Struct, kw_only=True):
+    """Limits that survive a restart. All of it belongs to the state's trading date."""
+
+    start_equity: float | None = None
+    paused: bool = False
+    paused_reason: str = ""
+    breaker_tripped: bool = False
+    breaker_reason: str = ""
+    loss_limit_hit: bool = False
+    broker_errors: int = 0  # consecutive
+
+
+class ForeignPosition(msgspec.Struct, kw_only=True):
+    """A position of the account that is not ours: shown, counted, never touched."""
+
+    symbol: str
+    con_id: int
+    quantity: int
+    avg_cost: float
+    seen_at: Timestamp
+
+
+class Alert(msgspec.Struct, kw_only=True):
+    """Something that the operator should know."""
+
+    time: Timestamp
+    text: str
+    symbol: str = ""
+    key: str = ""  # the same key replaces an earlier alert
+
+
+class Connection(msgspec.Struct, kw_only=True):
+    """What this run knows of its line to IBKR, dated."""
+
+    connected: bool = False
+    ready: bool = False
+    entries_open: bool = False
+    reason: str = ""
+    since: Timestamp | None = None
+
+
+class TraderState(msgspec.Struct, kw_only=True):
+    """Everything of one trading date and one account. `sequence` is the last journal event it holds."""
+
+    trading_date: str
+    account: str
+    gateway: str
+    session_id: str = ""
+    sequence: int = 0
+    time: Timestamp | None = None
+    positions: dict[str, Position] = {}
+    closed: dict[str, Position] = {}
+    orders: dict[str, Order] = {}
+    executions: dict[str, Execution] = {}
+    attempts: list[PivotAttempts] = []
+    last_signals: dict[str, LastSignal] = {}
+    filter_blocks: dict[str, int] = {}
+    entry_paths: dict[str, int] = {}
+    risk: Risk = msgspec.field(default_factory=Risk)
+    foreign: dict[str, ForeignPosition] = {}
+    halted: dict[str, str] = {}
+    alerts: list[Alert] = []
+    connection: Connection = msgspec.field(default_factory=Connection)
+    order_id_high: int = 0
+
+    def attempts_for(self, symbol: str, side: Side, pivot: float) -> int:
+        """Entries filled so far at this pivot."""
+        for row in self.attempts:
+            if (row.symbol, row.side, row.pivot) == (symbol, side, pivot):
+                return row.count
+        return 0
+
+    @property
+    def daily_pnl(self) -> float:
+        """Realized today in the account's currency, commissions included, as IBKR's realizedPNL counts."""
+        return round(sum(p.realized_pnl for p in (*self.positions.values(), *self.closed.values())), 6)
+
+    @property
+    def daily_pnl_estimated(self) -> bool:
+        """Whether a part of it rests on an estimated price."""
+        return any(p.pnl_estimated for p in (*self.positions.values(), *self.closed.values()))
+
+    @property
+    def trades(self) -> list[Position]:
+        """Every trade of the date, open ones last."""
+        return [*self.closed.values(), *self.positions.values()]
+
+    @property
+    def consecutive_losses(self) -> int:
+        """Losing trades in a row, up to the last one closed."""
+        count = 0
+        closed = sorted(self.closed.values(), key=lambda p: p.exit_time or p.entry_time)
+        for trade in reversed(closed):  # IBKR tells whole seconds: of one, the one booked last
+            if trade.realized_pnl >= 0:
+                break
+            count += 1
+        return count
+
+    def live_orders(self, symbol: str) -> list[Order]:
+        """Our orders of a symbol that may still execute."""
+        return [order for order in self.orders.values() if order.symbol == symbol and order.is_live]
+
+    def protection(self, position: Position) -> Order | None:
+        """The live stop that guards a position, as far as we know."""
+        order = self.orders.get(position.stop_ref)
+        return order if order is not None and order.is_live else None

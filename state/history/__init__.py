@@ -1,0 +1,1 @@
+"""Reading back what happened, also beside a running trader."""

@@ -1,0 +1,102 @@
+"""Going back to a checkpoint: what would change, and the change itself as an event of the journal.
+
+The restored state is not written over the history but after it: under the lock, as a `StateRestored` event with
+the next number, then as the new main snapshot. So its sequence is above everything ever used, the former main
+becomes the backup, the journal can still be replayed from its first event, and no order id is used again. Orders
+sent after the checkpoint stay known, unproven, so that the next start, which compares the restored state with IBKR
+like any other, can tell what their fills meant.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from state.domain.events import AlertRaised, SessionEnded, StateRestored
+from state.domain.model import Position, TraderState
+from state.errors import StateError
+from state.manager import StateManager
+from state.storage.checkpoints import Checkpoint
+from state.storage.sessions import make_session_id
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that differs: as it is now, and as the checkpoint has it."""
+
+    what: str
+    now: str
+    then: str
+
+
+def differences(now: TraderState | None, then: TraderState) -> list[Change]:
+    """What would change if `then` took the place of `now`, the important things first."""
+    old, new = _facts(now) if now is not None else {}, _facts(then)
+    return [
+        Change(what, old.get(what, "-"), new.get(what, "-"))
+        for what in dict.fromkeys((*old, *new))
+        if old.get(what) != new.get(what)
+    ]
+
+
+def refuse_other(now: TraderState | None, then: TraderState) -> None:
+    """StateError if the checkpoint is of another date, account or gateway than the state on disk (invariant 8)."""
+    if now is None:
+        return
+    for name, ours, theirs in (
+        ("trading date", now.trading_date, then.trading_date),
+        ("account", now.account, then.account),
+        ("gateway", now.gateway, then.gateway),
+    ):
+        if ours != theirs:
+            raise StateError(
+                f"The checkpoint's {name} is {theirs}, and that of the state on disk is {ours}.",
+                "Take a checkpoint of the same date, account and gateway; to look at this one: `checkpoints show`.",
+            )
+
+
+def restore(logs_dir: Path, checkpoint: Checkpoint) -> int:
+    """Make a checkpoint the newest state of the logs folder; returns its new sequence. Blocking.
+
+    Raises:
+        LockHeldError: a trader is running.
+        StateError: it is of another date, account or gateway.
+        SnapshotFailedError, SyncFailedError, DiskError: the disk refused; what was there still stands.
+    """
+    then = checkpoint.state
+    session_id = make_session_id(datetime.now(UTC))
+    with StateManager.open(logs_dir, session_id) as memory:
+        refuse_other(memory.loaded.state, then)
+        current = memory.loaded.state
+        now = (current.time if current is not None else None) or then.time or datetime.now(UTC)
+        memory.begin(then.trading_date, then.account, then.gateway, now)
+        source = checkpoint.info.path
+        memory.record(StateRestored(time=now, source=source, state=then))
+        text = f"The state was taken from the checkpoint {source} by hand; the next start compares it with IBKR."
+        memory.record(AlertRaised(time=now, text=text, key="restored"))
+        ended = SessionEnded(time=now, session_id=session_id, status="completed", reason=f"restored {source}")
+        memory.record(ended)
+        memory.save_blocking()
+        return memory.state.sequence
+
+
+def _facts(state: TraderState) -> dict[str, str]:
+    facts = {f"position {symbol}": _position(position) for symbol, position in state.positions.items()}
+    facts |= {f"closed {ref}": f"{p.exit_reason} {p.realized_pnl:+.2f}" for ref, p in state.closed.items()}
+    facts["daily P&L"] = f"{state.daily_pnl:+.2f}"
+    facts |= {f"order {ref}": f"{o.status}, {o.filled} of {o.quantity}" for ref, o in state.orders.items()}
+    facts |= {f"attempts {row.symbol} {row.side} {row.pivot:g}": str(row.count) for row in state.attempts}
+    risk = state.risk
+    facts["paused"] = risk.paused_reason or "yes" if risk.paused else "no"
+    facts["circuit breaker"] = risk.breaker_reason or "tripped" if risk.breaker_tripped else "no"
+    facts["daily loss limit"] = "reached" if risk.loss_limit_hit else "not reached"
+    facts |= {f"halted {symbol}": why for symbol, why in state.halted.items()}
+    facts |= {f"foreign {symbol}": f"{p.quantity} shares" for symbol, p in state.foreign.items()}
+    facts |= {f"blocked by {name}": str(count) for name, count in state.filter_blocks.items()}
+    facts |= {f"entry path {name}": str(count) for name, count in state.entry_paths.items()}
+    facts["session clock"] = state.time.isoformat(timespec="seconds") if state.time is not None else "-"
+    facts["event"] = str(state.sequence)
+    return facts
+
+
+def _position(position: Position) -> str:
+    return f"{position.quantity:+d} at {position.entry_price:.2f}, stop {position.stop_price:.2f}"

@@ -1,0 +1,36 @@
+"""Setting files aside: of another date, account or gateway. Moved, never deleted, never overwritten."""
+
+import errno
+from datetime import UTC, datetime
+
+from state.errors import DiskError
+from state.storage.files import Folder
+
+ARCHIVE = "archive"
+
+
+def set_aside(folder: Folder, names: list[str], label: str) -> str:
+    """Move files of the folder to archive/<label>-<time>/; returns where, or "" if none of them was there.
+
+    label: what they are of, such as `2025-10-03-DU1234567`.
+    """
+    present = [name for name in names if folder.exists(name)]
+    if not present:
+        return ""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    with folder.subfolder(ARCHIVE) as archive, archive.subfolder(f"{label}-{stamp}") as target:
+        for name in present:
+            _move(folder, target, name)
+        target.sync()
+    folder.sync()
+    return f"{ARCHIVE}/{label}-{stamp}"
+
+
+def _move(source: Folder, target: Folder, name: str) -> None:
+    """A new folder is the target, so nothing of that name can be there."""
+    try:
+        source.disk.rename(name, name, source.fd, target.fd)
+    except OSError as cause:
+        if cause.errno == errno.ENOENT:
+            return
+        raise DiskError("move to the archive", source.path / name, cause) from cause

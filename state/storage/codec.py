@@ -1,0 +1,198 @@
+"""The state as the JSON file that people read, and events as the journal's bytes.
+
+The file keeps the keys that its readers know (`positions`, `attempt_counts`, `analytics`, `remaining` as the
+fraction left) and derives them from the model, so that they can never disagree with it. A checksum over the
+content tells a damaged file from a whole one, whatever its layout.
+"""
+
+import zlib
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from state.domain.events import Event, EventTypes
+from state.domain.invariants import check_state
+from state.domain.model import Position, TraderState
+from state.errors import InvariantError, StateError, TraderError
+
+SCHEMA_VERSION = 1
+_DERIVED_POSITION_KEYS = ("remaining", "quantity")
+_decoders: dict[str, msgspec.json.Decoder[Event]] = {
+    name: msgspec.json.Decoder(cls) for name, cls in EventTypes.by_name.items()
+}
+_encoder = msgspec.json.Encoder()
+_INSTEAD = "Nothing to do: the backup, the journal and IBKR take its place."
+
+
+class BadContentError(StateError):
+    """The bytes are not a state of ours: torn, changed, of the wrong types, or breaking a rule of the books."""
+
+
+class NewerSchemaError(StateError):
+    """Written by a newer version of this program; nothing is wrong with it, so it must not be touched."""
+
+
+def encode_event(event: Event) -> bytes:
+    """One event as compact JSON. Raises InvariantError for text that no file can hold."""
+    try:
+        return _encoder.encode(event)
+    except UnicodeEncodeError as error:
+        raise InvariantError(f"A {event.kind()} event cannot be written: {error}.") from error
+
+
+def decode_event(kind: str, data: bytes | msgspec.Raw) -> Event:
+    """An event from the journal. Raises BadContentError for a kind or content that is not ours."""
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        raise BadContentError(
+            f"The journal holds an event of the unknown kind {kind!r}.",
+            "It was written by another version: start with the version that wrote it.",
+        )
+    try:
+        return decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise BadContentError(
+            f"A {kind} event in the journal cannot be read: {error}.",
+            "Keep the logs folder; IBKR's own records are used instead.",
+        ) from error
+
+
+def encode_state(state: TraderState, saved_at: datetime, checkpoint: msgspec.Struct | None = None) -> bytes:
+    """The whole state as indented JSON with its checksum. `saved_at` is the system's clock, aware.
+
+    checkpoint: what a kept copy carries beside the state; `decode_state` checks it with the rest and leaves it.
+    """
+    content = _to_file(state, saved_at)
+    if checkpoint is not None:
+        content["checkpoint"] = msgspec.to_builtins(checkpoint)
+    content["checksum"] = _checksum(content)
+    return msgspec.json.format(_encoder.encode(content), indent=2) + b"\n"
+
+
+def decode_state(data: bytes) -> tuple[TraderState, datetime]:
+    """The state and when it was saved.
+
+    Raises:
+        BadContentError: torn, edited, of a wrong type or breaking a rule.
+        NewerSchemaError: from a newer version.
+    """
+    content = _verified(data)
+    version = content.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise NewerSchemaError(
+            f"The state file has schema version {version}; this program knows {SCHEMA_VERSION}.",
+            "Start the newer version of the trader that wrote it.",
+        )
+    try:
+        state, saved_at = _from_file(content)
+        check_state(state)
+    except TraderError as error:
+        raise BadContentError(f"The state breaks a rule: {error.what}", error.hint) from error
+    except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise BadContentError(f"The state has a value of the wrong kind: {error}.", _INSTEAD) from error
+    return state, saved_at
+
+
+def _verified(data: bytes) -> dict[str, Any]:
+    """The content of a file that is whole; every version checks this first, so the rule never changes.
+
+    The checksum is over the content, not the layout. A key said twice would show a reader one value and the
+    program another: then the compact form is not what this program would write, and that is refused too.
+    """
+    try:
+        content = msgspec.json.decode(data)
+        as_found = msgspec.json.format(data, indent=-1)
+        as_written = _encoder.encode(content)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadContentError(f"The state is not whole JSON: {error}.", _INSTEAD) from error
+    if not isinstance(content, dict):
+        raise BadContentError("The state is JSON, but not an object.", _INSTEAD)
+    checksum = content.pop("checksum", None)
+    if checksum != _checksum(content):
+        raise BadContentError(
+            f"The state's checksum is {checksum!r}, not {_checksum(content)!r}: it is damaged or was edited.",
+            _INSTEAD,
+        )
+    if as_found != as_written:
+        raise BadContentError("The state says something twice, or in a way that is not ours.", _INSTEAD)
+    return content
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return f"crc32:{zlib.crc32(_encoder.encode(content)):08x}"
+
+
+def _to_file(state: TraderState, saved_at: datetime) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(state)
+    positions = {
+        symbol: _position_to_file(plain["positions"][symbol], position)
+        for symbol, position in state.positions.items()
+    }
+    return {
+        "timestamp": plain.pop("time"),
+        "date": plain.pop("trading_date"),
+        "saved_at": saved_at.isoformat(),
+        "schema_version": SCHEMA_VERSION,
+        "sequence": plain.pop("sequence"),
+        "account": plain.pop("account"),
+        "gateway": plain.pop("gateway"),
+        "session_id": plain.pop("session_id"),
+        "positions": positions,
+        "attempt_counts": _attempt_counts(state),
+        "analytics": {
+            **_analytics(state),
+            "filter_blocks": plain.pop("filter_blocks"),
+            "entry_paths": plain.pop("entry_paths"),
+        },
+        **{key: value for key, value in plain.items() if key != "positions"},
+    }
+
+
+def _position_to_file(plain: dict[str, Any], position: Position) -> dict[str, Any]:
+    return {**plain, "remaining": position.remaining, "quantity": position.quantity}
+
+
+def _attempt_counts(state: TraderState) -> dict[str, dict[str, int | float]]:
+    """Per symbol, the latest pivot of each side; every pivot of the day is in `attempts`."""
+    counts: dict[str, dict[str, int | float]] = {}
+    for row in state.attempts:
+        entry = counts.setdefault(row.symbol, {"long_attempts": 0, "short_attempts": 0})
+        side, pivot = ("long", "resistance") if row.side == "LONG" else ("short", "support")
+        entry[f"{side}_attempts"], entry[pivot] = row.count, row.pivot
+    return counts
+
+
+def _analytics(state: TraderState) -> dict[str, Any]:
+    results = [trade.realized_pnl for trade in state.closed.values()]
+    return {
+        "daily_pnl": round(state.daily_pnl, 2),
+        "daily_pnl_estimated": state.daily_pnl_estimated,
+        "total_trades": len(results),
+        "winners": sum(pnl > 0 for pnl in results),
+        "losers": sum(pnl < 0 for pnl in results),
+        "commissions": round(sum(trade.commissions for trade in state.trades), 2),
+    }
+
+
+def _from_file(content: dict[str, Any]) -> tuple[TraderState, datetime]:
+    model = dict(content)
+    saved_at = datetime.fromisoformat(model.pop("saved_at"))
+    if saved_at.tzinfo is None:
+        raise ValueError("saved_at has no time zone")
+    model["time"], model["trading_date"] = model.pop("timestamp"), model.pop("date")
+    analytics = model.pop("analytics")
+    model["filter_blocks"], model["entry_paths"] = analytics["filter_blocks"], analytics["entry_paths"]
+    model.pop("attempt_counts")
+    model.pop("schema_version")
+    model.pop("checkpoint", None)
+    fractions = {symbol: position["remaining"] for symbol, position in model["positions"].items()}
+    model["positions"] = {
+        symbol: {key: value for key, value in position.items() if key not in _DERIVED_POSITION_KEYS}
+        for symbol, position in model["positions"].items()
+    }
+    state = msgspec.convert(model, TraderState)
+    for symbol, position in state.positions.items():
+        if abs(position.remaining - fractions[symbol]) > 1e-9:
+            raise ValueError(f"{symbol}: remaining {fractions[symbol]} of {position.shares} is not {position.held}")
+    return state, saved_at

@@ -1,0 +1,48 @@
+"""Making a journal that was read fit to be written again. Mends a torn tail and nothing else.
+
+A torn tail is copied to quarantine/ and blanked before anything new is written: without the blanking, its
+records could fit behind new ones after the next crash and come back from the dead. Damaged segments are
+copied too and stay as they are; the writer goes on in a segment of its own, whose first line tells of it.
+"""
+
+from state.errors import DiskError
+from state.storage.disk import write_all
+from state.storage.files import Folder, sync_fd
+from state.storage.journal.reader import Position, Reading
+from state.storage.journal.segment import SEGMENT_LIMIT_BYTES, segment_name
+
+
+def keep_aside(folder: Folder, reading: Reading) -> list[str]:
+    """Copy the torn tail, or the damaged segments, to quarantine/. Returns the names of the copies."""
+    kept = []
+    if reading.position is not None and reading.position.tail:
+        name = segment_name(reading.position.segment)
+        kept.append(folder.quarantine_copy(f"torn-{name}", reading.position.tail, reading.report.detail))
+    for name in reading.damaged:
+        data = folder.read_file(name, SEGMENT_LIMIT_BYTES)
+        if data is not None:
+            kept.append(folder.quarantine_copy(name, data, reading.report.detail))
+    return kept
+
+
+def make_durable(folder: Folder, position: Position) -> None:
+    """Blank the torn tail and bring what was read to the disk, before anybody acts on it.
+
+    After kill -9, and after a flush that failed in an earlier run, the page cache shows records that the disk
+    does not have, and may hold them for clean. So the last group is written again; then the flush counts. The
+    segment's name, too, may be known to the kernel only.
+    """
+    name = segment_name(position.segment)
+    path = folder.path / name
+    start = position.offset - len(position.unsure)
+    mended = position.unsure + b"\n" * len(position.tail)
+    try:
+        fd = folder.disk.open_existing(name, folder.fd)
+        try:
+            write_all(folder.disk, fd, mended, start)
+            sync_fd(folder.disk.fdatasync, fd, path)
+        finally:
+            folder.disk.close(fd)
+    except OSError as cause:
+        raise DiskError("repair", path, cause) from cause
+    folder.sync()

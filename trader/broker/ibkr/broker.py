@@ -1,0 +1,350 @@
+"""The broker port over the TWS API: one connection at a time, every question bounded, every answer whole or none.
+
+    connect      socket, handshake, account names, next order id; nothing is asked for silently
+    snapshot     five questions, each to its end marker, asked anew if something changed meanwhile; else Unknown
+    send         the tickets of one call in one write, ahead of everything else that waits
+    facts        what the `Listener` heard; this module only asks and sends
+
+A snapshot whose answer was lost leaves the connection in doubt (see `questions`): before the next one it is
+renewed, with the same client id, and the subscriptions are asked for anew.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from trader.broker.ibkr.client import PacedClient
+from trader.broker.ibkr.listener import CLIENT_ID_IN_USE, Listener
+from trader.broker.ibkr.pacing import HistoryPacer
+from trader.broker.ibkr.questions import (
+    ACCOUNT_VALUES,
+    COMPLETED_ORDERS,
+    EXECUTIONS,
+    FIRST_REQUEST_ID,
+    OPEN_ORDERS,
+    POSITIONS,
+    TIME,
+    RefusedError,
+)
+from trader.broker.ibkr.snapshots import PARTS, build_snapshot
+from trader.broker.ibkr.translate import ACCOUNT_TAGS, bars_between, history_chunks, instrument_of
+from trader.broker.port import BrokerAnswer, Facts, Instrument, LineFact, OrderTicket, Unknown
+from trader.core.bars import Bar
+from trader.errors import BrokerError, BrokerUnreachableError, ClientIdInUseError
+
+SNAPSHOT_TRIES = 5  # while fills keep coming in between
+RENEW_TRIES = 3
+RENEW_PAUSE_S = 0.2  # TWS may take a moment to see that the old connection is gone
+HISTORY_CHUNK_S = 3600  # IBKR's limit for 5-second bars
+HISTORY_PATIENCE = 5  # history comes from another server: times the answer timeout
+NO_DATA = 162  # also "HMDS query returned no data": nothing was traded then
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subscription:
+    bars_id: int
+    prices_id: int
+
+
+class IbkrBroker:
+    """The line to TWS, IB Gateway or the embedded gateway. Create it inside the running loop."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        client_id: int,
+        connect_timeout_s: float = 4.0,
+        answer_timeout_s: float = 4.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`now` dates the snapshots: the session's clock. `connect_timeout_s` bounds TCP and API start each."""
+        self.facts = Facts()
+        self._where = f"{host}:{port}"
+        self._host, self._port, self._client_id = host, port, client_id
+        self._connect_timeout_s = connect_timeout_s
+        self._answer_timeout_s = answer_timeout_s
+        self._now = now
+        self._client: PacedClient | None = None
+        self._ear: Listener | None = None
+        self._next_request_id = FIRST_REQUEST_ID
+        self._issued_order_id = 0
+        self._subscriptions: dict[str, _Subscription | None] = {}
+        self._pacer = HistoryPacer()
+        self._connecting = asyncio.Lock()
+        self._asking = asyncio.Lock()
+        self._asking_time = asyncio.Lock()
+
+    # The connection
+
+    @property
+    def connected(self) -> bool:
+        """Whether the socket is up and the API has started; says nothing about TWS's own line to IBKR."""
+        return self._client is not None and self._client.isReady()
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """Accounts of this login; empty without a connection."""
+        return tuple(self._client.getAccounts()) if self._client is not None and self.connected else ()
+
+    async def connect(self) -> None:
+        """One try, in place of any connection before. BrokerUnreachableError, or ClientIdInUseError on 326."""
+        async with self._connecting:
+            await self.disconnect()
+            ear = Listener(self._client_id, self.facts, self._renew_data)
+            ear.account = self._ear.account if self._ear else ""
+            client = PacedClient(ear)
+            await self._open(client, ear)
+            self._client, self._ear = client, ear
+            self.resubscribe_all()
+
+    async def _open(self, client: PacedClient, ear: Listener) -> None:
+        started = client.open(self._host, self._port, self._client_id, self._connect_timeout_s)
+        opening = asyncio.ensure_future(started)
+        try:
+            await asyncio.wait({opening, ear.closed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not opening.done():
+                opening.cancel()
+                await asyncio.wait({opening})
+        error = None if opening.cancelled() else opening.exception()
+        if opening.cancelled() or error is not None or not client.isReady():
+            await client.close()
+            raise self._refusal(ear, error)
+
+    def _refusal(self, ear: Listener, error: BaseException | None) -> BrokerError:
+        code, text = ear.refusal or (0, "")
+        if code == CLIENT_ID_IN_USE:
+            return ClientIdInUseError(
+                f"Client id {self._client_id} is in use at {self._where}.",
+                "Stop the other program, or wait until TWS has let go of a crashed one; orders belong to this id.",
+            )
+        if ear.heard_anything:
+            return BrokerUnreachableError(
+                f"What answers at {self._where} started no API session: {text or 'it went silent or closed'}.",
+                "Check that it is TWS or IB Gateway, logged in, with the API enabled for this computer.",
+            )
+        if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+            return BrokerUnreachableError(
+                f"Nothing accepts connections at {self._where} ({error.strerror or error}).",
+                "Start TWS or IB Gateway and enable its API, or correct --gateway.",
+            )
+        return BrokerUnreachableError(
+            f"{self._where} accepted the connection and then said nothing, or was not reached in time.",
+            "Check that it is TWS or IB Gateway, that no dialog waits for you there, and the address.",
+        )
+
+    async def disconnect(self) -> None:
+        """Close the socket; orders stay at IBKR. No fact is told of it."""
+        client, ear = self._client, self._ear
+        self._client = None
+        self._subscriptions = dict.fromkeys(self._subscriptions)
+        if client is None or ear is None:
+            return
+        ear.questions.fail_all(
+            BrokerUnreachableError("The connection was closed by this program.", "Connect again.")
+        )
+        await client.close()
+
+    def _line(self) -> tuple[PacedClient, Listener]:
+        if self._client is None or self._ear is None or not self.connected:
+            raise BrokerUnreachableError(f"There is no connection to {self._where}.", "Connect first.")
+        return self._client, self._ear
+
+    async def _ask(
+        self, words: str, request: Callable[[PacedClient, int], object], timeout_s: float = 0.0, key: str = ""
+    ) -> list[Any]:
+        """Ask one question; `key` is its kind where IBKR gives it no id. Raises as `Questions.answer`."""
+        client, ear = self._line()
+        request_id = self._request_id()
+        question = ear.questions.ask(key or request_id, words)
+        request(client, request_id)
+        return await ear.questions.answer(question, timeout_s or self._answer_timeout_s)
+
+    def _request_id(self) -> int:
+        self._next_request_id += 1
+        return self._next_request_id
+
+    # Questions
+
+    async def current_time(self) -> int:
+        """The broker's clock, whole seconds since the epoch; the heartbeat. Raises BrokerUnreachableError."""
+        async with self._asking_time:
+            _, ear = self._line()
+            before = ear.times_heard
+            try:
+                rows = await self._ask(TIME, lambda client, _: client.ask_time(), key=TIME)
+            except BrokerUnreachableError:
+                if ear.times_heard > before:  # an answer came, though not the last one: nothing older is on its way
+                    ear.questions.forget_owed(TIME)
+                raise
+            return int(rows[-1])
+
+    async def snapshot(self, account: str) -> BrokerAnswer:
+        """Everything that IBKR holds of one account, or `Unknown` with what stayed open; no BrokerError."""
+        async with self._asking:
+            try:
+                await self._renew_if_in_doubt()
+                _, ear = self._line()
+                if account not in self.accounts:
+                    return Unknown(("account values",), f"{self._where} does not manage the account {account}")
+                ear.account = account
+                for _ in range(SNAPSHOT_TRIES):
+                    changes = ear.changes
+                    answer = await self._ask_all(account, ear)
+                    if isinstance(answer, Unknown) or changes == ear.changes:
+                        return answer
+            except BrokerError as error:
+                return Unknown(PARTS, str(error))
+            return Unknown(PARTS, "the account kept changing while it was asked for")
+
+    async def _ask_all(self, account: str, ear: Listener) -> BrokerAnswer:
+        if ear.broken_by:
+            return Unknown(PARTS, f"TWS has lost IBKR's servers (message {ear.broken_by})")
+        # The filter's client id 0 means every client in some versions and only client 0 in others, so our own
+        # client's executions are asked for as well.
+        answers = await asyncio.gather(
+            self._ask(POSITIONS, lambda c, _: c.ask_positions(), key=POSITIONS),
+            self._ask(OPEN_ORDERS, lambda c, _: c.ask_open_orders(), key=OPEN_ORDERS),
+            self._ask(COMPLETED_ORDERS, lambda c, _: c.ask_completed_orders(), key=COMPLETED_ORDERS),
+            self._ask(EXECUTIONS, lambda c, i: c.ask_executions(i, account, 0)),
+            self._ask(EXECUTIONS, lambda c, i: c.ask_executions(i, account, self._client_id)),
+            self._ask_account_values(),
+            return_exceptions=True,
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, BrokerError):
+                raise answer
+        return build_snapshot(account, self._now(), answers, ear.orders, ear.commissions)
+
+    async def _ask_account_values(self) -> list[Any]:
+        asked: list[int] = []
+
+        def request(client: PacedClient, request_id: int) -> None:
+            asked.append(request_id)
+            client.ask_account_values(request_id, ACCOUNT_TAGS)
+
+        try:
+            return await self._ask(ACCOUNT_VALUES, request)
+        finally:  # it is a subscription, and two may be open at once
+            if self._client is not None and self.connected and asked:
+                self._client.end_account_values(asked[0])
+
+    async def _renew_if_in_doubt(self) -> None:
+        _, ear = self._line()
+        owed = [kind for kind in ear.questions.owed if kind != TIME]
+        if not owed:
+            return
+        _log.warning("The answer for %s never came; connecting anew before asking again", " and ".join(owed))
+        for attempt in range(1, RENEW_TRIES + 1):
+            try:
+                await self.connect()
+                return
+            except BrokerError as error:
+                if attempt == RENEW_TRIES:
+                    self.facts.queue.put_nowait(LineFact("down", str(error)))
+                    raise
+            await asyncio.sleep(RENEW_PAUSE_S)
+
+    async def instrument(self, symbol: str) -> Instrument:
+        """The US stock of this symbol. Raises BrokerError naming it where IBKR knows none (200) or several."""
+        try:
+            rows = await self._ask(f"the contract of {symbol}", lambda client, i: client.ask_contract(i, symbol))
+        except RefusedError as error:
+            raise BrokerError(
+                f"IBKR does not know the stock {symbol}: {error.what}", "Correct the symbol, or leave it out."
+            ) from error
+        return instrument_of(symbol, rows)
+
+    async def history(self, symbol: str, end: datetime, seconds: int) -> list[Bar]:
+        """5-second bars of regular trading hours that start in [end - seconds, end), oldest first.
+
+        Waits as IBKR's pacing demands, so bound it where that matters. Raises BrokerError.
+        """
+        bars: list[Bar] = []
+        for chunk_end, chunk_s in history_chunks(end, seconds, HISTORY_CHUNK_S):
+            rows = await self._ask_history(symbol, chunk_end, chunk_s)
+            bars += bars_between(rows, chunk_end - timedelta(seconds=chunk_s), chunk_end)
+        return bars
+
+    async def _ask_history(self, symbol: str, end: datetime, seconds: int) -> list[Any]:
+        asked = (symbol, end, seconds)
+        while (wait_s := self._pacer.wait_s(symbol, asked, time.monotonic())) > 0:  # noqa: ASYNC110 - only time passes
+            await asyncio.sleep(wait_s)
+        self._pacer.asked(symbol, asked, time.monotonic())
+        words, timeout_s = f"the bars of {symbol}", self._answer_timeout_s * HISTORY_PATIENCE
+        try:
+            return await self._ask(words, lambda client, i: client.ask_bars(i, symbol, end, seconds), timeout_s)
+        except RefusedError as error:
+            if error.code == NO_DATA and "no data" in error.what:
+                return []
+            raise
+
+    # Market data
+
+    def subscribe(self, symbol: str) -> None:
+        """Real-time bars and last prices from now on, across reconnects; the second call for a symbol is idle."""
+        if self._subscriptions.get(symbol) is None:
+            self._subscriptions[symbol] = None
+            if self.connected:
+                self._request_data(symbol)
+
+    def resubscribe_all(self) -> None:
+        """Ask for all subscriptions anew. It happens by itself after each connect and after message 1101."""
+        self._renew_data("")
+
+    def _renew_data(self, symbol: str) -> None:
+        """Ask anew for the data of one symbol, or of all (empty)."""
+        if self.connected:
+            for name in [symbol] if symbol else list(self._subscriptions):
+                self._request_data(name)
+
+    def _request_data(self, symbol: str) -> None:
+        client, ear = self._line()
+        before = self._subscriptions.get(symbol)
+        if before is not None:
+            client.unsubscribe(before.bars_id, before.prices_id)
+            ear.symbols.pop(before.bars_id, None)
+            ear.symbols.pop(before.prices_id, None)
+        subscription = _Subscription(self._request_id(), self._request_id())
+        self._subscriptions[symbol] = subscription
+        ear.symbols[subscription.bars_id] = ear.symbols[subscription.prices_id] = symbol
+        client.subscribe(subscription.bars_id, subscription.prices_id, symbol)
+
+    # Orders
+
+    def next_order_id(self, above: int) -> int:
+        """An order id above `above`, above what IBKR said is free, and above every one given before.
+
+        Raises BrokerError without a connection, or where IBKR's numbers have run out.
+        """
+        _, ear = self._line()
+        order_id = max(ear.next_order_id, ear.highest_order_id + 1, above + 1, self._issued_order_id + 1)
+        if order_id >= FIRST_REQUEST_ID:
+            raise BrokerError(
+                f"The next order id would be {order_id}, beyond what this program can use.",
+                "Reset the API order ids in TWS (Global Configuration, API, Settings), with no order open.",
+            )
+        self._issued_order_id = order_id
+        return order_id
+
+    def send(self, tickets: list[OrderTicket]) -> None:
+        """Write the orders in one go; the same id again modifies. Raises BrokerError before anything is written."""
+        client, ear = self._line()
+        for ticket in tickets:
+            ear.orders.sent(ticket, self._client_id)
+        client.send_orders(tickets)
+
+    async def changed(self, order_id: int, quantity: int, timeout_s: float) -> bool:
+        """Whether IBKR says, in time, that a live order of this client is for `quantity` shares now."""
+        return await self._line()[1].orders.changed(self._client_id, order_id, quantity, timeout_s)
+
+    def cancel(self, order_id: int) -> None:
+        """Ask IBKR to cancel an order of this client. Raises BrokerError without a connection."""
+        client, _ = self._line()
+        client.cancel_order(order_id)

@@ -1,0 +1,278 @@
+"""The socket side of ib_insync, made strict: the only module that imports the client library.
+
+Taken from ib_insync 0.9.86: the connection, the handshake, the encoding of requests and the decoding of messages.
+Replaced: its framing (a frame of any length was believed, and garbage raised inside the event loop), its decoder's
+habit of logging a message that it cannot read and going on as if it had not come, and its throttle, which made a
+stop wait behind a hundred subscriptions. `ib_async` has the same four classes; to change over, change the imports.
+"""
+# ruff: noqa: N802, FBT003 - the library's names and its positional flags
+# The library types its objects, not its client:
+# mypy: disable-error-code="no-untyped-call"
+
+import asyncio
+import logging
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from trader.broker.ibkr.listener import Listener
+from trader.broker.ibkr.pacing import Lane, SendLanes
+from trader.broker.port import OrderTicket
+from trader.clock import parse_time
+from trader.startup import parts_of
+
+with parts_of("ib_insync", without="numpy"):
+    from ib_insync.client import Client
+    from ib_insync.contract import Stock
+    from ib_insync.decoder import Decoder
+    from ib_insync.objects import ExecutionFilter
+    from ib_insync.order import Order
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024  # TWS's largest messages are scanner parameters, about 2 MB; unused here
+CLOSE_TIMEOUT_S = 1.0
+EXECUTION_TIME_FIELD = 15
+LAST_PRICES = ("4", "68")  # last, delayed last
+_HEARD = frozenset((3, 4, 5, 9, 10, 11, 15, 17, 49, 50, 52, 53, 55, 59, 61, 62, 63, 64, 101, 102))
+_log = logging.getLogger(__name__)
+
+
+class StrictDecoder(Decoder):
+    """Decodes the messages that the listener hears; each that cannot be read is reported to it."""
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(listener, 0)  # type: ignore[arg-type]  # it calls methods by name, no more
+        self._listener = listener
+        self._handlers = {str(number): self.handlers[number] for number in _HEARD}
+        self._handlers["1"] = self._tick_price
+
+    def wrap(self, methodName: str, types: list[type], skip: int = 2) -> Any:  # noqa: N803
+        """As the library's, but what goes wrong is not swallowed here."""
+        readers = [_READERS[kind] for kind in types]
+        method = getattr(self.wrapper, methodName, None)
+
+        def handler(fields: list[str]) -> None:
+            if len(fields) - skip < len(readers):
+                raise ValueError(f"it has {len(fields)} fields, fewer than {len(readers) + skip}")
+            method(*[read(field) for read, field in zip(readers, fields[skip:], strict=False)])  # type: ignore[misc]
+
+        return handler
+
+    def interpret(self, fields: list[str]) -> None:
+        handler = self._handlers.get(fields[0]) if fields else None
+        if handler is None:
+            return
+        try:
+            handler(fields)
+        except Exception as error:  # noqa: BLE001 - any failure to read one message is reported, none ends the line
+            self._listener.undecodable(int(fields[0]), fields, error)
+
+    def _tick_price(self, fields: list[str]) -> None:
+        if fields[3] in LAST_PRICES and fields[4]:
+            self._listener.last_price(int(fields[2]), float(fields[4]))
+
+    def execDetails(self, fields: list[str]) -> None:
+        """The library knows no zone EDT, and takes EST for one without summer: the time goes in as epoch."""
+        fields[EXECUTION_TIME_FIELD] = str(int(parse_time(fields[EXECUTION_TIME_FIELD]).timestamp()))
+        super().execDetails(fields)
+
+
+_READERS: dict[type, Any] = {
+    str: str,
+    int: lambda field: int(field or 0),
+    float: lambda field: float(field or 0),
+    bool: lambda field: bool(int(field or 0)),
+}
+
+
+class PacedClient(Client):
+    """One connection. Use it once: a new connection is a new client with a new listener."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._lane = Lane.QUESTIONS
+        self._batch: list[bytes] | None = None
+        super().__init__(listener)
+        self.decoder = StrictDecoder(listener)
+        self._listener = listener
+        loop = asyncio.get_running_loop()
+        self.lanes = SendLanes(self.conn.sendMsg, loop.time, loop.call_at)
+        self._logger = _log.getChild("library")
+        self._logger.setLevel(logging.CRITICAL)  # it says twice, as errors, what the broker's exceptions say once
+
+    def reset(self) -> None:
+        super().reset()
+        lanes: SendLanes | None = getattr(self, "lanes", None)  # the library resets once before there are any
+        if lanes is not None and (unsent := lanes.clear()):
+            _log.error("The connection ended before %d messages about orders were sent", unsent)
+
+    @contextmanager
+    def together(self, lane: Lane) -> Iterator[None]:
+        """What is requested inside goes out in one write on this lane; nothing does if the block raises."""
+        self._batch = []
+        try:
+            yield
+            if self._batch:
+                self.lanes.put(self._batch, lane)
+        finally:
+            self._batch = None
+
+    def sendMsg(self, msg: str) -> None:
+        frame = self._prefix(msg.encode())
+        if self._batch is not None:
+            self._batch.append(frame)
+        else:
+            self.lanes.put([frame], Lane.QUESTIONS)
+
+    def _onSocketHasData(self, data: bytes) -> None:
+        self._listener.tcpDataArrived()
+        buffer = self._data + data if self._data else data
+        at = 0
+        while len(buffer) - at >= 4:
+            (size,) = struct.unpack_from(">I", buffer, at)
+            if size > MAX_FRAME_BYTES:
+                self._give_up(f"a frame of {size} bytes")
+                return
+            if len(buffer) - at - 4 < size:
+                break
+            fields = buffer[at + 4 : at + 4 + size].decode(errors="backslashreplace").split("\0")
+            fields.pop()
+            at += 4 + size
+            if not (self._apiReady or self._begin(fields)):
+                return
+            if self._serverVersion:
+                self.decoder.interpret(fields)
+        self._data = buffer[at:]
+        self._listener.tcpDataProcessed()
+
+    def _begin(self, fields: list[str]) -> bool:
+        """The messages until the connection is ready; False if they are not TWS's."""
+        if not self._serverVersion:
+            if len(fields) != 2 or not fields[0].isdigit() or int(fields[0]) < self.MinClientVersion:
+                self._give_up(f"a greeting that is not TWS's ({','.join(fields)[:60]!r})")
+                return False
+            self._serverVersion = self.decoder.serverVersion = int(fields[0])
+            self.connState = Client.CONNECTED
+            self.startApi()
+            fields.clear()  # the greeting is no message
+            return True
+        if fields[:1] == ["9"]:
+            self._hasReqId = True
+        elif fields[:1] == ["15"] and len(fields) > 2:
+            self._accounts = [name for name in fields[2].split(",") if name]
+        if self._hasReqId and self._accounts:
+            self._apiReady = True
+            self.apiStart.emit()
+        return True
+
+    def _give_up(self, what: str) -> None:
+        self._listener.refusal = self._listener.refusal or (0, f"it sent {what}")
+        self._data = b""
+        was_ready = self._apiReady
+        self.disconnect()
+        self._listener.setEventsDone()
+        if was_ready:
+            self._listener.connectionClosed()
+
+    async def open(self, host: str, port: int, client_id: int, timeout_s: float) -> None:
+        """Connect and start the API, each within `timeout_s`. Raises what the library raises."""
+        await self.connectAsync(host, port, client_id, timeout_s)
+
+    async def close(self) -> None:
+        """Close the socket; what was written before still goes out, unless the peer does not read it in time."""
+        transport = self.conn.transport
+        try:
+            self.disconnect()
+        except OSError:  # the peer has reset the connection first
+            self.reset()
+        if transport is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await asyncio.shield(self._listener.closed)
+        except TimeoutError:
+            transport.abort()
+
+    # Questions. Those with a request id get their answer under it.
+
+    def ask_time(self) -> None:
+        self.reqCurrentTime()
+
+    def ask_positions(self) -> None:
+        """All positions of all accounts; from then on each change too."""
+        self.reqPositions()
+
+    def ask_open_orders(self) -> None:
+        """The open orders of all clients, without binding any."""
+        self.reqAllOpenOrders()
+
+    def ask_completed_orders(self) -> None:
+        """Orders that were filled or cancelled today, by whatever program or hand."""
+        self.reqCompletedOrders(False)
+
+    def ask_executions(self, request_id: int, account: str, client_id: int) -> None:
+        """Today's executions of one account; client id 0 stands for all clients (mostly: see `ibkr`)."""
+        self.reqExecutions(request_id, ExecutionFilter(clientId=client_id, acctCode=account))
+
+    def ask_account_values(self, request_id: int, tags: Sequence[str]) -> None:
+        self.reqAccountSummary(request_id, "All", ",".join(tags))
+
+    def end_account_values(self, request_id: int) -> None:
+        """End the subscription that `ask_account_values` is: only two may be open at once."""
+        self.cancelAccountSummary(request_id)
+
+    def ask_contract(self, request_id: int, symbol: str) -> None:
+        self.reqContractDetails(request_id, stock(symbol))
+
+    def ask_bars(self, request_id: int, symbol: str, end: datetime, seconds: int) -> None:
+        """5-second bars of regular trading hours up to `end`; their times come as epoch seconds."""
+        last = f"{end.astimezone(UTC):%Y%m%d-%H:%M:%S}"  # TWS's notation for UTC
+        self.reqHistoricalData(
+            request_id, stock(symbol), last, f"{seconds} S", "5 secs", "TRADES", True, 2, False, None
+        )
+
+    # Market data and orders
+
+    def subscribe(self, bars_id: int, prices_id: int, symbol: str) -> None:
+        """Real-time 5-second bars under one id, prices under the other."""
+        with self.together(Lane.SUBSCRIPTIONS):
+            self.reqRealTimeBars(bars_id, stock(symbol), 5, "TRADES", True, None)
+            self.reqMktData(prices_id, stock(symbol), "", False, False, None)
+
+    def unsubscribe(self, bars_id: int, prices_id: int) -> None:
+        with self.together(Lane.SUBSCRIPTIONS):
+            self.cancelRealTimeBars(bars_id)
+            self.cancelMktData(prices_id)
+
+    def send_orders(self, tickets: Sequence[OrderTicket]) -> None:
+        """Write the orders, in this order, in one write."""
+        with self.together(Lane.ORDERS):
+            for ticket in tickets:
+                self.placeOrder(ticket.order_id, stock(ticket.symbol, ticket.con_id), order_of(ticket))
+
+    def cancel_order(self, order_id: int) -> None:
+        with self.together(Lane.ORDERS):
+            self.cancelOrder(order_id)
+
+
+def stock(symbol: str, con_id: int = 0) -> Any:
+    """The US stock of this symbol, routed by IBKR."""
+    return Stock(symbol, "SMART", "USD", conId=con_id)
+
+
+def order_of(ticket: OrderTicket) -> Any:
+    """The library's order of a ticket."""
+    order = Order(
+        action=ticket.action,
+        totalQuantity=ticket.quantity,
+        orderType=ticket.order_type,
+        tif=ticket.tif,
+        orderRef=ticket.order_ref,
+        account=ticket.account,
+        parentId=ticket.parent_id,
+        transmit=ticket.transmit,
+        outsideRth=False,
+    )
+    if ticket.stop_price is not None:
+        order.auxPrice = ticket.stop_price
+    return order

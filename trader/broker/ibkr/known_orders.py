@@ -1,0 +1,75 @@
+"""The orders that one connection has named, so that a message with ids alone can be told as an order.
+
+orderStatus carries neither orderRef nor contract. TWS reissues order ids after a restart of its own, so an order
+id is believed only where the permId does not contradict it; the permId is the account's one stable name.
+"""
+
+import asyncio
+import time
+
+from msgspec.structs import replace
+
+from trader.broker.ibkr.translate import CLOSED_STATUSES, ticket_order
+from trader.broker.port import BrokerOrder, OrderTicket
+
+POLL_S = 0.002
+
+
+class KnownOrders:
+    """Orders by permId, and by (client id, order id) until the permId is known."""
+
+    def __init__(self) -> None:
+        self._by_perm: dict[int, BrokerOrder] = {}
+        self._by_id: dict[tuple[int, int], BrokerOrder] = {}
+
+    def find(self, client_id: int, order_id: int, perm_id: int) -> BrokerOrder | None:
+        """The order of these ids; None also where the order id now belongs to another permId."""
+        if perm_id and perm_id in self._by_perm:
+            return self._by_perm[perm_id]
+        found = self._by_id.get((client_id, order_id)) if order_id > 0 else None
+        if found is not None and perm_id and found.perm_id not in (0, perm_id):
+            return None
+        return found
+
+    def keep(self, order: BrokerOrder) -> BrokerOrder:
+        """Remember the newest description of an order."""
+        if order.perm_id:
+            self._by_perm[order.perm_id] = order
+        if order.order_id > 0:
+            self._by_id[order.client_id, order.order_id] = order
+        return order
+
+    def sent(self, ticket: OrderTicket, client_id: int) -> None:
+        """A ticket is about to be written: a new order, or the change of one that is known."""
+        before = self.find(client_id, ticket.order_id, 0)
+        if before is None or before.order_ref != ticket.order_ref:
+            self.keep(ticket_order(ticket, client_id))
+
+    async def changed(self, client_id: int, order_id: int, quantity: int, timeout_s: float) -> bool:
+        """Whether the broker says, in time, that this live order is for `quantity` shares now."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            found = self.find(client_id, order_id, 0)
+            if found is None or found.status in CLOSED_STATUSES:
+                return False
+            if found.quantity == quantity:
+                return True
+            await asyncio.sleep(POLL_S)
+        return False
+
+    def status(
+        self, client_id: int, order_id: int, perm_id: int, status: str, filled: int, parent_id: int
+    ) -> BrokerOrder | None:
+        """The order after an orderStatus message; None if no message has described the order yet."""
+        before = self.find(client_id, order_id, perm_id)
+        if before is None:
+            return None
+        return self.keep(
+            replace(
+                before,
+                status=status,
+                filled=max(filled, before.filled),
+                perm_id=perm_id or before.perm_id,
+                parent_id=parent_id or before.parent_id,
+            )
+        )

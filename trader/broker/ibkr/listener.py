@@ -1,0 +1,303 @@
+"""What the client library's decoder calls for each message: rows go to the questions, news to the queue of facts.
+
+Nothing is decided or sent from here; the trader's own loop does that. ib_insync's own Wrapper is not used: it
+marks a live order Cancelled on any error it does not know, adds corrections to fills, and takes a lost answer for
+an empty one. The method names are the decoder's.
+"""
+# ruff: noqa: N802, N803 - the decoder calls these names
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from trader.broker.ibkr.known_orders import KnownOrders
+from trader.broker.ibkr.questions import (
+    ACCOUNT_VALUES,
+    COMPLETED_ORDERS,
+    EXECUTIONS,
+    FIRST_REQUEST_ID,
+    OPEN_ORDERS,
+    POSITIONS,
+    TIME,
+    Questions,
+    RefusedError,
+)
+from trader.broker.ibkr.translate import (
+    amount_or_none,
+    bar_of,
+    completed_order_of,
+    execution_of,
+    is_managed_kind,
+    is_notice,
+    line_fact_of,
+    open_order_of,
+    position_of,
+    whole,
+)
+from trader.broker.port import (
+    BarFact,
+    BrokerOrder,
+    CommissionFact,
+    ExecutionFact,
+    Fact,
+    Facts,
+    LineFact,
+    MessageFact,
+    OrderFact,
+    PositionFact,
+    PricesFact,
+)
+from trader.errors import BrokerError, BrokerUnreachableError, MarketDataError
+
+LIVE = -1  # the request id of an execution that nobody asked for
+CLIENT_ID_IN_USE = 326
+BARS_ENDED = 10225  # a bust: IBKR has ended this subscription to bars
+_FARM_IS_OK = (2104, 2106, 2158)
+_PARTS = {
+    61: POSITIONS,
+    5: OPEN_ORDERS,
+    3: OPEN_ORDERS,
+    101: COMPLETED_ORDERS,
+    11: EXECUTIONS,
+    59: EXECUTIONS,
+    63: ACCOUNT_VALUES,
+}
+_log = logging.getLogger(__name__)
+
+
+class Listener:
+    """One connection's ear. `account` is the only account whose facts are told; empty tells none.
+
+    `data_lost` is called, outside the callbacks, with the symbol whose subscription IBKR ended, or "" for all.
+    """
+
+    def __init__(self, client_id: int, facts: Facts, data_lost: Callable[[str], None]) -> None:
+        self.ib = self  # the decoder looks for a time zone there
+        self.TimezoneTWS = "US/Eastern"
+        self.account = ""
+        self.questions = Questions()
+        self.orders = KnownOrders()
+        self.commissions: dict[str, float] = {}
+        self.symbols: dict[int, str] = {}  # request id of a subscription -> symbol
+        self.next_order_id = 0
+        self.highest_order_id = 0
+        self.times_heard = 0
+        self.changes = 0  # news that a snapshot must not straddle
+        self.heard_anything = False
+        self.refusal: tuple[int, str] | None = None  # the last error before the connection was ready
+        self.broken_by = 0  # 1100 or 2110 while TWS has lost IBKR's servers
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.prices: dict[str, float] = {}
+        self._told: dict[int | tuple[int, int], BrokerOrder] = {}
+        self._client_id = client_id
+        self._facts = facts
+        self._data_lost = data_lost
+
+    def _tell(self, fact: Fact) -> None:
+        self._facts.queue.put_nowait(fact)
+
+    # The connection
+
+    def connectAck(self) -> None:
+        """The handshake is done."""
+
+    def setEventsDone(self) -> None:
+        """The socket is closed, by whomever."""
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def connectionClosed(self) -> None:
+        """The socket of a connection that was ready was closed by the other side."""
+        error = BrokerUnreachableError("The connection to TWS or IB Gateway was lost.", "It is tried again.")
+        self.questions.fail_all(error)
+        self._tell(LineFact("down", error.what))
+
+    def tcpDataArrived(self) -> None:
+        self.heard_anything = True
+
+    def tcpDataProcessed(self) -> None:
+        if self.prices:
+            prices, self.prices = self.prices, {}
+            self._tell(PricesFact(prices))
+
+    def undecodable(self, message_id: int, fields: list[str], error: Exception) -> None:
+        """A message could not be read. An answer that it was part of is incomplete, and so no answer."""
+        _log.error("Message %d of IBKR cannot be read (%s): %s", message_id, error, ",".join(fields)[:500])
+        part = _PARTS.get(message_id)
+        hint = "Nothing is concluded from it; report the message, which is in the log."
+        failure = BrokerError(f"A part of IBKR's answer (message {message_id}) cannot be read.", hint)
+        if part is not None:
+            self.changes += 1
+            self.questions.fail_where(part, failure)
+        elif len(fields) > 1 and fields[1].lstrip("-").isdigit():
+            self.questions.fail(int(fields[1]), failure)
+
+    def nextValidId(self, reqId: int) -> None:
+        self.next_order_id = max(self.next_order_id, reqId)
+
+    def managedAccounts(self, accountsList: str) -> None:
+        accounts = [name for name in accountsList.split(",") if name]
+        if len(accounts) == 1:
+            self.account = accounts[0]
+
+    def error(self, reqId: int, errorCode: int, errorString: str, _advanced: str = "") -> None:
+        """Error, warning or notice; `reqId` is a question's, a subscription's or an order's id, or -1."""
+        if self.next_order_id == 0 and not is_notice(errorCode):
+            self.refusal = (errorCode, errorString)
+        if self._is_about_line(errorCode, errorString):
+            return
+        if not is_notice(errorCode) and self.questions.fail(reqId, RefusedError(errorCode, errorString)):
+            return
+        if errorCode == BARS_ENDED and reqId in self.symbols:
+            asyncio.get_running_loop().call_soon(self._data_lost, self.symbols[reqId])
+        order_id = reqId if 0 < reqId < FIRST_REQUEST_ID else -1
+        order = self.orders.find(self._client_id, order_id, 0)
+        symbol = self.symbols.get(reqId) or (order.symbol if order else "")
+        self._tell(MessageFact(errorCode, errorString, order_id, symbol, order.order_ref if order else ""))
+
+    def _is_about_line(self, code: int, text: str) -> bool:
+        line = line_fact_of(code, text)
+        if line is None and self.broken_by == 2110 and code in _FARM_IS_OK:
+            line = LineFact("restored", f"{code} {text}")
+        if line is None:
+            return False
+        self.broken_by = code if line.state == "broken" else 0
+        self.changes += 1
+        if line.data_lost:
+            asyncio.get_running_loop().call_soon(self._data_lost, "")
+        self._tell(line)
+        return True
+
+    def currentTime(self, time: int) -> None:
+        self.times_heard += 1
+        self.questions.row(TIME, time)
+        self.questions.end(TIME)
+
+    # Positions and money
+
+    def position(self, account: str, contract: Any, posSize: float, avgCost: float) -> None:
+        if not is_managed_kind(contract):
+            _log.debug("Position of %s %s is kept apart", contract.secType, contract.symbol)
+            return
+        position = position_of(account, contract, posSize, avgCost)
+        if self.questions.is_open(POSITIONS):
+            self.questions.row(POSITIONS, position)
+            return
+        self.changes += 1
+        if account == self.account:
+            self._tell(PositionFact(position))
+
+    def positionEnd(self) -> None:
+        self.questions.end(POSITIONS)
+
+    def accountSummary(self, reqId: int, account: str, tag: str, value: str, _currency: str) -> None:
+        self.questions.row(reqId, (account, tag, value))
+
+    def accountSummaryEnd(self, reqId: int) -> None:
+        self.questions.end(reqId)
+
+    # Orders
+
+    def openOrder(self, orderId: int, contract: Any, order: Any, orderState: Any) -> None:
+        if order.clientId == self._client_id:
+            self.highest_order_id = max(self.highest_order_id, orderId)
+        if order.whatIf or not is_managed_kind(contract):
+            return
+        before = self.orders.find(order.clientId, orderId, order.permId)
+        found = self.orders.keep(open_order_of(contract, order, orderState, before.filled if before else 0))
+        self.questions.row(OPEN_ORDERS, (found.client_id, found.order_id, found.perm_id))
+        self._tell_order(found)
+
+    def _tell_order(self, order: BrokerOrder) -> None:
+        """Told once: IBKR says most things twice, and all of it again in each answer."""
+        key = order.perm_id or (order.client_id, order.order_id)
+        if order.account == self.account and self._told.get(key) != order:
+            self._told[key] = order
+            self._tell(OrderFact(order))
+
+    def openOrderEnd(self) -> None:
+        self.questions.end(OPEN_ORDERS)
+
+    def orderStatus(
+        self,
+        orderId: int,
+        status: str,
+        filled: float,
+        _remaining: float,
+        _avgFillPrice: float,
+        permId: int,
+        parentId: int,
+        _lastFillPrice: float,
+        clientId: int,
+        *_unused: object,
+    ) -> None:
+        order = self.orders.status(clientId, orderId, permId, status, whole(filled), parentId)
+        if order is None:
+            _log.warning(
+                "Status %s of an order that IBKR has not described: id %d, permId %d", status, orderId, permId
+            )
+        elif order.account == self.account:
+            self._tell(OrderFact(order))
+
+    def completedOrder(self, contract: Any, order: Any, orderState: Any) -> None:
+        if is_managed_kind(contract):
+            self.questions.row(COMPLETED_ORDERS, completed_order_of(contract, order, orderState))
+
+    def completedOrdersEnd(self) -> None:
+        self.questions.end(COMPLETED_ORDERS)
+
+    def execDetails(self, reqId: int, contract: Any, execution: Any) -> None:
+        if not is_managed_kind(contract):
+            return
+        found = execution_of(contract, execution, self.commissions.get(execution.execId))
+        if reqId != LIVE:
+            self.questions.row(reqId, found)
+            return
+        self.changes += 1
+        if found.account == self.account:
+            self._tell(ExecutionFact(found))
+
+    def execDetailsEnd(self, reqId: int) -> None:
+        self.questions.end(reqId)
+
+    def commissionReport(self, report: Any) -> None:
+        commission = amount_or_none(report.commission)
+        if commission is not None:
+            self.commissions[report.execId] = commission
+            self._tell(CommissionFact(report.execId, commission))
+
+    # Instruments and market data
+
+    def contractDetails(self, reqId: int, contractDetails: Any) -> None:
+        self.questions.row(reqId, contractDetails)
+
+    def contractDetailsEnd(self, reqId: int) -> None:
+        self.questions.end(reqId)
+
+    def historicalData(self, reqId: int, bar: Any) -> None:
+        self.questions.row(reqId, bar)
+
+    def historicalDataEnd(self, reqId: int, _start: str, _end: str) -> None:
+        self.questions.end(reqId)
+
+    def last_price(self, req_id: int, price: float) -> None:
+        """A trade's price. The newest of each symbol is told once per read of the socket (f20: never NaN)."""
+        symbol = self.symbols.get(req_id)
+        if symbol is not None and 0.0 < price < math.inf:
+            self.prices[symbol] = price
+
+    def realtimeBar(
+        self, reqId: int, time: int, open_: float, high: float, low: float, close: float, volume: float, *_: object
+    ) -> None:
+        symbol = self.symbols.get(reqId)
+        if symbol is None:
+            return
+        try:
+            bar = bar_of(datetime.fromtimestamp(time, UTC), open_, high, low, close, volume)
+        except MarketDataError as error:
+            _log.warning("%s: %s", symbol, error)
+        else:
+            self._tell(BarFact(symbol, bar))

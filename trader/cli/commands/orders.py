@@ -1,0 +1,82 @@
+"""`orders`: every order's life from intent to its last status, from the journal of one trading date."""
+
+import argparse
+
+from observers.report.words import clock_time
+from state.history.orders import OrderLife, order_lives
+from state.history.trading_day import Daybook, read_daybook
+from trader.cli.commands.reading import logs_folder, trading_date
+from trader.config.sections import Config
+from trader.errors import UntrustedStateError
+from trader.output import say, say_error, say_json, table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `orders`."""
+    parser.add_argument("--date", metavar="YYYY-MM-DD", help="trading date (default: the last one)")
+    parser.add_argument("--symbol", metavar="SYM", help="only this symbol's orders")
+    parser.add_argument("--steps", action="store_true", help="every step of each order's life")
+    parser.add_argument("--json", action="store_true", help="as JSON, steps included")
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    """Print the orders; exit code 5 where the journal's chain is broken, so that some may be missing."""
+    with logs_folder(config) as folder:
+        day = read_daybook(folder, trading_date(folder, args.date))
+    symbol = args.symbol.upper() if args.symbol else ""
+    lives = [life for life in order_lives(day.entries) if symbol in ("", life.symbol)]
+    if args.json:
+        say_json({"trading_date": day.trading_date, "journal": journal_verdict(day), "orders": lives})
+    elif lives:
+        say("\n\n".join(_life(life) for life in lives) if args.steps else _listing(lives))
+    else:
+        say(f"No order of {symbol or 'ours'} on {day.trading_date}.")
+    if day.broken:
+        error = broken_chain(day)
+        say_error(error)
+        return error.exit_code
+    if day.detail and not args.json:
+        say(f"Journal: {day.detail}")
+    return 0
+
+
+def journal_verdict(day: Daybook) -> dict[str, object]:
+    """What the chain of the journal's records is worth."""
+    return {
+        "verdict": day.verdict,
+        "detail": day.detail,
+        "problems": day.problems,
+        "records": len(day.entries),
+        "last_sequence": day.last_sequence,
+    }
+
+
+def broken_chain(day: Daybook) -> UntrustedStateError:
+    """The damage by name."""
+    detail = " ".join(part for part in (day.detail, *day.problems) if part)
+    return UntrustedStateError(
+        f"The journal of {day.trading_date} is damaged, so events may be missing. {detail}",
+        "What is shown is what can be proven; IBKR's own records of the day have the rest.",
+    )
+
+
+def _listing(lives: list[OrderLife]) -> str:
+    headings = ["intended", "order", "permId", "what", "shares", "type", "stop", "status", "filled", "price",
+                "commission", "ended", "reason"]  # fmt: skip
+    rows: list[list[object]] = [
+        [
+            clock_time(life.intended_at), life.order_ref, life.perm_id or None,
+            f"{life.role} {life.action} {life.symbol}", life.quantity, life.order_type, life.stop_price,
+            life.status, life.filled, life.mean_price, life.commission, clock_time(life.ended_at), life.reason,
+        ]
+        for life in lives
+    ]  # fmt: skip
+    return table(headings, rows)
+
+
+def _life(life: OrderLife) -> str:
+    price = f" at {life.mean_price:.2f}" if life.mean_price is not None else ""
+    filled = f"{life.filled} of {life.quantity} filled{price}, commission {life.commission:.2f}"
+    lines = [f"{life.order_ref}  {life.role}, {life.status}, {filled}, session {life.session_id}"]
+    lines += [f"  {clock_time(step.time)}  {step.sequence:>6}  {step.what:<20} {step.text}" for step in life.steps]
+    return "\n".join(lines)

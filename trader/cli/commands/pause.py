@@ -1,0 +1,36 @@
+"""`pause`: no new entries from now on, durably. Works on a running and on a dead trader."""
+
+import argparse
+from datetime import UTC, datetime
+
+from state.storage.files import Folder
+from state.storage.pause_request import write_wishes
+from trader.cli.commands.operator_request import ask_trader, report_answer
+from trader.config.sections import Config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `pause`."""
+    parser.add_argument("reason", nargs="?", default="by the operator", help="why, for the log and for `status`")
+    parser.add_argument("--json", action="store_true", help="the answer as JSON")
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    """Tell the running trader, or leave it for the next start."""
+    return set_paused(args, config, paused=True, reason=args.reason)
+
+
+def set_paused(args: argparse.Namespace, config: Config, *, paused: bool, reason: str) -> int:
+    """The one thing that `pause` and `unpause` do."""
+    command = "pause" if paused else "unpause"
+    answer = ask_trader(config, command, {"reason": reason})
+    words = "Paused: no new entries; stops and exits go on." if paused else "Unpaused: entries are possible again."
+    if answer is None:
+        with Folder.open(config.files.logs_dir) as folder:
+            write_wishes(folder, paused=paused, reason=reason, at=datetime.now(UTC))
+        # One that started meanwhile may have looked for a wish before it was there; it answers by now.
+        answer = ask_trader(config, command, {"reason": reason})
+    if answer is None:
+        answer = {"ok": True, "paused": paused, "running": False}
+        words = f"No trader is running; the next start will be {'paused' if paused else 'unpaused'}."
+    return report_answer(answer, command, words, as_json=args.json)

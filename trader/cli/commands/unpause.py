@@ -1,0 +1,16 @@
+"""`unpause`: entries are possible again. Works on a running and on a dead trader."""
+
+import argparse
+
+from trader.cli.commands.pause import set_paused
+from trader.config.sections import Config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `unpause`."""
+    parser.add_argument("--json", action="store_true", help="the answer as JSON")
+
+
+def run(args: argparse.Namespace, config: Config) -> int:
+    """Tell the running trader, or leave it for the next start."""
+    return set_paused(args, config, paused=False, reason="by the operator")

@@ -1,0 +1,1 @@
+"""Settings: defaults, trader.toml, environment and flags, checked."""

@@ -1,0 +1,85 @@
+"""How the line to IBKR, the protection gate and the entries stand: recorded when it changes, and said."""
+
+import logging
+
+from state.domain.events import AlertRaised, ConnectionChanged
+from state.manager import StateManager
+from trader.clock import Clock
+
+_log = logging.getLogger("trader.core")
+
+LINE_KEY = "line"
+_BACK = " It is back since "
+
+
+class Standing:
+    """Entries are open only behind a line that is up and a gate that has passed."""
+
+    def __init__(self, memory: StateManager, clock: Clock) -> None:
+        self._memory = memory
+        self._clock = clock
+        self._held_because: set[str] = set()  # reasons of our own, whatever the line says
+
+    @property
+    def ready(self) -> bool:
+        """Connected, and the protection gate has passed."""
+        return self._memory.state.connection.ready
+
+    def set(self, *, connected: bool, ready: bool, reason: str) -> None:
+        """Tell the state and the operator, if something changed."""
+        line = self._memory.state.connection
+        entries_open = ready and connected and not self._held_because
+        if (line.connected, line.ready, line.entries_open) == (connected, ready, entries_open):
+            return
+        event = ConnectionChanged(
+            time=self._clock.now(), connected=connected, ready=ready, entries_open=entries_open, reason=reason
+        )
+        self._memory.record(event)
+        _log.info("%s: %s.", self._entries_words(entries_open=entries_open), reason)
+        if connected and ready:
+            self._tell_back()
+
+    def lose(self, *, connected: bool, reason: str) -> None:
+        """The line is gone, or TWS's own to IBKR (connected): since when stays before the operator's eyes (p16)."""
+        self.set(connected=connected, ready=False, reason=reason)
+        if not self._away():
+            self._alert(f"The line to IBKR was lost at {self._clock.now():%H:%M:%S} ({reason}).")
+
+    def _tell_back(self) -> None:
+        if away := self._away():
+            self._alert(f"{away}{_BACK}{self._clock.now():%H:%M:%S}.")
+
+    def _away(self) -> str:
+        """What was told of a line that is not back yet, by this run or by one that crashed meanwhile."""
+        told = next((alert.text for alert in self._memory.state.alerts if alert.key == LINE_KEY), _BACK)
+        return "" if _BACK in told else told
+
+    def _alert(self, text: str) -> None:
+        self._memory.record(AlertRaised(time=self._clock.now(), text=text, key=LINE_KEY))
+
+    def hold_entries(self, reason: str) -> None:
+        """Close the entries for a reason of our own; stops and exits go on."""
+        self._held_because.add(reason)
+        line = self._memory.state.connection
+        self.set(connected=line.connected, ready=line.ready, reason=reason)
+
+    def release_entries(self, reason: str) -> None:
+        """That reason is gone."""
+        if reason not in self._held_because:
+            return
+        self._held_because.discard(reason)
+        line = self._memory.state.connection
+        self.set(connected=line.connected, ready=line.ready, reason=f"no longer so: {reason}")
+
+    def _entries_words(self, *, entries_open: bool) -> str:
+        """How the entries stand, the limits included."""
+        risk = self._memory.state.risk
+        limits = {
+            "paused": risk.paused,
+            "the circuit breaker tripped": risk.breaker_tripped,
+            "the daily loss limit is reached": risk.loss_limit_hit,
+        }
+        closed = ", ".join(words for words, applies in limits.items() if applies)
+        if not entries_open:
+            return "Entries are closed"
+        return f"Entries stay closed ({closed})" if closed else "Entries are open"

@@ -1,0 +1,97 @@
+"""The orderRef: a name that IBKR keeps with every order and execution of ours, unique for ever.
+
+    ps60-TSLA-L-E2-0h4kq9x2mz                 the entry of the second attempt; it names the trade
+    ps60-TSLA-L-S2-0h4kq9x2mz.0h4kq9x2n1      a stop of that trade
+    ps60-TSLA-L-X2-0h4kq9x2mz.0h4kr1c7p3      an exit of that trade
+
+strategy, symbol, side, role with attempt, trade token, order token: at most 40 ASCII characters. With all
+files lost, these names and IBKR's executions are enough to tell what is ours and which trade it belongs to.
+"""
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from state.domain.model import Role, Side
+from state.errors import InvariantError
+
+STRATEGY = "ps60"
+LENGTH_MAX = 40
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no letters to mistake for digits
+_EPOCH_MS = 1_577_836_800_000  # 2020-01-01 UTC
+_PATTERN = re.compile(
+    rf"{STRATEGY}-(?P<symbol>[A-Z0-9. ]{{1,12}})-(?P<side>[LS])-(?P<role>[ESX])(?P<attempt>\d{{1,3}})"
+    r"-(?P<trade>[0-9a-z]{10})(?:\.(?P<order>[0-9a-z]{10}))?"
+)
+_ROLE_LETTER: dict[Role, str] = {"entry": "E", "stop": "S", "exit": "X"}
+_LETTER_ROLE: dict[str, Role] = {letter: role for role, letter in _ROLE_LETTER.items()}
+
+
+class OrderRef(msgspec.Struct, frozen=True):
+    """What a reference says."""
+
+    symbol: str
+    side: Side
+    role: Role
+    attempt: int
+    trade_token: str
+    text: str
+
+    @property
+    def trade_id(self) -> str:
+        """The entry's reference, which names the whole trade."""
+        letter = "L" if self.side == "LONG" else "S"
+        return f"{STRATEGY}-{self.symbol}-{letter}-E{self.attempt}-{self.trade_token}"
+
+
+def parse_ref(text: str) -> OrderRef | None:
+    """The parts of a reference of ours, or None for anything else: then the order is foreign."""
+    match = _PATTERN.fullmatch(text)
+    if match is None or (match["role"] == "E") != (match["order"] is None):
+        return None
+    side: Literal["LONG", "SHORT"] = "LONG" if match["side"] == "L" else "SHORT"
+    return OrderRef(match["symbol"], side, _LETTER_ROLE[match["role"]], int(match["attempt"]), match["trade"], text)
+
+
+class RefMaker:
+    """Makes references that no earlier run, and no other order of this one, can have used.
+
+    The token counts real milliseconds, never the session's clock, which a replayed day repeats; two random
+    characters guard against a system clock that was set back.
+    """
+
+    def __init__(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+        self._now_ms = now_ms
+        self._last = 0
+
+    def entry(self, symbol: str, side: Side, attempt: int) -> str:
+        """The reference of an entry, which is also the trade's id."""
+        return self._checked(f"{STRATEGY}-{symbol}-{side[0]}-E{attempt}-{self._token()}")
+
+    def closing(self, trade_id: str, role: Literal["stop", "exit"], symbol: str, side: Side, attempt: int) -> str:
+        """The reference of a stop or an exit of a trade, adopted ones included."""
+        parent = parse_ref(trade_id)
+        trade_token = parent.trade_token if parent is not None else self._token()
+        letter = _ROLE_LETTER[role]
+        return self._checked(f"{STRATEGY}-{symbol}-{side[0]}-{letter}{attempt}-{trade_token}.{self._token()}")
+
+    def _token(self) -> str:
+        self._last = max(self._last + 1, self._now_ms() - _EPOCH_MS)
+        number, text = self._last, ""
+        for _ in range(8):
+            number, digit = divmod(number, 32)
+            text = _ALPHABET[digit] + text
+        return text + secrets.choice(_ALPHABET) + secrets.choice(_ALPHABET)
+
+    @staticmethod
+    def _checked(text: str) -> str:
+        if len(text) > LENGTH_MAX or parse_ref(text) is None:
+            raise InvariantError(
+                f"{text!r} is not an order reference that IBKR keeps whole.",
+                "Symbols of up to 7 characters are supported.",
+            )
+        return text

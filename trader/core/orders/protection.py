@@ -1,0 +1,185 @@
+"""Which orders have to be placed, changed or taken back so that every managed position has exactly one live stop.
+
+The stop's size is what is held less what pending exits of ours will sell: all orders together can never close
+more than is there (invariant 4).
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from state.domain.model import Position, Role, TraderState, exit_action
+from trader.broker.port import BrokerOrder, BrokerSnapshot
+from trader.core.orders.actions import BrokerAction, CancelOrder, ExitAtMarket, ModifyStop, PlaceStop, describe
+from trader.core.orders.order_ref import OrderRef, parse_ref
+
+DEAD = frozenset({"Cancelled", "ApiCancelled", "Inactive", "Filled"})
+CANCELLING = frozenset({"PendingCancel"})
+PRICE_TOLERANCE = 0.005
+REFUSALS_MAX = 3  # stops refused before the position is left, exits refused before only a person can help
+
+
+def wanted_stop_size(state: TraderState, position: Position) -> int:
+    """Shares that the stop has to cover: held, less what exits that are on their way will close."""
+    exits = sum(
+        order.pending
+        for order in state.live_orders(position.symbol)
+        if order.role == "exit" and order.action == exit_action(position.side)
+    )
+    return max(0, position.held - exits)
+
+
+def protection_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[BrokerAction]:
+    """What to send so that the gate can pass. Only orders of ours, under our client id, are ever touched."""
+    actions: list[BrokerAction] = []
+    mine = [
+        (order, ref)
+        for order in snapshot.open_orders
+        if order.status not in DEAD
+        and (ref := parse_ref(order.order_ref)) is not None
+        and order.client_id == client_id
+    ]
+    symbols = {ref.symbol for _, ref in mine} | set(state.positions)
+    for symbol in sorted(symbols):
+        orders = [(order, ref) for order, ref in mine if ref.symbol == symbol]
+        position = state.positions.get(symbol)
+        agreed = position is not None and position.quantity == snapshot.quantity(symbol)
+        if symbol in state.halted and not agreed:  # in conflict; what a defect halted is guarded on
+            actions += _enlarging(symbol, orders, snapshot.quantity(symbol))
+        elif position is None or not position.managed:
+            actions += _orphans(state, symbol, orders, snapshot.quantity(symbol))
+        else:
+            actions += _guard(state, position, orders)
+    return actions
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """One reason why the protection gate stays shut."""
+
+    symbol: str
+    words: str
+
+
+def violations(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[Violation]:
+    """Why the gate stays shut; empty means that every managed position has its one right stop."""
+    problems: list[Violation] = []
+    for position in state.positions.values():
+        if not position.managed or position.symbol in state.halted:
+            continue
+        at_broker = snapshot.quantity(position.symbol)
+        if at_broker != position.quantity:
+            words = f"the books hold {position.quantity:+d} shares, IBKR {at_broker:+d}"
+            problems.append(Violation(position.symbol, words))
+        if min(_refusals(state, position, "stop"), _refusals(state, position, "exit")) >= REFUSALS_MAX:
+            words = "IBKR refuses its stop and its exit: guard or close it in TWS"
+            problems.append(Violation(position.symbol, words))
+    for action in protection_actions(state, snapshot, client_id):
+        problems.append(Violation(action.symbol, describe(action)))
+    return problems
+
+
+def _guard(
+    state: TraderState, position: Position, orders: list[tuple[BrokerOrder, OrderRef]]
+) -> list[BrokerAction]:
+    closing = exit_action(position.side)
+    size = wanted_stop_size(state, position)
+    stops = [
+        order
+        for order, ref in orders
+        if ref.role == "stop" and order.action == closing and order.status not in CANCELLING
+    ]
+    keep = _best_stop(state, position, stops)
+    actions: list[BrokerAction] = [
+        CancelOrder(position.symbol, order.order_ref, order.order_id, "a second stop for the same shares")
+        for order in stops
+        if order is not keep
+    ]
+    actions += _wrong_side(position, orders, closing)
+    if size == 0:
+        return actions
+    if keep is None:
+        actions += _guard_anew(state, position, size)
+    elif keep.remaining != size or not _same_price(keep.stop_price, position.stop_price):
+        actions.append(
+            ModifyStop(position.symbol, keep.order_ref, keep.order_id, keep.filled + size, position.stop_price)
+        )
+    return actions
+
+
+def _guard_anew(state: TraderState, position: Position, size: int) -> list[BrokerAction]:
+    """A new stop; where IBKR has refused several, out: a position is not held without one."""
+    closing = exit_action(position.side)
+    if _refusals(state, position, "stop") < REFUSALS_MAX:
+        return [PlaceStop(position.symbol, closing, size, position.stop_price)]
+    if _refusals(state, position, "exit") < REFUSALS_MAX:
+        return [ExitAtMarket(position.symbol, closing, size, f"IBKR refused its stop {REFUSALS_MAX} times")]
+    return []  # `violations` says that nothing of ours can help any more
+
+
+def _refusals(state: TraderState, position: Position, role: Role) -> int:
+    orders = state.orders.values()
+    return sum(o.trade_id == position.trade_id and o.role == role and o.status == "rejected" for o in orders)
+
+
+def _best_stop(state: TraderState, position: Position, stops: list[BrokerOrder]) -> BrokerOrder | None:
+    """The stop the books know (its permId, where two carry its name), or else the nearest to the wanted price."""
+    known = state.orders.get(position.stop_ref)
+    named = [order for order in stops if order.order_ref == position.stop_ref]
+    for order in named:
+        if known is not None and order.perm_id == known.perm_id:
+            return order
+    return min(named or stops, key=lambda o: abs((o.stop_price or 0.0) - position.stop_price), default=None)
+
+
+def _wrong_side(
+    position: Position, orders: list[tuple[BrokerOrder, OrderRef]], closing: str
+) -> Iterable[BrokerAction]:
+    """A stop or an exit of ours that would enlarge the position."""
+    return [
+        CancelOrder(position.symbol, order.order_ref, order.order_id, "it is on the wrong side of the position")
+        for order, ref in orders
+        if ref.role != "entry" and order.action != closing
+    ]
+
+
+def _orphans(
+    state: TraderState, symbol: str, orders: list[tuple[BrokerOrder, OrderRef]], quantity: int
+) -> Iterable[BrokerAction]:
+    """Without a position only an entry that still works, together with its stop, has a reason to be there.
+
+    A stop of an earlier date stays as long as the account holds the shares that it guards (`quantity`, signed):
+    they are not managed any more, and they are not stripped of their stop either.
+    """
+    stops = {ref.trade_token for _, ref in orders if ref.role == "stop"}
+    entries = {ref.trade_token for _, ref in orders if ref.role == "entry"}
+    for order, ref in orders:
+        if order.status in CANCELLING:
+            continue
+        if ref.role == "entry" and ref.trade_token not in stops:
+            yield CancelOrder(symbol, order.order_ref, order.order_id, "an entry without its stop")
+        elif ref.role == "stop" and ref.trade_token not in entries:
+            signed = -order.remaining if order.action == "SELL" else order.remaining
+            if not _ended(state, order, ref) and quantity * signed < 0 and abs(signed) <= abs(quantity):
+                quantity += signed
+                continue
+            yield CancelOrder(symbol, order.order_ref, order.order_id, "it guards no position")
+        elif ref.role == "exit":
+            yield CancelOrder(symbol, order.order_ref, order.order_id, "there is no position to close")
+
+
+def _ended(state: TraderState, order: BrokerOrder, ref: OrderRef) -> bool:
+    """Whether the books know the order's trade, and that it is over: shares still there are not its own."""
+    known = state.orders.get(order.order_ref)
+    return (known.trade_id if known is not None else ref.trade_id) in state.closed
+
+
+def _enlarging(symbol: str, orders: list[tuple[BrokerOrder, OrderRef]], quantity: int) -> Iterable[BrokerAction]:
+    """In a halted symbol only what would make the account's position larger is taken back."""
+    for order, _ in orders:
+        grows = (order.action == "BUY") == (quantity > 0)
+        if quantity and grows and order.status not in CANCELLING:
+            yield CancelOrder(symbol, order.order_ref, order.order_id, "it would enlarge a position in conflict")
+
+
+def _same_price(left: float | None, right: float) -> bool:
+    return left is not None and abs(left - right) < PRICE_TOLERANCE

@@ -1,0 +1,206 @@
+"""What IBKR's orders and executions add to the books: the facts, before any decision about shares.
+
+Executions are walked in time order, so that a trade by hand joins the position that was open when it happened.
+An order that is not among the open ones is looked for in the executions and the completed orders before it is
+called gone.
+"""
+
+from collections.abc import Collection, Mapping
+
+from state.domain.events import AlertRaised, OrderAcknowledged, OrderChanged, OrderRecovered
+from state.domain.model import UNKNOWN_PATH, EntryPlan, Order
+from trader.broker.port import BrokerExecution, BrokerOrder, BrokerSnapshot, CommissionFact
+from trader.core.orders.broker_events import commission_event, execution_event
+from trader.core.orders.order_ref import OrderRef, parse_ref
+from trader.core.reconciliation.draft import Draft
+from trader.core.strategy.ps60.setups import Setup
+
+PARTIALS = ("partial_1r", "partial_target1")
+
+
+def book_facts(
+    draft: Draft, snapshot: BrokerSnapshot, setups: Mapping[str, Setup], in_flight: Collection[str]
+) -> None:
+    """Book every execution and order status that the snapshot holds and the state does not.
+
+    setups: the scanner's, for the pivot and targets of an entry whose plan was lost.
+    in_flight: orderRefs sent so recently that their absence proves nothing yet.
+    """
+    _recover_unknown_orders(draft, snapshot, setups)
+    for execution in sorted(snapshot.executions, key=lambda e: (e.time, e.cum_quantity)):
+        _book_execution(draft, execution)
+    for execution in snapshot.executions:
+        _book_commission(draft, execution)
+    _acknowledge_open(draft, snapshot)
+    _settle_missing(draft, snapshot, in_flight)
+
+
+def _book_execution(draft: Draft, execution: BrokerExecution) -> None:
+    event = execution_event(draft.state, execution, draft.now)
+    if event is not None:
+        draft.record(event)
+
+
+def _book_commission(draft: Draft, execution: BrokerExecution) -> None:
+    if execution.commission is None:
+        return
+    event = commission_event(draft.state, CommissionFact(execution.exec_id, execution.commission), draft.now)
+    if event is not None:
+        draft.record(event)
+
+
+def _recover_unknown_orders(draft: Draft, snapshot: BrokerSnapshot, setups: Mapping[str, Setup]) -> None:
+    """Orders with a reference of ours that the files do not hold: rebuilt, entries first."""
+    found: dict[str, OrderRef] = {}
+    for ref_text in (
+        *(order.order_ref for order in (*snapshot.open_orders, *snapshot.completed_orders)),
+        *(execution.order_ref for execution in snapshot.executions),
+    ):
+        ref = parse_ref(ref_text)
+        if ref is not None and ref_text not in draft.state.orders:
+            found[ref_text] = ref
+    for ref in sorted(found.values(), key=lambda r: (r.role != "entry", r.text)):
+        order = _rebuilt_order(ref, snapshot, draft, setups.get(ref.symbol))
+        if order is not None:
+            draft.record(OrderRecovered(time=draft.now, order=order))
+
+
+def _rebuilt_order(ref: OrderRef, snapshot: BrokerSnapshot, draft: Draft, setup: Setup | None) -> Order | None:
+    orders = [o for o in (*snapshot.open_orders, *snapshot.completed_orders) if o.order_ref == ref.text]
+    executions = [e for e in snapshot.executions if e.order_ref == ref.text]
+    if orders:
+        first = orders[0]
+        quantity, con_id, action = max(first.quantity, first.filled, 1), first.con_id, first.action
+        order_type, stop_price = first.order_type, first.stop_price
+    elif executions:
+        quantity, con_id = sum(e.shares for e in executions), executions[0].con_id
+        action = "BUY" if executions[0].side == "BOT" else "SELL"
+        order_type, stop_price = ("STP" if ref.role == "stop" else "MKT"), None
+    else:
+        return None
+    source = orders[0] if orders else executions[0]
+    return Order(
+        order_ref=ref.text,
+        role=ref.role,
+        symbol=ref.symbol,
+        con_id=con_id,
+        action=action,
+        quantity=quantity,
+        order_type=order_type,
+        trade_id=ref.trade_id,
+        order_id=source.order_id,
+        client_id=source.client_id,
+        perm_id=source.perm_id,
+        intended_at=draft.now,
+        stop_price=stop_price,
+        parent_ref=ref.trade_id if ref.role == "stop" else "",
+        reason=_likely_reason(ref, draft),
+        plan=_estimated_plan(ref, snapshot, setup) if ref.role == "entry" else None,
+        status="working",
+    )
+
+
+def _likely_reason(ref: OrderRef, draft: Draft) -> str:
+    """Why an order must have been sent. A trade's exits are its partials, in the order of their references.
+
+    Taken for what they were, so that no partial is taken a second time.
+    """
+    if ref.role != "exit":
+        return "entry" if ref.role == "entry" else "stop_loss_hit"
+    earlier = [o for o in draft.state.orders.values() if o.trade_id == ref.trade_id and o.role == "exit"]
+    return PARTIALS[len(earlier)] if len(earlier) < len(PARTIALS) else "exit"
+
+
+def _estimated_plan(ref: OrderRef, snapshot: BrokerSnapshot, setup: Setup | None) -> EntryPlan:
+    """What an entry must have meant: the scanner's pivot and targets, its stop as IBKR knows it.
+
+    Without a setup of that symbol the stop stands for the pivot, and the targets are multiples of the risk.
+    """
+    price = next((e.price for e in snapshot.executions if e.order_ref == ref.text), 0.0)
+    towards = 1 if ref.side == "LONG" else -1
+    pivot = setup.pivot(ref.side) if setup is not None else 0.0
+    stop = _stop_price_of_trade(ref, snapshot) or pivot or price * (1 - 0.01 * towards) or 1.0
+    price = price or stop
+    risk = abs(price - stop) or price * 0.01
+    steps = (price + towards * step * risk for step in (2, 3, 4))
+    target1, target2, target3 = setup.targets(ref.side) if setup is not None else tuple(steps)
+    return EntryPlan(
+        side=ref.side,
+        pivot=pivot or stop,
+        target1=target1,
+        target2=target2,
+        target3=target3,
+        stop_price=stop,
+        attempt=ref.attempt,
+        path=UNKNOWN_PATH,
+    )
+
+
+def _stop_price_of_trade(ref: OrderRef, snapshot: BrokerSnapshot) -> float | None:
+    for order in (*snapshot.open_orders, *snapshot.completed_orders):
+        other = parse_ref(order.order_ref)
+        if other is not None and other.role == "stop" and other.trade_token == ref.trade_token and order.stop_price:
+            return order.stop_price
+    return None
+
+
+def _acknowledge_open(draft: Draft, snapshot: BrokerSnapshot) -> None:
+    by_ref: dict[str, list[BrokerOrder]] = {}
+    for order in snapshot.open_orders:
+        if order.order_ref in draft.state.orders:
+            by_ref.setdefault(order.order_ref, []).append(order)
+    for ref, found in by_ref.items():
+        known = draft.state.orders[ref]
+        for order in found:
+            new_perm = order.perm_id and order.perm_id != known.perm_id
+            unheard = new_perm and (order.perm_id not in known.other_perm_ids or len(found) == 1)
+            if unheard or known.status in ("intended", "unknown"):
+                draft.record(
+                    OrderAcknowledged(time=draft.now, order_ref=ref, perm_id=order.perm_id, order_id=order.order_id)
+                )
+        if not known.is_live:
+            draft.record(
+                OrderChanged(
+                    time=draft.now, order_ref=ref, status="working", broker_status=found[0].status,
+                    text="IBKR lists it among the open orders",
+                )
+            )  # fmt: skip
+        known = draft.state.orders[ref]
+        if len({order.perm_id for order in found}) > 1:
+            draft.record(
+                AlertRaised(
+                    time=draft.now, symbol=known.symbol, key=f"two-perm-ids-{ref}",
+                    text=f"Two live orders carry the reference {ref}: permIds "
+                    f"{', '.join(str(order.perm_id) for order in found)}.",
+                )
+            )  # fmt: skip
+
+
+def _settle_missing(draft: Draft, snapshot: BrokerSnapshot, in_flight: Collection[str]) -> None:
+    """Our live orders that are not open at IBKR: filled, ended, or never sent."""
+    open_refs = {order.order_ref for order in snapshot.open_orders}
+    completed = {order.order_ref: order for order in snapshot.completed_orders}
+    for ref, order in list(draft.state.orders.items()):
+        if not order.is_live or ref in open_refs or ref in in_flight:
+            continue
+        done = completed.get(ref)
+        if done is not None and done.status == "Filled" and order.filled < order.quantity:
+            continue  # IBKR says filled and its executions are still to come: nothing is concluded yet
+        if done is None and not order.perm_id and not order.filled:
+            status, text = (
+                "not_sent",
+                "never reached IBKR: not among its open orders, completed orders or executions",
+            )
+        elif done is not None:
+            status, text = "cancelled", done.text or f"IBKR: {done.status}"
+        else:
+            status, text = "cancelled", "no longer at IBKR"
+        draft.record(
+            OrderChanged(
+                time=draft.now,
+                order_ref=ref,
+                status="not_sent" if status == "not_sent" else "cancelled",
+                broker_status=done.status if done is not None else "",
+                text=text,
+            )
+        )

@@ -1,0 +1,183 @@
+"""Share counts, symbol by symbol: what the books say, what IBKR says, and which row of the table that is.
+
+By the time this runs, every execution and order status that IBKR told is booked on the draft. What still
+differs has no execution that explains it, and IBKR wins (invariant 3) unless the difference is a conflict.
+"""
+
+from state.domain.events import ForeignSeen, PositionAdjusted, SymbolHalted, SymbolReleased
+from state.domain.model import HALTED_BY_DEFECT, Position, TraderState, sign
+from trader.broker.port import BrokerPosition, BrokerSnapshot
+from trader.core.reconciliation.draft import Draft
+from trader.core.reconciliation.plan import Decision, Plan, Row
+
+SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 1.5, 0.5, 1 / 3, 0.25, 0.2, 0.1, 0.05)
+SPLIT_TOLERANCE = 0.02  # of the cost basis: commissions are in IBKR's average cost and not in our entry price
+
+
+def compare_symbols(before: TraderState, draft: Draft, snapshot: BrokerSnapshot, plan: Plan) -> None:
+    """One row for every symbol that the books or the account hold, with the events that settle it."""
+    holdings = {p.symbol: p for p in snapshot.positions if p.quantity}
+    known = {*before.positions, *draft.state.positions, *draft.state.foreign, *holdings}
+    known |= {p.symbol for p in draft.state.closed.values() if p.oversold} | set(draft.state.halted)
+    for symbol in sorted(known):
+        position = draft.state.positions.get(symbol)
+        holding = holdings.get(symbol)
+        if position is not None:
+            _compare_open(before, draft, position, holding, plan)
+        else:
+            _compare_flat(before, draft, symbol, holding, plan)
+
+
+def _compare_open(
+    before: TraderState, draft: Draft, position: Position, holding: BrokerPosition | None, plan: Plan
+) -> None:
+    quantity = holding.quantity if holding is not None else 0
+    if quantity == position.quantity:
+        _release(draft, position.symbol)
+        plan.rows.append(_agreed_row(before, draft.state, position))
+    elif quantity * sign(position.side) < 0:
+        _conflict(draft, plan, position.symbol, position.quantity, quantity)
+    elif holding is not None and _looks_split(position, holding):
+        _halt_for_split(draft, plan, position, holding)
+    elif position.symbol in draft.state.halted and quantity:
+        plan.rows.append(
+            Row(position.symbol, "conflict", f"halted: {draft.state.halted[position.symbol]}", "warning")
+        )
+    else:
+        _take_count(before, draft, plan, position, abs(quantity))
+
+
+def _agreed_row(before: TraderState, after: TraderState, position: Position) -> Row:
+    was = before.positions.get(position.symbol)
+    text = f"{position.side} {position.held} shares @ ${position.entry_price:.2f}"
+    evidence = tuple(_fill_words(after, key) for key in position.fills if key not in before.executions)
+    if was is None:
+        note = "values estimated" if position.estimated else "pivot, targets and stop from the intent"
+        return Row(position.symbol, "adopted", f"{text}, entered while away; {note}", "info", evidence)
+    if was.held != position.held:
+        return _changed_row(before, after, position, text, evidence)
+    return Row(position.symbol, "matched", f"{text} (state + IBKR validated)", "ok", evidence)
+
+
+def _changed_row(
+    before: TraderState, after: TraderState, position: Position, text: str, evidence: tuple[str, ...]
+) -> Row:
+    """Executions that were not known explain the new count: those of our orders, or of somebody's hand in TWS."""
+    was_held = before.positions[position.symbol].held
+    by_hand = any(after.executions[key].by_hand for key in position.fills if key not in before.executions)
+    grown: Decision = "count_corrected" if by_hand else "entry_filled"
+    decision: Decision = grown if position.held > was_held else "partial_taken"
+    words = f"{text}: {was_held} -> {position.held} by {'a trade by hand' if by_hand else 'our executions'}"
+    return Row(position.symbol, decision, words, "warning" if by_hand else "info", evidence)
+
+
+def _conflict(draft: Draft, plan: Plan, symbol: str, ours: int, theirs: int) -> None:
+    reason = f"the books say {ours:+d} shares, IBKR says {theirs:+d}"
+    if symbol not in draft.state.halted:
+        draft.record(SymbolHalted(time=draft.now, symbol=symbol, reason=reason))
+    plan.conflicts.append(symbol)
+    plan.rows.append(Row(symbol, "conflict", f"{reason}: nothing is done until you decide", "conflict"))
+
+
+def _release(draft: Draft, symbol: str) -> None:
+    """Books and account agree again: what halted the symbol was settled, unless it was a defect of the program."""
+    if not draft.state.halted.get(symbol, HALTED_BY_DEFECT).startswith(HALTED_BY_DEFECT):
+        draft.record(SymbolReleased(time=draft.now, symbol=symbol))
+
+
+def _looks_split(position: Position, holding: BrokerPosition) -> bool:
+    ratio = abs(holding.quantity) / position.held
+    if not any(abs(ratio - known) < 1e-9 for known in SPLIT_RATIOS):
+        return False
+    ours, theirs = position.held * position.entry_price, abs(holding.quantity) * holding.avg_cost
+    return abs(theirs - ours) <= SPLIT_TOLERANCE * ours
+
+
+def _halt_for_split(draft: Draft, plan: Plan, position: Position, holding: BrokerPosition) -> None:
+    reason = (
+        f"{position.held} shares at ${position.entry_price:.2f} became {abs(holding.quantity)} at "
+        f"${holding.avg_cost:.2f} with the cost unchanged: a split is suspected"
+    )
+    if position.symbol not in draft.state.halted:
+        draft.record(SymbolHalted(time=draft.now, symbol=position.symbol, reason=reason))
+    plan.rows.append(Row(position.symbol, "split_suspected", reason, "warning"))
+
+
+def _take_count(before: TraderState, draft: Draft, plan: Plan, position: Position, held: int) -> None:
+    """No execution explains the difference: IBKR's count, an estimated price, a warning."""
+    plan.uncertain = True
+    was, symbol = position.held, position.symbol
+    draft.record(
+        PositionAdjusted(
+            time=draft.now,
+            symbol=symbol,
+            held=held,
+            price=position.entry_price,
+            reason="unknown",
+        )
+    )
+    if held == 0:
+        words = f"{position.side} {was} shares are gone and no execution says how: not restored, exit unknown"
+        plan.rows.append(Row(symbol, "closed_unexplained", words, "warning"))
+        return
+    words = f"the books say {was} shares, IBKR says {held}: using IBKR's count, no execution explains it"
+    plan.rows.append(Row(symbol, "count_corrected", words, "warning"))
+
+
+def _compare_flat(
+    before: TraderState, draft: Draft, symbol: str, holding: BrokerPosition | None, plan: Plan
+) -> None:
+    state = draft.state
+    flipped = [p for p in state.closed.values() if p.symbol == symbol and p.oversold]
+    quantity = holding.quantity if holding is not None else 0
+    if flipped and quantity and quantity == -sign(flipped[-1].side) * flipped[-1].oversold:
+        _conflict(draft, plan, symbol, 0, quantity)
+        return
+    if symbol in before.positions:
+        plan.rows.append(_closed_row(before, state, before.positions[symbol]))
+    if holding is None:
+        _release(draft, symbol)
+        if symbol in state.foreign:
+            draft.record(ForeignSeen(time=draft.now, symbol=symbol, con_id=0, quantity=0, avg_cost=0.0))
+            plan.rows.append(Row(symbol, "foreign_gone", "no longer in the account", "info"))
+        return
+    _show_foreign(draft, plan, holding)
+
+
+def _show_foreign(draft: Draft, plan: Plan, holding: BrokerPosition) -> None:
+    known = draft.state.foreign.get(holding.symbol)
+    if known is None or (known.quantity, known.avg_cost) != (holding.quantity, holding.avg_cost):
+        draft.record(
+            ForeignSeen(
+                time=draft.now,
+                symbol=holding.symbol,
+                con_id=holding.con_id,
+                quantity=holding.quantity,
+                avg_cost=holding.avg_cost,
+            )
+        )
+    words = (
+        f"{holding.quantity:+d} shares @ avg ${holding.avg_cost:.2f} are in the account and not ours: shown with "
+        f"ESTIMATED values, not managed; `adopt {holding.symbol}` takes them over"
+    )
+    plan.rows.append(Row(holding.symbol, "foreign", words, "info"))
+
+
+def _closed_row(before: TraderState, state: TraderState, was: Position) -> Row:
+    trade = state.closed.get(was.trade_id)
+    if trade is None or trade.exit_price is None:
+        return Row(was.symbol, "closed_unexplained", f"{was.side} {was.held} shares are gone", "warning")
+    by_hand = any(state.executions[key].by_hand for key in trade.fills if key not in before.executions)
+    words = (
+        f"{was.side} {was.held} shares closed while away at ${trade.exit_price:.2f} "
+        f"({trade.exit_reason}), P&L ${trade.realized_pnl:+.2f}: not restored"
+    )
+    evidence = tuple(_fill_words(state, key) for key in trade.fills if key not in before.executions)
+    if by_hand:
+        return Row(was.symbol, "closed_by_hand", words, "warning", evidence)
+    return Row(was.symbol, "closed_while_down", words, "info", evidence)
+
+
+def _fill_words(state: TraderState, key: str) -> str:
+    fill = state.executions[key]
+    return f"{fill.time:%H:%M:%S} {fill.side} {fill.shares} @ {fill.price:.2f} {fill.order_ref or 'by hand'}"

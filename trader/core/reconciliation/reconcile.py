@@ -1,0 +1,118 @@
+"""The decision: books and IBKR compared, symbol by symbol. A pure function; nothing is sent and nothing written.
+
+The same function decides at start, after every reconnect, and while trading. `docs/RECOVERY.md` has the table.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from state.domain.model import Order, TraderState
+from trader.broker.port import BrokerAnswer, BrokerSnapshot, Unknown
+from trader.core.orders.actions import BrokerAction, ExitAtMarket, ModifyStop, PlaceStop, describe
+from trader.core.orders.protection import protection_actions
+from trader.core.reconciliation.draft import Draft
+from trader.core.reconciliation.orders import book_facts
+from trader.core.reconciliation.plan import Plan, Row
+from trader.core.reconciliation.positions import compare_symbols
+from trader.core.strategy.ps60.setups import Setup
+
+
+def reconcile(
+    state: TraderState,
+    answer: BrokerAnswer,
+    *,
+    now: datetime,
+    client_id: int,
+    setups: Mapping[str, Setup],
+    in_flight: Collection[str] = (),
+) -> Plan:
+    """Decide what the books have to learn and what has to be sent. `state` stays as it is.
+
+    in_flight: orderRefs that were sent moments ago; that IBKR does not list them yet proves nothing.
+    """
+    if isinstance(answer, Unknown):
+        return _unknown(state, answer)
+    draft = Draft(state, now)
+    plan = Plan(complete=True)
+    book_facts(draft, answer, setups, in_flight)
+    compare_symbols(state, draft, answer, plan)
+    _order_rows(state, draft.state, plan)
+    plan.events = draft.events
+    plan.actions = [
+        action
+        for action in protection_actions(draft.state, answer, client_id)
+        if not _too_early(action, draft.state, in_flight)
+    ]
+    _action_rows(plan)
+    _foreign_client_rows(state, answer, client_id, plan)
+    return plan
+
+
+def _too_early(action: BrokerAction, state: TraderState, in_flight: Collection[str]) -> bool:
+    """An order of that symbol is on its way: wait for it rather than act on half a picture."""
+    return any(
+        ref in in_flight and state.orders[ref].symbol == action.symbol for ref in in_flight if ref in state.orders
+    )
+
+
+def _unknown(state: TraderState, answer: Unknown) -> Plan:
+    """No complete answer: everything stays as it is (invariant 2)."""
+    missing = ", ".join(answer.missing) or "everything"
+    rows = [
+        Row(
+            symbol,
+            "unknown",
+            f"{position.side} {position.held} shares kept as the books have them: no complete answer from IBKR "
+            f"({missing})",
+            "unknown",
+        )
+        for symbol, position in state.positions.items()
+    ]
+    if not rows:
+        rows = [Row("", "unknown", f"no complete answer from IBKR ({missing}): {answer.reason}", "unknown")]
+    return Plan(complete=False, rows=rows)
+
+
+def _order_rows(before: TraderState, after: TraderState, plan: Plan) -> None:
+    """What became of entries that were on their way."""
+    for ref, order in after.orders.items():
+        was = before.orders.get(ref)
+        if order.role != "entry" or (was is not None and was.status == order.status and not order.is_live):
+            continue
+        row = _entry_row(order)
+        if row is not None:
+            plan.rows.append(row)
+
+
+def _entry_row(order: Order) -> Row | None:
+    name = f"entry {order.action} {order.quantity} ({order.order_ref})"
+    if order.status == "working":
+        return Row(order.symbol, "entry_working", f"{name} is still working at IBKR: taken over", "info")
+    if order.status == "not_sent":
+        return Row(order.symbol, "entry_not_sent", f"{name} never reached IBKR: closed as not sent", "info")
+    if order.status in ("cancelled", "rejected"):
+        return Row(order.symbol, "entry_ended", f"{name}: {order.status}, {order.filled} filled", "info")
+    return None
+
+
+def _action_rows(plan: Plan) -> None:
+    for action in plan.actions:
+        if isinstance(action, PlaceStop):
+            plan.rows.append(Row(action.symbol, "stop_missing", describe(action), "warning"))
+        elif isinstance(action, ModifyStop):
+            plan.rows.append(Row(action.symbol, "stop_corrected", describe(action), "info"))
+        elif isinstance(action, ExitAtMarket):
+            plan.rows.append(Row(action.symbol, "unprotectable", describe(action), "warning"))
+        else:
+            plan.rows.append(Row(action.symbol, "orphan_cancelled", describe(action), "warning"))
+
+
+def _foreign_client_rows(state: TraderState, snapshot: BrokerSnapshot, client_id: int, plan: Plan) -> None:
+    """Our own orders under another client id can be seen but not managed."""
+    for order in snapshot.open_orders:
+        if order.order_ref in state.orders and order.client_id not in (client_id, 0):
+            words = (
+                f"order {order.order_ref} belongs to client id {order.client_id}: "
+                f"start with --client-id {order.client_id} to manage it"
+            )
+            plan.rows.append(Row(order.symbol, "other_client", words, "warning"))

@@ -1,0 +1,1 @@
+"""The PS60 trading rules; `docs/RULES.md` tells them with worked examples."""

@@ -1,0 +1,168 @@
+"""What to do with an open position at a price: partials, stop moves, closes. Pure; the stop itself is at IBKR.
+
+In R, the distance from entry to initial stop, gained per share:
+
+1. At `flatten_at`: out (`end_of_day`).
+2. No gain `time_rule_minutes` after the entry, or later, and no partial yet: out (`time_rule`).
+3. At `first_partial_r` R: `first_partial_fraction` of the original shares (`partial_1r`).
+4. At target 1: `second_partial_fraction` of the original shares (`partial_target1`).
+5. After `partial_1r` the stop goes to breakeven, and from then on trails the price by `trail_pct`, never
+   below breakeven. It trails from the first partial on, not only from the second, since a trail above
+   breakeven can only lock in more; steps smaller than `trail_step_pct` of the price are not worth a modify.
+
+A position too small to divide (a fraction of it is less than one share) takes no partial: it goes to breakeven
+at 1R and trails from there. Stops only ever move in the position's favour. A price that is NaN decides nothing
+but the end of the day. While an exit is on its way nothing but the stop is touched (f15), and no partial is
+taken twice for one reason (f06).
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from state.domain.model import Side, sign
+from trader.config.sections import ExitRules
+from trader.core.numbers import TOLERANCE, at_least, is_price, round_to_tick
+from trader.core.sizing import partial_shares
+
+PartialReason = Literal["partial_1r", "partial_target1"]
+StopReason = Literal["breakeven", "trail"]
+CloseReason = Literal["time_rule", "end_of_day"]
+
+
+class PositionView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the exit rules need to know of a position. Prices in dollars, shares whole and not negative."""
+
+    symbol: str
+    side: Side
+    shares: int  # entered in all
+    held: int  # still there
+    entry_price: float
+    entry_time: datetime
+    initial_stop: float  # NaN or the entry price: R is unknown, so no 1R partial
+    stop_price: float  # of the live stop order; NaN: none known, so none is moved
+    target1: float  # NaN: unknown
+    partials: frozenset[str] = frozenset()  # reasons taken
+    pending_exit_shares: int = 0  # in exit orders on their way, the stop apart
+    min_tick: float = 0.01
+
+
+class TakePartial(msgspec.Struct, frozen=True):
+    """Exit `shares` at the market, and make the stop smaller by as many."""
+
+    shares: int
+    reason: PartialReason
+
+
+class MoveStop(msgspec.Struct, frozen=True):
+    """Modify the live stop order to `price`."""
+
+    price: float
+    reason: StopReason
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Exit all `shares` held at the market."""
+
+    shares: int
+    reason: CloseReason
+
+
+Action = TakePartial | MoveStop | Close
+
+
+def decide(
+    view: PositionView, price: float, now: datetime, rules: ExitRules, flatten_at: datetime | None
+) -> list[Action]:
+    """What to do now, in this order; an empty list is nothing. At most one partial, and one stop move.
+
+    `price`: the latest trade; `flatten_at`: `MarketHours.flatten_time`, None if there is none.
+    """
+    if view.held <= 0:
+        return []
+    busy = view.pending_exit_shares > 0
+    if flatten_at is not None and now >= flatten_at:
+        return [] if busy else [Close(view.held, "end_of_day")]
+    if not is_price(price) or not is_price(view.entry_price):
+        return []
+    actions: list[Action] = []
+    if not busy:
+        if _time_is_up(view, price, now, rules):
+            return [Close(view.held, "time_rule")]
+        partial = _partial(view, price, rules)
+        if partial is not None:
+            actions.append(partial)
+    move = _stop_move(view, price, rules)
+    if move is not None:
+        actions.append(move)
+    return actions
+
+
+def gain(view: PositionView, price: float) -> float:
+    """Gain a share at `price`, in dollars; negative is a loss."""
+    return (price - view.entry_price) * sign(view.side)
+
+
+def r_multiple(view: PositionView, price: float) -> float | None:
+    """Gain in units of the initial risk; None where that is unknown."""
+    risk = (view.entry_price - view.initial_stop) * sign(view.side)
+    return gain(view, price) / risk if math.isfinite(risk) and risk > TOLERANCE else None
+
+
+def _time_is_up(view: PositionView, price: float, now: datetime, rules: ExitRules) -> bool:
+    late = now - view.entry_time >= timedelta(minutes=rules.time_rule_minutes)
+    return late and gain(view, price) <= 0 and not view.partials and not _at_breakeven(view)
+
+
+def _partial(view: PositionView, price: float, rules: ExitRules) -> TakePartial | None:
+    r = r_multiple(view, price)
+    due: list[tuple[PartialReason, bool, float]] = [
+        ("partial_1r", r is not None and at_least(r, rules.first_partial_r), rules.first_partial_fraction),
+        ("partial_target1", _target_reached(view, price), rules.second_partial_fraction),
+    ]
+    for reason, reached, fraction in due:
+        shares = partial_shares(view.shares, view.held, fraction)
+        if reached and reason not in view.partials and shares > 0:
+            return TakePartial(shares, reason)
+    return None
+
+
+def _stop_move(view: PositionView, price: float, rules: ExitRules) -> MoveStop | None:
+    """The better of breakeven and trail, where it is better than the stop that is there."""
+    if not is_price(view.stop_price) or not _secured(view, price, rules):
+        return None
+    way = sign(view.side)
+    breakeven = breakeven_price(view)
+    trail = round_to_tick(price * (1 - way * rules.trail_pct / 100), view.min_tick, "down" if way > 0 else "up")
+    best = max(breakeven, trail, key=lambda stop: stop * way)
+    better = (best - view.stop_price) * way
+    if not _at_breakeven(view):
+        return MoveStop(best, "breakeven" if best == breakeven else "trail")
+    step = max(price * rules.trail_step_pct / 100, view.min_tick)
+    return MoveStop(best, "trail") if at_least(better, step) else None
+
+
+def breakeven_price(view: PositionView) -> float:
+    """The entry price on the tick grid, rounded to the position's favour: never a loss before commissions."""
+    return round_to_tick(view.entry_price, view.min_tick, "up" if view.side == "LONG" else "down")
+
+
+def _secured(view: PositionView, price: float, rules: ExitRules) -> bool:
+    """Whether the stop may leave its first place: after the first partial, or 1R where there is none to take."""
+    if "partial_1r" in view.partials or _at_breakeven(view):
+        return True
+    r = r_multiple(view, price)
+    undivided = partial_shares(view.shares, view.held, rules.first_partial_fraction) == 0
+    return undivided and r is not None and at_least(r, rules.first_partial_r)
+
+
+def _at_breakeven(view: PositionView) -> bool:
+    return is_price(view.stop_price) and (view.stop_price - breakeven_price(view)) * sign(view.side) >= 0
+
+
+def _target_reached(view: PositionView, price: float) -> bool:
+    return is_price(view.target1) and at_least((price - view.target1) * sign(view.side), 0.0)

@@ -1,0 +1,1 @@
+"""The shell: waits, writes and sends what the core decided."""

@@ -1,0 +1,86 @@
+"""`--reconcile-only`: what a start would decide, printed; nothing is sent and nothing is written."""
+
+import asyncio
+from contextlib import suppress
+
+from state.domain.apply import new_state
+from state.domain.model import TraderState
+from state.manager import mismatch
+from state.storage.files import Folder
+from state.storage.loader import load
+from trader.broker.port import Broker, BrokerSnapshot, Unknown
+from trader.clock import Clock
+from trader.config.sections import Config
+from trader.core.orders.actions import describe
+from trader.core.reconciliation.plan import Plan
+from trader.core.reconciliation.reconcile import reconcile
+from trader.core.strategy.ps60.setups import Setup, load_setups
+from trader.errors import BrokerError, ScannerError
+from trader.output import say, say_json
+from trader.runtime import recovery_report as report
+from trader.runtime.connect import connect, find_endpoint, make_broker
+
+CONFIRM_S = 0.8
+CONFLICT_EXIT = 3
+
+
+async def compare_once(config: Config, *, as_json: bool) -> int:
+    """Compare once (twice where a difference is unexplained); the exit code.
+
+    Raises BrokerError where IBKR cannot be reached or gives no complete answer.
+    """
+    clock = Clock(real_gateway=not config.gateway.embedded)
+    endpoint = await find_endpoint(config)
+    broker = make_broker(config, endpoint, clock)
+    account = await connect(config, endpoint, broker, clock)
+    try:
+        state, notes = _state(config, clock, account, endpoint.identity)
+        plan, answer = await _plan(config, clock, broker, account, state)
+        if plan.uncertain:
+            await asyncio.sleep(CONFIRM_S)
+            plan, answer = await _plan(config, clock, broker, account, state)
+        if as_json:
+            say_json({"rows": plan.rows, "events": len(plan.events), "actions": plan.actions, "notes": notes})
+        else:
+            for line in (*notes, *report.validation(plan.rows, answer)):
+                say(line)
+            say("\n".join(f"  would send: {action.symbol} {describe(action)}" for action in plan.actions) or "")
+            say("Nothing was sent and nothing was written.")
+        return CONFLICT_EXIT if plan.conflicts else 0
+    finally:
+        with suppress(BrokerError):  # the line may be gone already
+            await broker.disconnect()
+
+
+async def _plan(
+    config: Config, clock: Clock, broker: Broker, account: str, state: TraderState
+) -> tuple[Plan, BrokerSnapshot]:
+    answer = await broker.snapshot(account)
+    if isinstance(answer, Unknown):
+        missing = ", ".join(answer.missing)
+        raise BrokerError(f"IBKR gave no complete answer: {missing} missing.", "Try again in a moment.")
+    setups = _setups(config, clock)
+    return reconcile(state, answer, now=clock.now(), client_id=config.gateway.client_id, setups=setups), answer
+
+
+def _state(config: Config, clock: Clock, account: str, gateway: str) -> tuple[TraderState, list[str]]:
+    """Today's state as it is on disk, or an empty one."""
+    date = clock.trading_date().isoformat()
+    if not config.files.logs_dir.is_dir():
+        return new_state(date, account, gateway), []
+    with Folder.open(config.files.logs_dir, create=False) as folder:
+        loaded = load(folder)
+    if loaded.state is None:
+        return new_state(date, account, gateway), loaded.notes
+    why = mismatch(loaded.state, date, account, gateway)
+    if why:
+        return new_state(date, account, gateway), [*loaded.notes, f"The state on disk would not be applied: {why}."]
+    return loaded.state, loaded.notes
+
+
+def _setups(config: Config, clock: Clock) -> dict[str, Setup]:
+    try:
+        found = load_setups(config.files.scanner_dir, clock.trading_date(), config.universe)
+    except ScannerError:
+        return {}  # the comparison needs the scanner's pivots only where a plan was lost
+    return {setup.symbol: setup for setup in found.setups}

@@ -1,0 +1,163 @@
+"""What a start tells the operator: the recovery on the screen, and the same as JSON in the logs folder."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from state.domain.model import TraderState
+from state.manager import Begun
+from state.storage.files import Folder
+from state.storage.loader import Loaded
+from trader.broker.port import BrokerSnapshot
+from trader.core.reconciliation.plan import Row
+from trader.output import table
+
+RULE = "=" * 80
+FOLDER = "recovery"
+MARKS = {"ok": "✓", "info": "✓", "warning": "⚠️ ", "conflict": "✗", "unknown": "?"}
+
+
+def banner(*, live: bool) -> list[str]:
+    """The first lines of every run."""
+    return [f"PS60 LIVE TRADER - {'LIVE' if live else 'PAPER'} TRADING SESSION", RULE]
+
+
+def opening(loaded: Loaded, begun: Begun) -> list[str]:
+    """What the disk held."""
+    lines = ["", RULE, "🔄 RECOVERING STATE FROM PREVIOUS SESSION...", RULE]
+    lines += [f"⚠️  {note}" for note in loaded.notes]
+    lines += [f"⚠️  {note}" for note in begun.notes]
+    if begun.previous is not None:
+        lines += _quoted(begun.previous)
+    state = loaded.state
+    if not begun.resumed or state is None:
+        words = "No previous state found (clean start)" if not loaded.found_anything else (
+            "No state could be applied: IBKR's own records are all there is"
+        )  # fmt: skip
+        return [*lines, words]
+    lines.append(f"📂 Loaded state file from {_when(loaded.saved_at, state)} ({loaded.source})")
+    if loaded.replayed:
+        lines.append(f"   Journal: {loaded.replayed} later events replayed, up to event {state.sequence}")
+    lines.append(f"   Positions: {len(state.positions)}")
+    lines.append(f"   Daily P&L: ${state.daily_pnl:.2f}")
+    return lines
+
+
+def validation(rows: Iterable[Row], snapshot: BrokerSnapshot) -> list[str]:
+    """IBKR's positions, then one line a decision."""
+    lines = ["", "🔄 VALIDATING POSITIONS WITH IBKR PORTFOLIO..."]
+    held = [p for p in snapshot.positions if p.quantity]
+    lines += [f"🔄 IBKR POSITION: {p.symbol} {p.quantity} shares @ avg ${p.avg_cost:.2f}" for p in held]
+    if not held:
+        lines.append("🔄 IBKR POSITION: none")
+    for row in rows:
+        lines.append(row_line(row))
+        lines += [f"      {evidence}" for evidence in row.evidence]
+    return lines
+
+
+def row_line(row: Row) -> str:
+    """One decision in words."""
+    if row.decision in ("matched", "adopted", "partial_taken"):
+        return f"{MARKS[row.severity]} RECOVERED: {row.symbol} {row.words}"
+    return f"{MARKS[row.severity]} {row.symbol}: {row.words}"
+
+
+def closing(state: TraderState, *, resumed: bool) -> list[str]:
+    """Attempts, analytics, and the table of what is held and how it is guarded."""
+    lines: list[str] = []
+    if resumed or state.trades:  # trades that IBKR alone told of count as well
+        lines += ["", "🔄 RESTORING ATTEMPT COUNTS..."]
+        lines += [
+            f"  {row.symbol}: {row.count} {row.side.lower()} attempts at ${row.pivot:.2f}" for row in state.attempts
+        ] or ["  none"]
+        trades = list(state.closed.values())
+        winners = sum(trade.realized_pnl > 0 for trade in trades)
+        estimate = " (part of it estimated)" if state.daily_pnl_estimated else ""
+        lines += [
+            "",
+            "🔄 RESTORING ANALYTICS...",
+            f"  Daily P&L: ${state.daily_pnl:.2f}{estimate}",
+            f"  Trades Today: {len(trades)}",
+            f"  Win Rate: {winners}/{len(trades)}",
+        ]
+        lines += [f"  {text}" for text in _limits(state)]
+    lines += ["", RULE, "✓ STATE RECOVERY COMPLETE", f"  Recovered Positions: {len(state.positions)}"]
+    if state.positions:
+        lines += ["    " + line for line in position_table(state).splitlines()]
+    lines.append(RULE)
+    return lines
+
+
+def position_table(state: TraderState) -> str:
+    """One row a position: what is held, where its stop is, and under which permId."""
+    rows = []
+    for position in state.positions.values():
+        stop = state.protection(position)
+        rows.append(
+            (
+                position.symbol, position.side, position.held, position.entry_price, position.remaining,
+                position.stop_price, stop.perm_id if stop is not None else None, position.realized_pnl,
+                position.recovery,
+            )
+        )  # fmt: skip
+    headings = ("symbol", "side", "shares", "entry", "remaining", "stop", "stop permId", "realized", "known by")
+    return table(headings, rows)
+
+
+def write_report(
+    folder: Folder,
+    name: str,
+    state: TraderState,
+    rows: list[Row],
+    notes: list[str],
+    now: datetime,
+    timings_ms: dict[str, float],
+) -> None:
+    """The same as JSON: logs/recovery/<date>/<name>. Blocking."""
+    content: dict[str, Any] = {
+        "session_id": state.session_id,
+        "time": now.isoformat(),
+        "trading_date": state.trading_date,
+        "account": state.account,
+        "gateway": state.gateway,
+        "rows": rows,
+        "notes": notes,
+        "positions": state.positions,
+        "daily_pnl": round(state.daily_pnl, 2),
+        "halted": state.halted,
+        "ready": state.connection.ready,
+        "timings_ms": timings_ms,
+    }
+    data = msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+    with folder.subfolder(FOLDER) as reports, reports.subfolder(state.trading_date) as day:
+        day.write_new(name, data)
+
+
+def _limits(state: TraderState) -> list[str]:
+    risk = state.risk
+    lines = []
+    if risk.paused:
+        lines.append(f"PAUSED: {risk.paused_reason}")
+    if risk.breaker_tripped:
+        lines.append(f"CIRCUIT BREAKER tripped: {risk.breaker_reason}")
+    if risk.loss_limit_hit:
+        lines.append("DAILY LOSS LIMIT reached")
+    return lines
+
+
+def _quoted(previous: TraderState) -> list[str]:
+    """What a state that is not applied said of its positions: to be read beside what the account holds."""
+    return [
+        f"   on {previous.trading_date} it held {p.symbol} {p.side} {p.held} shares @ ${p.entry_price:.2f}, "
+        f"entered {p.entry_time:%Y-%m-%d %H:%M:%S}"
+        for p in previous.positions.values()
+    ]
+
+
+def _when(saved_at: datetime | None, state: TraderState) -> str:
+    moment = state.time
+    text = moment.isoformat(timespec="seconds") if moment is not None else "unknown time"
+    return f"{text}, saved {saved_at:%H:%M:%S} UTC" if saved_at is not None else text

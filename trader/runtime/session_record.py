@@ -1,0 +1,52 @@
+"""The session's own file: who ran, on what, since when, and how it ended. Trading does not depend on it."""
+
+import os
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from state.manager import StateManager
+from state.storage.sessions import Session, SessionStore
+from trader.config.sections import Config
+from trader.runtime.connect import Connected
+
+
+class SessionRecord:
+    """Writes `sessions/<id>.json` at the start, when the money is known, and at the end."""
+
+    def __init__(self, config: Config, memory: StateManager, store: SessionStore, line: Connected) -> None:
+        self._memory = memory
+        self._store = store
+        self.parameters = msgspec.to_builtins(
+            {"entry": config.entry, "size": config.size, "exit": config.exit, "risk": config.risk}
+        )
+        self._session = Session(
+            session_id=memory.session_id,
+            started_at=datetime.now(UTC),
+            trading_date=memory.state.trading_date,
+            account=line.account,
+            gateway=line.endpoint.identity,
+            pid=os.getpid(),
+            parameters=self.parameters,
+        )
+
+    def start(self, symbols: list[str], *, resumed: bool) -> None:
+        """Before anything is compared, so that a crash in the recovery is seen as one."""
+        self._session.symbols = symbols
+        if resumed:
+            earlier = [s for s in self._store.list() if s.trading_date == self._session.trading_date]
+            self._session.resumed_from = earlier[-1].session_id if earlier else ""
+        self._store.start(self._session)
+
+    def set_initial_value(self, value: float) -> None:
+        """The portfolio's value at the first complete answer."""
+        self._session.initial_value = value
+        self._store.update(self._session)
+
+    def finish(self, status: Literal["completed", "crashed"], value: float | None, reason: str) -> None:
+        """The session's results."""
+        state = self._memory.state
+        self._store.finish(
+            self._session.session_id, status, datetime.now(UTC), value, state.daily_pnl, len(state.closed), reason
+        )

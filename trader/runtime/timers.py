@@ -1,0 +1,164 @@
+"""What runs beside the engine for as long as it does: saves, checkpoints, seconds. Real time, not the session's."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from state.errors import DiskError, StateError, SyncFailedError
+from state.storage.checkpoints import CheckpointStore, overdue
+from state.storage.probe import probe
+from state.storage.retention import prune_dates
+from trader.config.sections import Config
+from trader.core.engine import Engine
+from trader.core.messages import Second
+
+_log = logging.getLogger("trader.files")
+
+SECOND_S = 0.5
+SAVE_GAP_S = 0.05
+MAKE_ROOM_S = 600.0
+SILENT_S = 5.0
+NOT_SAVED = "the state cannot be saved"
+SILENT = "the disk does not answer"
+
+
+class Housekeeping:
+    """Timers. `account_values` tells the money of the last broker snapshot."""
+
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        checkpoints: CheckpointStore,
+        account_values: Callable[[], dict[str, float]],
+        parameters: dict[str, Any],
+    ) -> None:
+        self.config = config
+        self.engine = engine
+        self.checkpoints = checkpoints
+        self._account_values = account_values
+        self._parameters = parameters
+        self._last_checkpoint = datetime.now(UTC)
+
+    def tasks(self) -> list[Coroutine[None, None, None]]:
+        """All of them, to be run until the session ends."""
+        timers = [self.seconds(), self.save_regularly(), self.checkpoint_regularly()]
+        return [*timers, self.make_room(), self.check_disk(), self.watch_disk()]
+
+    async def watch_disk(self) -> None:
+        """A disk that stops answering fails no call: it is seen by what stays undurable. Entries wait for it."""
+        memory, standing = self.engine.memory, self.engine.standing
+        expected, since = memory.state.sequence, time.monotonic()
+        while True:
+            await asyncio.sleep(SECOND_S)
+            if memory.durable_sequence >= expected:
+                expected, since = memory.state.sequence, time.monotonic()
+                standing.release_entries(SILENT)
+            elif time.monotonic() - since > SILENT_S:
+                since = time.monotonic()
+                standing.hold_entries(SILENT)
+                self.engine.alert(
+                    "", f"The disk of the logs folder did not answer for {SILENT_S:.0f} s: no entries."
+                )
+
+    async def check_disk(self) -> None:
+        """Once: does this folder's disk keep what it promises? If not, the operator has to know."""
+        try:
+            found = await asyncio.to_thread(probe, self.engine.memory.folder)
+        except SyncFailedError as error:
+            self.engine.memory.on_failure(error)
+        except (DiskError, StateError) as error:
+            _log.warning("The disk could not be probed: %s", error)
+        else:
+            for words in found.warnings:
+                _log.warning("NOT DURABLE: %s.", words)
+                self.engine.alert("", f"The logs folder is not durable: {words}.")
+
+    async def seconds(self) -> None:
+        """A beat for what depends on time alone: the time rule, the end of the day, entry timeouts."""
+        while True:
+            await asyncio.sleep(SECOND_S)
+            self.engine.inbox.put_nowait(Second())
+
+    async def save_regularly(self) -> None:
+        """A snapshot every `save_interval_s`, and at once after a fill. A failed one is loud (f01)."""
+        while True:
+            try:
+                async with asyncio.timeout(self.config.files.save_interval_s):  # wait_for of 3.11 can miss a cancel
+                    await self.engine.save_wanted.wait()
+                await asyncio.sleep(SAVE_GAP_S)  # a burst of fills makes one snapshot
+            except TimeoutError:
+                pass
+            self.engine.save_wanted.clear()
+            await self.save()
+
+    async def save(self) -> None:
+        """One snapshot. If it fails the journal still holds everything; entries close until one succeeds."""
+        memory = self.engine.memory
+        failed_before = bool(memory.last_save_error)
+        if not await memory.save():
+            _log.error("The state was not saved: %s", memory.last_save_error)
+            self.engine.standing.hold_entries(NOT_SAVED)
+        elif failed_before:
+            _log.info("The state is saved again.")
+            self.engine.standing.release_entries(NOT_SAVED)
+
+    async def checkpoint_regularly(self) -> None:
+        """Often while positions are open, rarely while not. A failure warns, and trading goes on."""
+        files = self.config.files
+        waited_s = 0.0
+        while True:
+            step_s = min(1.0, files.checkpoint_interval_s)
+            await asyncio.sleep(step_s)
+            waited_s += step_s
+            due_s = files.checkpoint_interval_s if self.engine.state.positions else files.checkpoint_idle_interval_s
+            if waited_s >= due_s:
+                waited_s = 0.0
+                await self.checkpoint()
+
+    async def checkpoint(self) -> None:
+        """Take one, prune what is old. A failure warns, and trading goes on; the next one is tried."""
+        files, store, engine = self.config.files, self.checkpoints, self.engine
+        try:
+            await store.take(engine.memory, self._account_values(), self._parameters, datetime.now(UTC))
+            await asyncio.to_thread(
+                store.prune,
+                files.keep_checkpoints,
+                files.keep_checkpoint_hours,
+                {store.session_id},
+                datetime.now(UTC),
+            )
+        except SyncFailedError as error:
+            engine.memory.on_failure(error)
+        except (DiskError, StateError) as error:
+            _log.warning("No checkpoint this time: %s", error)
+            self._warn_if_overdue()
+        else:
+            self._last_checkpoint = datetime.now(UTC)
+
+    async def make_room(self) -> None:
+        """Remove what is old before space runs out, and say so in time where that is not enough."""
+        logs_dir = self.config.files.logs_dir
+        while True:
+            try:
+                day = self.engine.state.trading_date
+                pruned = await asyncio.to_thread(prune_dates, logs_dir, day, self.config.files.keep_days)
+            except DiskError as error:
+                _log.warning("Old files were not removed: %s", error)
+            else:
+                if pruned.removed:
+                    _log.info("Removed as old: %s.", ", ".join(pruned.removed))
+                if pruned.tight:
+                    self.engine.memory.drop_covered()
+                    self.engine.alert(
+                        "", f"Only {pruned.free_bytes / 2**20:.0f} MiB are free on the disk of {logs_dir}."
+                    )
+            await asyncio.sleep(MAKE_ROOM_S)
+
+    def _warn_if_overdue(self) -> None:
+        words = overdue(self._last_checkpoint, self.config.files.checkpoint_interval_s, datetime.now(UTC))
+        if words:
+            self.engine.alert("", words)
