@@ -21,7 +21,7 @@ $(VENV)/.bench: requirements-bench.txt $(VENV)/.run
 	@touch $@
 
 setup: $(VENV)/.run ## the virtual environment in .venv, and the code compiled: no restart waits for that
-	@$(BIN)/python -m compileall -q trader state paper_gateway
+	@$(BIN)/python -m compileall -q trader state observers paper_gateway
 
 run: setup ## trade a session on the embedded paper gateway
 	$(BIN)/python trader.py
@@ -30,9 +30,9 @@ test: $(VENV)/.dev ## every test, under five minutes on two cores
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal
 
 lint: $(VENV)/.dev ## style and types
-	$(BIN)/ruff check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy trader.py
-	$(BIN)/mypy trader state paper_gateway tests bench crashlab
+	$(BIN)/mypy trader state observers paper_gateway tests bench crashlab
 
 bench: $(VENV)/.bench ## speed against floors and peers; writes docs/SPEED.md
 	$(BIN)/python -m bench --write

@@ -30,10 +30,23 @@ def state_of(positions: int) -> TraderState:
 
 def _position(symbol: str) -> Position:
     return Position(
-        trade_id=f"ps60-{symbol}-L-E1-6aehh53yrs", symbol=symbol, con_id=141071472, side="LONG", entry_price=132.52,
-        entry_time=START, shares=188, held=188, pivot=132.9, target1=135.25, target2=137.6, target3=140.09,
-        stop_price=131.9, initial_stop=131.9, stop_ref=f"ps60-{symbol}-L-S1-6aehh53yrs", path="momentum",
-    )  # fmt: skip
+        trade_id=f"ps60-{symbol}-L-E1-6aehh53yrs",
+        symbol=symbol,
+        con_id=141071472,
+        side="LONG",
+        entry_price=132.52,
+        entry_time=START,
+        shares=188,
+        held=188,
+        pivot=132.9,
+        target1=135.25,
+        target2=137.6,
+        target3=140.09,
+        stop_price=131.9,
+        initial_stop=131.9,
+        stop_ref=f"ps60-{symbol}-L-S1-6aehh53yrs",
+        path="momentum",
+    )
 
 
 def lengthen_journal(logs: Path, events: int, account: str = ACCOUNT, gateway: str = GATEWAY) -> None:

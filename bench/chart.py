@@ -17,11 +17,15 @@ def chart(rows: Iterable[Row]) -> str:
     """An SVG of two blocks: durable events over their floor, restarts over theirs."""
     rows = list(rows)
     blocks = [
-        ("One durable event, as a multiple of its floor (shorter is faster)",
-         [row for row in rows if row.group == DURABLE and row.against == FLOOR]),
-        ("kill -9 to every position protected, as a multiple of its floor",
-         [row for row in rows if row.group.startswith("kill -9") and row.ratio is not None]),
-    ]  # fmt: skip
+        (
+            "One durable event, as a multiple of its floor (shorter is faster)",
+            [row for row in rows if row.group == DURABLE and row.against == FLOOR],
+        ),
+        (
+            "kill -9 to every position protected, as a multiple of its floor",
+            [row for row in rows if row.group.startswith("kill -9") and row.ratio is not None],
+        ),
+    ]
     parts: list[str] = []
     y = 10
     for title, members in blocks:

@@ -50,8 +50,17 @@ def group_commit(folder: Path, rounds: int, events: int) -> list[Row]:
         rates.append(asyncio.run(_rate(place, events)))
     figures = spread(rates)
     note = f"quartiles {figures.low:,.0f} to {figures.high:,.0f}"
-    return [Row("durable events a second, 64 waiters", "journal", median(rates), "a second", target=50_000.0,
-                better="high", note=note)]  # fmt: skip
+    return [
+        Row(
+            "durable events a second, 64 waiters",
+            "journal",
+            median(rates),
+            "a second",
+            target=50_000.0,
+            better="high",
+            note=note,
+        )
+    ]
 
 
 async def _rate(folder: Path, events: int) -> float:

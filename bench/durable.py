@@ -37,17 +37,29 @@ WARM_EVENTS = 1200
 def rows(folder: Path, rounds: int, calls: int) -> list[Row]:
     """The group's rows: p50 of each way, and over the floor; ours also over the peers that DESIGN.md names."""
     ways = [
-        Way(FLOOR, _floor), Way(OURS, _journal), Way("sqlite3, WAL FULL", _sqlite), Way(CORE, _core),
-        Way("SQLAlchemy ORM, WAL FULL", _orm), Way("Redis, appendfsync always", _redis),
-        Way("diskcache, synchronous FULL", _diskcache), Way(SNAPSHOT, _snapshot),
+        Way(FLOOR, _floor),
+        Way(OURS, _journal),
+        Way("sqlite3, WAL FULL", _sqlite),
+        Way(CORE, _core),
+        Way("SQLAlchemy ORM, WAL FULL", _orm),
+        Way("Redis, appendfsync always", _redis),
+        Way("diskcache, synchronous FULL", _diskcache),
+        Way(SNAPSHOT, _snapshot),
         Way("json.dump, temp, rename, no fsync (not durable)", _old_way),
-    ]  # fmt: skip
+    ]
     found = interleave(ways, folder, rounds, calls)
     table = [
-        Row(GROUP, way.name, _us(found.middle(way.name)), "µs", FLOOR, found.ratio(way.name, FLOOR),
-            note=found.note(way.name))
+        Row(
+            GROUP,
+            way.name,
+            _us(found.middle(way.name)),
+            "µs",
+            FLOOR,
+            found.ratio(way.name, FLOOR),
+            note=found.note(way.name),
+        )
         for way in ways
-    ]  # fmt: skip
+    ]
     table[1].target = 1.15
     for peer, target in ((CORE, 0.5), (SNAPSHOT, 0.25), ("sqlite3, WAL FULL", None)):
         table.append(Row(GROUP, OURS, _us(found.middle(OURS)), "µs", peer, found.ratio(OURS, peer), target))
@@ -191,9 +203,23 @@ def _redis(folder: Path) -> Iterator[Once]:
         raise PeerMissingError("redis-server is not installed")
     where = str(folder / "socket")
     server = subprocess.Popen(
-        ["redis-server", "--port", "0", "--unixsocket", where, "--dir", str(folder), "--save", "",
-         "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL
-    )  # fmt: skip
+        [
+            "redis-server",
+            "--port",
+            "0",
+            "--unixsocket",
+            where,
+            "--dir",
+            str(folder),
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ],
+        stdout=subprocess.DEVNULL,
+    )
     try:
         _wait_for_socket(where)
         client = redis.Redis(unix_socket_path=where)

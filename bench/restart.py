@@ -128,9 +128,12 @@ def _trader(port: int, logs: Path) -> Iterator[subprocess.Popen[bytes]]:
     environ = os.environ | {"TRADER_GATEWAY_PORT": str(port)}
     with (logs.parent / "output").open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "trader.py"), "run", "--logs-dir", str(logs)], env=environ, cwd=ROOT,
-            stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            [sys.executable, str(ROOT / "trader.py"), "run", "--logs-dir", str(logs)],
+            env=environ,
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
         try:
             yield process
         finally:

@@ -1,7 +1,7 @@
 """The command line of the lab: run the campaigns, print the table, keep it as JSON; 1 if anything was lost.
 
-    python -m crashlab quick [--seed N] [--only storm,...]        minutes, bounded
-    python -m crashlab full --minutes 60 [--seed N] [--only ...]  every point once, then the storm until the end
+python -m crashlab quick [--seed N] [--only storm,...]        minutes, bounded
+python -m crashlab full --minutes 60 [--seed N] [--only ...]  every point once, then the storm until the end
 """
 
 from __future__ import annotations

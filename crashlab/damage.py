@@ -15,8 +15,23 @@ import msgspec
 
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 _VALUE = re.compile(rb'(?<=[:=]) ?("[^"]*"|-?[\d.]+|true|false|null)')
-NASTY = (b"NaN", b"Infinity", b"-1", b"1e999", b"9" * 400, b"0", b"null", b'"x"', b"[]", b"{}", b"true",
-         b"[" * 20_000, b'"\\ud800"', b"-0.0", b"18446744073709551616")  # fmt: skip
+NASTY = (
+    b"NaN",
+    b"Infinity",
+    b"-1",
+    b"1e999",
+    b"9" * 400,
+    b"0",
+    b"null",
+    b'"x"',
+    b"[]",
+    b"{}",
+    b"true",
+    b"[" * 20_000,
+    b'"\\ud800"',
+    b"-0.0",
+    b"18446744073709551616",
+)
 
 
 def flip(data: bytes, chance: random.Random) -> bytes:
@@ -63,8 +78,15 @@ def other(data: bytes, chance: random.Random) -> bytes:
 
 
 TEXT: tuple[Callable[[bytes, random.Random], bytes], ...] = (
-    flip, truncate, zero, garbage, number, value, twice, other,
-)  # fmt: skip
+    flip,
+    truncate,
+    zero,
+    garbage,
+    number,
+    value,
+    twice,
+    other,
+)
 
 
 def signed(data: bytes, chance: random.Random) -> bytes:

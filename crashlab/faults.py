@@ -16,8 +16,17 @@ from crashlab.compare import live_stops
 from paper_gateway.errors import ControlError
 from paper_gateway.testing import RunningGateway
 
-SILENCED = ("positions", "open_orders", "completed_orders", "executions", "order_status", "exec_details",
-            "commission", "ticks", "account")  # fmt: skip
+SILENCED = (
+    "positions",
+    "open_orders",
+    "completed_orders",
+    "executions",
+    "order_status",
+    "exec_details",
+    "commission",
+    "ticks",
+    "account",
+)
 FOREIGN = "MSFT"
 
 
@@ -191,8 +200,20 @@ def _data_lost(gateway: RunningGateway, _: Step) -> str:
 
 
 FAULTS: dict[str, Callable[[RunningGateway, Step], str]] = {
-    "nothing": _nothing, "drop": _drop, "silence": _silence, "delay": _delay, "silent drop": _silent_drop,
-    "partial": _partial, "repeat": _repeat, "correct": _correct, "restart": _restart, "stop out": _stop_out,
-    "to target": _to_target, "sell by hand": _sell_by_hand, "foreign": _foreign, "cancel stop": _cancel_stop,
-    "outage": _outage, "data lost": _data_lost,
-}  # fmt: skip
+    "nothing": _nothing,
+    "drop": _drop,
+    "silence": _silence,
+    "delay": _delay,
+    "silent drop": _silent_drop,
+    "partial": _partial,
+    "repeat": _repeat,
+    "correct": _correct,
+    "restart": _restart,
+    "stop out": _stop_out,
+    "to target": _to_target,
+    "sell by hand": _sell_by_hand,
+    "foreign": _foreign,
+    "cancel stop": _cancel_stop,
+    "outage": _outage,
+    "data lost": _data_lost,
+}

@@ -59,8 +59,13 @@ def torn_segments() -> list[bytes]:
 
 def _open(root: Path, disk: RecordingDisk) -> tuple[Journal, Folder]:
     folder = Folder.open(root, disk=disk)
-    opened = Journal.open(folder.subfolder("journal"), snapshot_sequence=0, clock=lambda: CLOCK, loop=None,
-                          segment_bytes=SEGMENT_BYTES)  # fmt: skip
+    opened = Journal.open(
+        folder.subfolder("journal"),
+        snapshot_sequence=0,
+        clock=lambda: CLOCK,
+        loop=None,
+        segment_bytes=SEGMENT_BYTES,
+    )
     return opened, folder
 
 

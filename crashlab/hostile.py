@@ -155,9 +155,10 @@ def _lied_to(job: tuple[int, int]) -> Tally:
     seed, number = job
     tally = Tally(LIES, points=1)
     with (
-        tempfile.TemporaryDirectory() as name, RunningGateway(*GATEWAY) as gateway,
+        tempfile.TemporaryDirectory() as name,
+        RunningGateway(*GATEWAY) as gateway,
         Liar(gateway.port, f"{seed}/{number}") as liar,
-    ):  # fmt: skip
+    ):
         flags = ("--gateway", f"127.0.0.1:{liar.port}", "--symbols", "TSLA,NVDA")
         try:
             with Trader(gateway, Path(name), *flags, scanner_dir=None, under=(), **SETTINGS) as victim:

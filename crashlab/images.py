@@ -31,9 +31,7 @@ class Image:
     done: int
 
 
-def images(
-    start: Tree, operations: Sequence[Operation], step_bytes: int = 1, since: int = 0
-) -> Iterator[Image]:
+def images(start: Tree, operations: Sequence[Operation], step_bytes: int = 1, since: int = 0) -> Iterator[Image]:
     """Each state once, in the order of the operations.
 
     step_bytes: how finely writes are torn. since: only crashes after so many operations.

@@ -20,7 +20,7 @@ from crashlab.parallel import spread
 from crashlab.report import ROOT, Tally
 
 FAULT = "mutants"
-COPIED = ("trader", "state", "paper_gateway", "crashlab", "tests", "scanner_output", "docs")
+COPIED = ("trader", "state", "observers", "paper_gateway", "crashlab", "tests", "scanner_output", "docs")
 COPIED_FILES = ("trader.py", "trader.toml", "pyproject.toml", "Makefile", "README.md")
 TIMEOUT_S = 120.0
 _KILLED_BY = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
@@ -98,9 +98,14 @@ def _run(mutant: Mutant, folder: Path) -> Verdict:
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "TRADER_"))}
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environ | {"PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True,
-            timeout=TIMEOUT_S, check=False,
-        )  # fmt: skip
+            command,
+            cwd=folder,
+            env=environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return Verdict(mutant.name, problem=f"its tests did not end within {TIMEOUT_S:.0f} s")
     killer = _KILLED_BY.search(done.stdout)

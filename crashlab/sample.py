@@ -15,8 +15,16 @@ from state.storage.checkpoints import CheckpointStore
 ENTRY = "ps60-TSLA-L-E1-0h4kq9x2mz"
 STOP = "ps60-TSLA-L-S1-0h4kq9x2mz.0h4kq9x2n1"
 EXIT = "ps60-TSLA-L-X1-0h4kq9x2mz.0h4kr1c7p3"
-PLAN = EntryPlan(side="LONG", pivot=100.0, target1=101.0, target2=102.0, target3=103.0, stop_price=99.0, attempt=1,
-                 path="momentum")  # fmt: skip
+PLAN = EntryPlan(
+    side="LONG",
+    pivot=100.0,
+    target1=101.0,
+    target2=102.0,
+    target3=103.0,
+    stop_price=99.0,
+    attempt=1,
+    path="momentum",
+)
 
 
 class SampleManager(StateManager):
@@ -43,31 +51,51 @@ def write_sample(logs: Path) -> History:
 
 def _events() -> list[ev.Event]:
     return [
-        _intended(ENTRY, 1), _intended(STOP, 2),
+        _intended(ENTRY, 1),
+        _intended(STOP, 2),
         _filled("0001.01.01", ENTRY, "BOT", 100, 100.5),
         ev.CommissionSeen(time=OPEN, exec_id="0001.01.01", commission=1.0),
-        ev.OrderAcknowledged(time=OPEN, order_ref=STOP, perm_id=7001, order_id=2), _intended(EXIT, 3),
+        ev.OrderAcknowledged(time=OPEN, order_ref=STOP, perm_id=7001, order_id=2),
+        _intended(EXIT, 3),
         _filled("0002.01.01", EXIT, "SLD", 50, 101.5),
         ev.OrderModifyIntended(time=OPEN, order_ref=STOP, quantity=50, stop_price=100.5, reason="breakeven"),
         ev.AlertRaised(time=OPEN, text="the last event", key="last"),
-    ]  # fmt: skip
+    ]
 
 
 def _intended(ref: str, order_id: int) -> ev.OrderIntended:
     roles: dict[str, Role] = {ENTRY: "entry", STOP: "stop", EXIT: "exit"}
     role = roles[ref]
     order = Order(
-        order_ref=ref, role=role, symbol="TSLA", con_id=76792991, quantity=50 if role == "exit" else 100,
-        trade_id=ENTRY, action="BUY" if role == "entry" else "SELL", order_type="STP" if role == "stop" else "MKT",
-        order_id=order_id, client_id=2001, intended_at=OPEN, stop_price=99.0 if role == "stop" else None,
-        parent_ref=ENTRY if role == "stop" else "", reason="partial_1r" if role == "exit" else role,
+        order_ref=ref,
+        role=role,
+        symbol="TSLA",
+        con_id=76792991,
+        quantity=50 if role == "exit" else 100,
+        trade_id=ENTRY,
+        action="BUY" if role == "entry" else "SELL",
+        order_type="STP" if role == "stop" else "MKT",
+        order_id=order_id,
+        client_id=2001,
+        intended_at=OPEN,
+        stop_price=99.0 if role == "stop" else None,
+        parent_ref=ENTRY if role == "stop" else "",
+        reason="partial_1r" if role == "exit" else role,
         plan=PLAN if role == "entry" else None,
-    )  # fmt: skip
+    )
     return ev.OrderIntended(time=OPEN, order=order)
 
 
 def _filled(exec_id: str, ref: str, side: Literal["BOT", "SLD"], shares: int, price: float) -> ev.ExecutionSeen:
     return ev.ExecutionSeen(
-        time=OPEN, exec_id=exec_id, order_ref=ref, symbol="TSLA", con_id=76792991, side=side, shares=shares,
-        price=price, executed_at=OPEN + timedelta(seconds=shares), perm_id=7001,
-    )  # fmt: skip
+        time=OPEN,
+        exec_id=exec_id,
+        order_ref=ref,
+        symbol="TSLA",
+        con_id=76792991,
+        side=side,
+        shares=shares,
+        price=price,
+        executed_at=OPEN + timedelta(seconds=shares),
+        perm_id=7001,
+    )

@@ -95,9 +95,19 @@ class Round:
         positions = self.folder / "positions.json"
         positions.write_text(json.dumps([{"symbol": FOREIGN, "quantity": FOREIGN_SHARES, "avg_cost": 400.0}]))
         self.gateway = self.stack.enter_context(
-            RunningGateway("--speed", SPEED, "--start", "09:46:30", "--date", DATE, "--seed", str(1 + self.number),
-                           "--positions", str(positions))
-        )  # fmt: skip
+            RunningGateway(
+                "--speed",
+                SPEED,
+                "--start",
+                "09:46:30",
+                "--date",
+                DATE,
+                "--seed",
+                str(1 + self.number),
+                "--positions",
+                str(positions),
+            )
+        )
         self.trader = self._start()
         self.trader.wait_ready()
         wait_for(lambda: live_stops(self.gateway.truth()), what="the first entry")  # before it nothing can be lost
@@ -204,8 +214,12 @@ class Round:
             self.fail("wrong", f"an order of ours in {FOREIGN}")
         if "Traceback" in self.trader.output():
             self.fail("wrong", f"a traceback: {self.trader.output()[-1500:]}")
-        there = {str(path.relative_to(self.trader.logs)) for name in KEPT
-                 for path in (self.trader.logs / name).rglob("*") if path.suffix != ".tmp"}  # fmt: skip
+        there = {
+            str(path.relative_to(self.trader.logs))
+            for name in KEPT
+            for path in (self.trader.logs / name).rglob("*")
+            if path.suffix != ".tmp"
+        }
         if gone := self.files - there:
             self.fail("lost", f"files are gone: {sorted(gone)}")
         self.files = there

@@ -17,8 +17,17 @@ from functools import cache
 from pathlib import Path
 
 DISK_CALLS = (
-    "openat", "write", "pwrite64", "fsync", "fdatasync", "linkat", "renameat", "unlinkat", "mkdirat", "ftruncate",
-)  # fmt: skip
+    "openat",
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "linkat",
+    "renameat",
+    "unlinkat",
+    "mkdirat",
+    "ftruncate",
+)
 ACTIONS = ("signal=KILL", "error=EIO", "error=ENOSPC")
 ATTACH_TIMEOUT_S = 10.0
 _CALL = re.compile(r"^(\d+) +(\w+)\(", re.MULTILINE)
@@ -48,8 +57,13 @@ def why_not() -> str:
     """Why strace cannot be used here, or an empty text."""
     if shutil.which("strace") is None:
         return "strace is not installed"
-    done = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", "trace=none", sys.executable, "-c", "0"],
-                          check=False, capture_output=True, text=True, timeout=30)  # fmt: skip
+    done = subprocess.run(
+        ["strace", "-f", "-o", "/dev/null", "-e", "trace=none", sys.executable, "-c", "0"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     return "" if done.returncode == 0 else f"strace may not trace here: {done.stderr.strip()[-100:]}"
 
 
@@ -57,8 +71,9 @@ def attach(pid: int, flags: list[str], output: Path) -> subprocess.Popen[bytes]:
     """Trace a process that has stopped itself; returns once strace holds it. TimeoutError if it never does."""
     tracer = subprocess.Popen(
         ["strace", "-f", "-q", "-o", str(output), *flags, "-p", str(pid)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + ATTACH_TIMEOUT_S
     status = Path(f"/proc/{pid}/status")
     while "\nTracerPid:\t0\n" in status.read_text():

@@ -109,9 +109,7 @@ class Desk:
             what_if=False,
         )
         account = validation.check_account(account or self._engine.ledger.accounts[0], self._engine.ledger.accounts)
-        order = self._new_order(
-            MANUAL_CLIENT, ticket, info, account, validation.check_terms(ticket, info.min_tick)
-        )
+        order = self._new_order(MANUAL_CLIENT, ticket, info, account, validation.check_terms(ticket, info.min_tick))
         self._transmit(order)
         if self.auto_bind:
             self.bind_manual_orders()
@@ -209,9 +207,13 @@ class Desk:
         opens = next_open(info.trading_hours if order.outside_rth else info.liquid_hours, self._engine.now)
         when = zoned(opens) if opens else "the next session"
         self._engine.emit(
-            OrderNotice(order, 399, f"Order Message:\n{order.action} {order.quantity} {order.symbol}\n"
-                        f"Warning: Your order will not be placed at the exchange until {when}")
-        )  # fmt: skip
+            OrderNotice(
+                order,
+                399,
+                f"Order Message:\n{order.action} {order.quantity} {order.symbol}\n"
+                f"Warning: Your order will not be placed at the exchange until {when}",
+            )
+        )
 
     def _modify(self, order: Order, ticket: Ticket, shares: int) -> None:
         """Change size, prices, type and life in place; the permanent id and the fills stay."""

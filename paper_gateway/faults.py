@@ -11,9 +11,22 @@ from dataclasses import dataclass, field
 from paper_gateway.orders import Order
 
 KINDS = (
-    "positions", "open_orders", "completed_orders", "executions", "account", "time", "order_status",
-    "exec_details", "commission", "ticks", "bars", "history", "contract", "errors", "ids",
-)  # fmt: skip
+    "positions",
+    "open_orders",
+    "completed_orders",
+    "executions",
+    "account",
+    "time",
+    "order_status",
+    "exec_details",
+    "commission",
+    "ticks",
+    "bars",
+    "history",
+    "contract",
+    "errors",
+    "ids",
+)
 """Every message that leaves the gateway after the handshake is of one of these kinds.
 
 `open_orders`, `completed_orders` and `executions` are answers to requests; what is told unasked is

@@ -117,14 +117,20 @@ class Feed:
         info = self._brokerage.info(symbol)
         quote = self._brokerage.market.quote(symbol)
         prices = (
-            (BID, quote.bid, quote.bid_size, 1), (ASK, quote.ask, quote.ask_size, 1),
-            (LAST, quote.last, quote.last_size, 0), (HIGH, quote.high, 0, 0), (LOW, quote.low, 0, 0),
-            (CLOSE, quote.prev_close, 0, 0), (OPEN, quote.open, 0, 0),
-        )  # fmt: skip
+            (BID, quote.bid, quote.bid_size, 1),
+            (ASK, quote.ask, quote.ask_size, 1),
+            (LAST, quote.last, quote.last_size, 0),
+            (HIGH, quote.high, 0, 0),
+            (LOW, quote.low, 0, 0),
+            (CLOSE, quote.prev_close, 0, 0),
+            (OPEN, quote.open, 0, 0),
+        )
         sizes = (
-            (BID_SIZE, quote.bid_size), (ASK_SIZE, quote.ask_size), (LAST_SIZE, quote.last_size),
+            (BID_SIZE, quote.bid_size),
+            (ASK_SIZE, quote.ask_size),
+            (LAST_SIZE, quote.last_size),
             (VOLUME, quote.volume),
-        )  # fmt: skip
+        )
         return [
             replies.tick_parameters(request_id, info),
             replies.market_data_type(request_id, 1),
@@ -165,5 +171,3 @@ class Feed:
 
 def _floor(time: datetime) -> datetime:
     return time.replace(second=time.second - time.second % 5, microsecond=0)
-
-

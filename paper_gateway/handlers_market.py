@@ -103,9 +103,7 @@ def historical_bars(services: Services, session: Session, reader: FieldReader) -
             services.feed.kept_bars[(id(session), request_id)] = forming
     if not dated and not keep:
         raise _service_error(f"HMDS query returned no data: {info.symbol}@{wanted.exchange} {show}")
-    session.send(
-        "history", replies.historical_bars(request_id, zoned(query.start), zoned(query.end), dated)
-    )
+    session.send("history", replies.historical_bars(request_id, zoned(query.start), zoned(query.end), dated))
 
 
 @handles(25)

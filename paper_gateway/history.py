@@ -17,10 +17,25 @@ MAX_BARS = 10_000
 """The most bars one answer has; about two sessions of five-second bars."""
 
 BAR_SIZES = {
-    "5 secs": 5, "10 secs": 10, "15 secs": 15, "30 secs": 30, "1 min": 60, "2 mins": 120, "3 mins": 180,
-    "5 mins": 300, "10 mins": 600, "15 mins": 900, "20 mins": 1200, "30 mins": 1800, "1 hour": 3600,
-    "2 hours": 7200, "3 hours": 10800, "4 hours": 14400, "8 hours": 28800, "1 day": DAY_S,
-}  # fmt: skip
+    "5 secs": 5,
+    "10 secs": 10,
+    "15 secs": 15,
+    "30 secs": 30,
+    "1 min": 60,
+    "2 mins": 120,
+    "3 mins": 180,
+    "5 mins": 300,
+    "10 mins": 600,
+    "15 mins": 900,
+    "20 mins": 1200,
+    "30 mins": 1800,
+    "1 hour": 3600,
+    "2 hours": 7200,
+    "3 hours": 10800,
+    "4 hours": 14400,
+    "8 hours": 28800,
+    "1 day": DAY_S,
+}
 """Bar sizes by TWS's words, in seconds. `1 secs`, weeks and months are not offered."""
 
 _UNITS_DAYS = {"D": 1, "W": 7, "M": 30, "Y": 365}
@@ -124,9 +139,15 @@ def merge(bars: list[Bar]) -> Bar:
     volume = sum(bar.volume for bar in bars)
     wap = sum(bar.wap * bar.volume for bar in bars) / volume if volume else bars[-1].close
     return Bar(
-        bars[0].start, bars[0].open, max(bar.high for bar in bars), min(bar.low for bar in bars), bars[-1].close,
-        volume, wap, sum(bar.count for bar in bars),
-    )  # fmt: skip
+        bars[0].start,
+        bars[0].open,
+        max(bar.high for bar in bars),
+        min(bar.low for bar in bars),
+        bars[-1].close,
+        volume,
+        wap,
+        sum(bar.count for bar in bars),
+    )
 
 
 @dataclass
@@ -143,9 +164,7 @@ class Pacing:
         recent = self._contract.setdefault(key[0], deque())
         _drop_before(recent, now_s - 2)
         _drop_before(self._all, now_s - 600)
-        fits = (
-            len(self._all) < 60 and len(recent) < 5 and now_s - self._same.get(key, -3600.0) >= 15
-        )
+        fits = len(self._all) < 60 and len(recent) < 5 and now_s - self._same.get(key, -3600.0) >= 15
         self._all.append(now_s)
         recent.append(now_s)
         self._same[key] = now_s

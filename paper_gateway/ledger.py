@@ -75,9 +75,7 @@ class Ledger:
         key = (order.account, order.symbol)
         position = self.positions.setdefault(key, Position())
         self.cash[order.account] -= execution.signed_shares * execution.price + execution.commission
-        execution.realized_pnl = book_fill(
-            position, execution.signed_shares, execution.price, execution.commission
-        )
+        execution.realized_pnl = book_fill(position, execution.signed_shares, execution.price, execution.commission)
         self.realized[order.account] += execution.realized_pnl or 0.0
 
     def rebuild(self, executions: Iterable[Execution]) -> None:

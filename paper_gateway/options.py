@@ -75,8 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cash", type=_positive, default=100_000.0, help="USD in each account (default 100000)")
     parser.add_argument("--positions", type=Path, metavar="FILE", help="JSON list of opening positions")
     parser.add_argument("--pacing", action="store_true", help="enforce IBKR's historical data limits")
-    parser.add_argument("--executions-of", choices=("all", "own"), default="all",
-                        help="whose executions a filter with client id 0 means (default all)")  # fmt: skip
+    parser.add_argument(
+        "--executions-of",
+        choices=("all", "own"),
+        default="all",
+        help="whose executions a filter with client id 0 means (default all)",
+    )
     parser.add_argument("--log", type=Path, metavar="FILE", help="log to FILE, rotated")
     return parser
 

@@ -8,13 +8,37 @@ from paper_gateway.orders import ContractRef, Ticket
 from paper_gateway.wire import FieldReader, to_bool, to_float, to_int
 
 _NUMBERS = (
-    "strike", "discretionaryAmt", "percentOffset", "nbboPriceCap", "startingPrice", "stockRefPrice", "delta",
-    "stockRangeLower", "stockRangeUpper", "volatility", "deltaNeutralAuxPrice", "triggerPrice",
-    "lmtPriceOffset", "adjustedStopPrice", "adjustedStopLimitPrice", "adjustedTrailingAmount", "cashQty",
-)  # fmt: skip
+    "strike",
+    "discretionaryAmt",
+    "percentOffset",
+    "nbboPriceCap",
+    "startingPrice",
+    "stockRefPrice",
+    "delta",
+    "stockRangeLower",
+    "stockRangeUpper",
+    "volatility",
+    "deltaNeutralAuxPrice",
+    "triggerPrice",
+    "lmtPriceOffset",
+    "adjustedStopPrice",
+    "adjustedStopLimitPrice",
+    "adjustedTrailingAmount",
+    "cashQty",
+)
 _INTEGERS = ("origin", "displaySize", "triggerMethod", "shortSaleSlot", "exemptCode", "minQty", "volatilityType")
-_FLAGS = ("blockOrder", "sweepToFill", "hidden", "allOrNone", "eTradeOnly", "firmQuoteOnly", "notHeld",
-          "solicited", "randomizeSize", "randomizePrice")  # fmt: skip
+_FLAGS = (
+    "blockOrder",
+    "sweepToFill",
+    "hidden",
+    "allOrNone",
+    "eTradeOnly",
+    "firmQuoteOnly",
+    "notHeld",
+    "solicited",
+    "randomizeSize",
+    "randomizePrice",
+)
 
 
 def decode_ticket(reader: FieldReader, version: int) -> Ticket:

@@ -11,16 +11,48 @@ from paper_gateway.wire import Field
 
 _ZERO = dict.fromkeys(
     (
-        "origin", "outsideRth", "hidden", "discretionaryAmt", "shortSaleSlot", "auctionStrategy", "displaySize",
-        "blockOrder", "sweepToFill", "allOrNone", "eTradeOnly", "firmQuoteOnly", "parentId", "triggerMethod",
-        "volatilityType", "continuousUpdate", "nLegs", "nOrderLegs", "nSmartParams", "optOutSmartRouting",
-        "notHeld", "dncFlag", "solicited", "whatIf", "randomizeSize", "randomizePrice", "nConditions",
-        "dontUseAutoPriceForHedge", "isOmsContainer", "discretionaryUpToLimitPrice", "usePriceMgmtAlgo",
-        "autoCancelParent", "dnConId", "dnShortSale", "dnShortSaleSlot", "refFuturesConId", "imbalanceOnly",
-        "routeMarketableToBbo", "clientId",
+        "origin",
+        "outsideRth",
+        "hidden",
+        "discretionaryAmt",
+        "shortSaleSlot",
+        "auctionStrategy",
+        "displaySize",
+        "blockOrder",
+        "sweepToFill",
+        "allOrNone",
+        "eTradeOnly",
+        "firmQuoteOnly",
+        "parentId",
+        "triggerMethod",
+        "volatilityType",
+        "continuousUpdate",
+        "nLegs",
+        "nOrderLegs",
+        "nSmartParams",
+        "optOutSmartRouting",
+        "notHeld",
+        "dncFlag",
+        "solicited",
+        "whatIf",
+        "randomizeSize",
+        "randomizePrice",
+        "nConditions",
+        "dontUseAutoPriceForHedge",
+        "isOmsContainer",
+        "discretionaryUpToLimitPrice",
+        "usePriceMgmtAlgo",
+        "autoCancelParent",
+        "dnConId",
+        "dnShortSale",
+        "dnShortSaleSlot",
+        "refFuturesConId",
+        "imbalanceOnly",
+        "routeMarketableToBbo",
+        "clientId",
     ),
     "0",
-)  # fmt: skip
+)
 _DEFAULT = _ZERO | {
     "exemptCode": "-1",
     "deltaNeutralOrderType": "None",
@@ -29,10 +61,27 @@ _DEFAULT = _ZERO | {
     "shareholder": "Not an insider or substantial shareholder",
 }
 _ECHOED = (
-    "openClose", "origin", "hidden", "discretionaryAmt", "rule80A", "displaySize", "blockOrder", "sweepToFill",
-    "allOrNone", "minQty", "triggerMethod", "modelCode", "solicited", "randomizeSize", "randomizePrice",
-    "settlingFirm", "clearingAccount", "extOperator", "softDollarName", "softDollarVal",
-)  # fmt: skip
+    "openClose",
+    "origin",
+    "hidden",
+    "discretionaryAmt",
+    "rule80A",
+    "displaySize",
+    "blockOrder",
+    "sweepToFill",
+    "allOrNone",
+    "minQty",
+    "triggerMethod",
+    "modelCode",
+    "solicited",
+    "randomizeSize",
+    "randomizePrice",
+    "settlingFirm",
+    "clearingAccount",
+    "extOperator",
+    "softDollarName",
+    "softDollarVal",
+)
 """What the gateway keeps for the client without acting on it."""
 
 
@@ -40,9 +89,19 @@ def encode_status(order: Order) -> bytes:
     """orderStatus, in its form without a version (server version 131 and later)."""
     parent_id = order.parent.order_id if order.parent else 0
     return wire.encode(
-        3, order.order_id, order.status.value, order.filled, order.remaining, order.average_price, order.perm_id,
-        parent_id, order.last_price, order.client_id, order.why_held, 0.0,
-    )  # fmt: skip
+        3,
+        order.order_id,
+        order.status.value,
+        order.filled,
+        order.remaining,
+        order.average_price,
+        order.perm_id,
+        parent_id,
+        order.last_price,
+        order.client_id,
+        order.why_held,
+        0.0,
+    )
 
 
 def encode_open(order: Order, version: int, order_state: dict[str, Field] | None = None) -> bytes:
@@ -52,10 +111,14 @@ def encode_open(order: Order, version: int, order_state: dict[str, Field] | None
     if order_state is not None:
         values |= {"whatIf": True} | order_state
     listed = [
-        *names.OPEN_HEAD, *names.DELTA_NEUTRAL_OPEN, *names.OPEN_MIDDLE, *names.ORDER_STATE, *names.OPEN_TAIL,
+        *names.OPEN_HEAD,
+        *names.DELTA_NEUTRAL_OPEN,
+        *names.OPEN_MIDDLE,
+        *names.ORDER_STATE,
+        *names.OPEN_TAIL,
         *(name for since, name in names.OPEN_TAIL_SINCE if version >= since),
         *(names.PEGGED if version >= names.PEGGED_SINCE else ()),
-    ]  # fmt: skip
+    ]
     return wire.encode(5, order.order_id, *_contract(order), *(values.get(name, "") for name in listed))
 
 
@@ -72,9 +135,11 @@ def encode_completed(order: Order, version: int) -> bytes:
         "autoCancelDate": "",
     }
     listed = [
-        *names.COMPLETED_HEAD, *names.DELTA_NEUTRAL_COMPLETED, *names.COMPLETED_TAIL,
+        *names.COMPLETED_HEAD,
+        *names.DELTA_NEUTRAL_COMPLETED,
+        *names.COMPLETED_TAIL,
         *(names.PEGGED if version >= names.PEGGED_SINCE else ()),
-    ]  # fmt: skip
+    ]
     return wire.encode(101, *_contract(order), *(values.get(name, "") for name in listed))
 
 
@@ -85,9 +150,18 @@ def zoned(time: datetime) -> str:
 
 def _contract(order: Order) -> tuple[Field, ...]:
     return (
-        order.con_id, order.symbol, "STK", "", 0, "?", "", order.exchange or "SMART", "USD", order.symbol,
+        order.con_id,
+        order.symbol,
+        "STK",
+        "",
+        0,
+        "?",
+        "",
+        order.exchange or "SMART",
+        "USD",
+        order.symbol,
         order.trading_class,
-    )  # fmt: skip
+    )
 
 
 def _values(order: Order) -> dict[str, Field]:

@@ -41,18 +41,46 @@ def current_time(now: datetime) -> bytes:
 
 def _stock(info: ContractInfo, exchange: str) -> tuple[Field, ...]:
     return (
-        info.con_id, info.symbol, "STK", "", 0.0, "", "", exchange, "USD", info.symbol, info.trading_class,
-    )  # fmt: skip
+        info.con_id,
+        info.symbol,
+        "STK",
+        "",
+        0.0,
+        "",
+        "",
+        exchange,
+        "USD",
+        info.symbol,
+        info.trading_class,
+    )
 
 
 def execution(request_id: int, one: Execution, info: ContractInfo) -> bytes:
     """execDetails; request_id is -1 for a live fill."""
     order = one.order
     return wire.encode(
-        11, request_id, order.order_id, *_stock(info, info.primary_exchange), one.exec_id, zoned(one.time),
-        order.account, info.primary_exchange, one.side, one.shares, one.price, order.perm_id, order.client_id, 0,
-        one.cum_qty, one.average_price, order.order_ref, "", "", "", 2,
-    )  # fmt: skip
+        11,
+        request_id,
+        order.order_id,
+        *_stock(info, info.primary_exchange),
+        one.exec_id,
+        zoned(one.time),
+        order.account,
+        info.primary_exchange,
+        one.side,
+        one.shares,
+        one.price,
+        order.perm_id,
+        order.client_id,
+        0,
+        one.cum_qty,
+        one.average_price,
+        order.order_ref,
+        "",
+        "",
+        "",
+        2,
+    )
 
 
 def commission(one: Execution) -> bytes:
@@ -61,17 +89,23 @@ def commission(one: Execution) -> bytes:
 
 
 def position(account: str, info: ContractInfo, held: Position) -> bytes:
-    return wire.encode(
-        61, 3, account, *_stock(info, info.primary_exchange), held.quantity, held.average_cost
-    )
+    return wire.encode(61, 3, account, *_stock(info, info.primary_exchange), held.quantity, held.average_cost)
 
 
 def portfolio(account: str, info: ContractInfo, held: Position, price: float, realized: float) -> bytes:
     value = held.quantity * price
     return wire.encode(
-        7, 8, *_stock(info, info.primary_exchange), held.quantity, price, value, held.average_cost,
-        value - held.quantity * held.average_cost, realized, account,
-    )  # fmt: skip
+        7,
+        8,
+        *_stock(info, info.primary_exchange),
+        held.quantity,
+        price,
+        value,
+        held.average_cost,
+        value - held.quantity * held.average_cost,
+        realized,
+        account,
+    )
 
 
 def contract_details(request_id: int, info: ContractInfo, exchange: str, version: int) -> bytes:
@@ -82,12 +116,46 @@ def contract_details(request_id: int, info: ContractInfo, exchange: str, version
     else:
         sizes = [1] if version == 163 else [1, 1, 100]
     return wire.encode(
-        *head, request_id, info.symbol, "STK", "", 0, "", exchange or "SMART", "USD", info.symbol,
-        info.trading_class, info.trading_class, info.con_id, info.min_tick, *size_multiplier, "", ORDER_TYPES,
-        VALID_EXCHANGES, 1, 0, info.long_name, info.primary_exchange, "", info.industry, info.category,
-        info.subcategory, info.time_zone, info.trading_hours, info.liquid_hours, "", "", 0, 1, "", "", "26", "",
-        "COMMON", *sizes,
-    )  # fmt: skip
+        *head,
+        request_id,
+        info.symbol,
+        "STK",
+        "",
+        0,
+        "",
+        exchange or "SMART",
+        "USD",
+        info.symbol,
+        info.trading_class,
+        info.trading_class,
+        info.con_id,
+        info.min_tick,
+        *size_multiplier,
+        "",
+        ORDER_TYPES,
+        VALID_EXCHANGES,
+        1,
+        0,
+        info.long_name,
+        info.primary_exchange,
+        "",
+        info.industry,
+        info.category,
+        info.subcategory,
+        info.time_zone,
+        info.trading_hours,
+        info.liquid_hours,
+        "",
+        "",
+        0,
+        1,
+        "",
+        "",
+        "26",
+        "",
+        "COMMON",
+        *sizes,
+    )
 
 
 def tick_price(request_id: int, kind: int, price: float, size: int, mask: int = 0) -> bytes:
@@ -116,9 +184,18 @@ def market_data_type(request_id: int, kind: int) -> bytes:
 
 def real_time_bar(request_id: int, bar: Bar) -> bytes:
     return wire.encode(
-        50, 3, request_id, int(bar.start.timestamp()), bar.open, bar.high, bar.low, bar.close, bar.volume, bar.wap,
+        50,
+        3,
+        request_id,
+        int(bar.start.timestamp()),
+        bar.open,
+        bar.high,
+        bar.low,
+        bar.close,
+        bar.volume,
+        bar.wap,
         bar.count,
-    )  # fmt: skip
+    )
 
 
 def historical_bars(request_id: int, start: str, end: str, bars: list[tuple[str, Bar]]) -> bytes:
@@ -131,9 +208,7 @@ def historical_bars(request_id: int, start: str, end: str, bars: list[tuple[str,
 
 def historical_update(request_id: int, date: str, bar: Bar) -> bytes:
     """The forming bar of a request that is kept up to date; close stands before high here."""
-    return wire.encode(
-        90, request_id, bar.count, date, bar.open, bar.close, bar.high, bar.low, bar.wap, bar.volume
-    )
+    return wire.encode(90, request_id, bar.count, date, bar.open, bar.close, bar.high, bar.low, bar.wap, bar.volume)
 
 
 def order_bound(perm_id: int, client_id: int, order_id: int) -> bytes:

@@ -200,4 +200,3 @@ def _client_id(fields: list[str]) -> int:
     if client_id < 0 or client_id > wire.UNSET_INTEGER:
         raise ProtocolError(f"client id {client_id} is out of range")
     return client_id
-

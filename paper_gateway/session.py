@@ -88,6 +88,9 @@ class Session:
         self._writer.write(b"".join(self._unsent))
         self._unsent.clear()
         if self._writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
-            log.warning("client %s does not read: cut off with %d bytes unsent", self.client_id,
-                        self._writer.transport.get_write_buffer_size())  # fmt: skip
+            log.warning(
+                "client %s does not read: cut off with %d bytes unsent",
+                self.client_id,
+                self._writer.transport.get_write_buffer_size(),
+            )
             self.abort()

@@ -71,9 +71,7 @@ class CorruptFileError(StateError):
 class InvariantError(StateError):
     """The program broke one of its own rules. Raised where `assert` would vanish under `python -O`."""
 
-    def __init__(
-        self, what: str, hint: str = "This is a defect in the program: report it with the log."
-    ) -> None:
+    def __init__(self, what: str, hint: str = "This is a defect in the program: report it with the log.") -> None:
         super().__init__(what, hint)
 
 

@@ -31,27 +31,64 @@ def held(quantity: int, cost: float = 100.0, symbol: str = "TSLA") -> BrokerPosi
 
 
 def order(
-    ref: str, quantity: int = 100, *, action: Action = "SELL", stop: float | None = 99.0, filled: int = 0,
-    status: str = "PreSubmitted", perm_id: int = 0, order_id: int = 2, client_id: int = CLIENT,
-) -> BrokerOrder:  # fmt: skip
+    ref: str,
+    quantity: int = 100,
+    *,
+    action: Action = "SELL",
+    stop: float | None = 99.0,
+    filled: int = 0,
+    status: str = "PreSubmitted",
+    perm_id: int = 0,
+    order_id: int = 2,
+    client_id: int = CLIENT,
+) -> BrokerOrder:
     """An order as IBKR lists it: the stop of a LONG of 100 unless told otherwise."""
     return BrokerOrder(
-        order_ref=ref, perm_id=perm_id or 9_000 + order_id, order_id=order_id, client_id=client_id, account=ACCOUNT,
-        symbol="TSLA", con_id=CON_ID, action=action, quantity=quantity, filled=filled,
-        order_type="MKT" if stop is None else "STP", limit_price=None, stop_price=stop, status=status,
-    )  # fmt: skip
+        order_ref=ref,
+        perm_id=perm_id or 9_000 + order_id,
+        order_id=order_id,
+        client_id=client_id,
+        account=ACCOUNT,
+        symbol="TSLA",
+        con_id=CON_ID,
+        action=action,
+        quantity=quantity,
+        filled=filled,
+        order_type="MKT" if stop is None else "STP",
+        limit_price=None,
+        stop_price=stop,
+        status=status,
+    )
 
 
 def execution(
-    exec_id: str, ref: str, side: Literal["BOT", "SLD"], shares: int, price: float, seconds: float, *,
-    commission: float | None = None, perm_id: int = 0,
-) -> BrokerExecution:  # fmt: skip
+    exec_id: str,
+    ref: str,
+    side: Literal["BOT", "SLD"],
+    shares: int,
+    price: float,
+    seconds: float,
+    *,
+    commission: float | None = None,
+    perm_id: int = 0,
+) -> BrokerExecution:
     """An execution as IBKR reports it; no reference is one by hand."""
     return BrokerExecution(
-        exec_id=exec_id, order_ref=ref, perm_id=perm_id, order_id=0, client_id=CLIENT if ref else 0,
-        account=ACCOUNT, symbol="TSLA", con_id=CON_ID, side=side, shares=shares, price=price,
-        time=at(seconds), cum_quantity=shares, commission=commission,
-    )  # fmt: skip
+        exec_id=exec_id,
+        order_ref=ref,
+        perm_id=perm_id,
+        order_id=0,
+        client_id=CLIENT if ref else 0,
+        account=ACCOUNT,
+        symbol="TSLA",
+        con_id=CON_ID,
+        side=side,
+        shares=shares,
+        price=price,
+        time=at(seconds),
+        cum_quantity=shares,
+        commission=commission,
+    )
 
 
 ENTRY_FILL = execution("a.01", TRADE, "BOT", 100, 100.0, 10)
@@ -59,14 +96,21 @@ ENTRY_FILL = execution("a.01", TRADE, "BOT", 100, 100.0, 10)
 
 
 def answer(
-    *positions: BrokerPosition, open_orders: Collection[BrokerOrder] = (), completed: Collection[BrokerOrder] = (),
+    *positions: BrokerPosition,
+    open_orders: Collection[BrokerOrder] = (),
+    completed: Collection[BrokerOrder] = (),
     executions: Collection[BrokerExecution] = (),
-) -> BrokerSnapshot:  # fmt: skip
+) -> BrokerSnapshot:
     """A complete answer."""
     return BrokerSnapshot(
-        ACCOUNT, at(60), positions, tuple(open_orders), tuple(completed), tuple(executions),
+        ACCOUNT,
+        at(60),
+        positions,
+        tuple(open_orders),
+        tuple(completed),
+        tuple(executions),
         AccountValues(ACCOUNT, 100_000.0, 400_000.0, 50_000.0),
-    )  # fmt: skip
+    )
 
 
 def working_stop(quantity: int = 100, price: float = 99.0, filled: int = 0) -> BrokerOrder:
@@ -81,11 +125,18 @@ def holding(*more: ev.Event) -> TraderState:
         intended(STOP, "stop", 100, order_id=2),
         ev.OrderAcknowledged(time=at(1), order_ref=STOP, perm_id=9_002, order_id=2),
         ev.ExecutionSeen(
-            time=at(10), exec_id="a.01", order_ref=TRADE, symbol="TSLA", con_id=CON_ID, side="BOT", shares=100,
-            price=100.0, executed_at=at(10),
+            time=at(10),
+            exec_id="a.01",
+            order_ref=TRADE,
+            symbol="TSLA",
+            con_id=CON_ID,
+            side="BOT",
+            shares=100,
+            price=100.0,
+            executed_at=at(10),
         ),
         *more,
-    )  # fmt: skip
+    )
 
 
 def decided(state: TraderState, seen: BrokerAnswer, in_flight: Collection[str] = ()) -> tuple[Plan, TraderState]:

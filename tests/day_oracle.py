@@ -1,7 +1,8 @@
 """The rules of `docs/RULES.md` once more, over 1-minute candles: what a test may expect of a recorded day.
 
-Written from that page alone and small enough to be checked by eye; nothing of `trader.core.strategy.ps60` is imported. A
-minute is counted from midnight. SHORT is LONG in a mirror: prices change their sign.
+Written from that page alone and small enough to be checked by eye; nothing of
+`trader.core.strategy.ps60` is imported. A minute is counted from midnight. SHORT is LONG in a mirror: prices
+change their sign.
 
 What the rules leave to the market is an argument: the price at which an entry filled, and its stop, come from
 `fill_of`. Within a minute the price goes open, low, high, close where it rises, and open, high, low, close where

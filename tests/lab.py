@@ -17,6 +17,21 @@ from crashlab.compare import ACCOUNT, CLIENT_ID, differences, filled_entries, li
 from crashlab.processes import CALM, DATE, ROOT, SYMBOLS, WAIT_S, Trader, rows, scanner, status, wait_for, words
 
 __all__ = [
-    "ACCOUNT", "CALM", "CLIENT_ID", "DATE", "ROOT", "SYMBOLS", "WAIT_S", "Trader", "differences", "filled_entries",
-    "live_stops", "realized_pnl", "rows", "scanner", "status", "wait_for", "words",
-]  # fmt: skip
+    "ACCOUNT",
+    "CALM",
+    "CLIENT_ID",
+    "DATE",
+    "ROOT",
+    "SYMBOLS",
+    "WAIT_S",
+    "Trader",
+    "differences",
+    "filled_entries",
+    "live_stops",
+    "realized_pnl",
+    "rows",
+    "scanner",
+    "status",
+    "wait_for",
+    "words",
+]

@@ -30,25 +30,48 @@ def at(seconds: float) -> datetime:
 def plan(side: Side = "LONG", pivot: float = 100.0) -> EntryPlan:
     step = 1.0 if side == "LONG" else -1.0
     return EntryPlan(
-        side=side, pivot=pivot, target1=pivot + step, target2=pivot + 2 * step, target3=pivot + 3 * step,
-        stop_price=pivot - step, attempt=1, path="momentum",
-    )  # fmt: skip
+        side=side,
+        pivot=pivot,
+        target1=pivot + step,
+        target2=pivot + 2 * step,
+        target3=pivot + 3 * step,
+        stop_price=pivot - step,
+        attempt=1,
+        path="momentum",
+    )
 
 
 def intended(
-    ref: str = TRADE, role: Role = "entry", quantity: int = 100, *, trade: str = TRADE, side: Side = "LONG",
-    symbol: str = "TSLA", reason: str = "", stop: float | None = None, pivot: float = 100.0, order_id: int = 1,
-) -> ev.OrderIntended:  # fmt: skip
+    ref: str = TRADE,
+    role: Role = "entry",
+    quantity: int = 100,
+    *,
+    trade: str = TRADE,
+    side: Side = "LONG",
+    symbol: str = "TSLA",
+    reason: str = "",
+    stop: float | None = None,
+    pivot: float = 100.0,
+    order_id: int = 1,
+) -> ev.OrderIntended:
     """An order about to be sent: the entry unless told otherwise."""
     order = Order(
-        order_ref=ref, role=role, symbol=symbol, con_id=76792991, quantity=quantity, trade_id=trade,
+        order_ref=ref,
+        role=role,
+        symbol=symbol,
+        con_id=76792991,
+        quantity=quantity,
+        trade_id=trade,
         action=entry_action(side) if role == "entry" else exit_action(side),
-        order_type="STP" if role == "stop" else "MKT", order_id=order_id, client_id=2001, intended_at=at(0),
+        order_type="STP" if role == "stop" else "MKT",
+        order_id=order_id,
+        client_id=2001,
+        intended_at=at(0),
         stop_price=stop if stop is not None or role != "stop" else plan(side, pivot).stop_price,
         parent_ref=trade if role == "stop" else "",
         reason=reason or {"entry": "entry", "stop": "stop_loss_hit", "exit": "partial_1r"}[role],
         plan=plan(side, pivot) if role == "entry" else None,
-    )  # fmt: skip
+    )
     return ev.OrderIntended(time=at(0), order=order)
 
 
@@ -62,14 +85,30 @@ def bracket(quantity: int = 100, side: Side = "LONG") -> list[ev.OrderIntended]:
 
 
 def executed(
-    exec_id: str, ref: str, bought: Bought, shares: int, price: float, seconds: float, *, trade: str = "",
+    exec_id: str,
+    ref: str,
+    bought: Bought,
+    shares: int,
+    price: float,
+    seconds: float,
+    *,
+    trade: str = "",
     symbol: str = "TSLA",
-) -> ev.ExecutionSeen:  # fmt: skip
+) -> ev.ExecutionSeen:
     """An execution; `trade` names the trade that one by hand changed."""
     return ev.ExecutionSeen(
-        time=at(seconds), exec_id=exec_id, order_ref=ref, symbol=symbol, con_id=76792991, side=bought,
-        shares=shares, price=price, executed_at=at(seconds), perm_id=0, trade_id=trade,
-    )  # fmt: skip
+        time=at(seconds),
+        exec_id=exec_id,
+        order_ref=ref,
+        symbol=symbol,
+        con_id=76792991,
+        side=bought,
+        shares=shares,
+        price=price,
+        executed_at=at(seconds),
+        perm_id=0,
+        trade_id=trade,
+    )
 
 
 def commission(exec_id: str, amount: float) -> ev.CommissionSeen:
@@ -113,8 +152,9 @@ def opened(logs: Path, session: str = "s1") -> StateManager:
     return StateManager.open(logs, session)
 
 
-def begun(memory: StateManager, date: str = DATE, account: str = ACCOUNT, gateway: str = GATEWAY,
-          *, fresh: bool = False) -> Begun:  # fmt: skip
+def begun(
+    memory: StateManager, date: str = DATE, account: str = ACCOUNT, gateway: str = GATEWAY, *, fresh: bool = False
+) -> Begun:
     return memory.begin(date, account, gateway, at(0), fresh=fresh)
 
 

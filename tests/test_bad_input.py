@@ -315,7 +315,7 @@ def test_the_disk_is_full(gateway: RunningGateway, past: Path, tmp_path: Path) -
     shutil.copytree(past, kept)
     mount = (
         f'mount -t tmpfs -o size=256k none "$L"; cp -a "{kept}/." "$L/"; rm -rf "{kept}"; '
-        f"trap 'cp -a \"$L\" \"{kept}\"' EXIT"
+        f'trap \'cp -a "$L" "{kept}"\' EXIT'
     )
     done = mounted(gateway, past, mount)
     assert_refused(done, 6, str(past))

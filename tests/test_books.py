@@ -250,10 +250,21 @@ def test_an_adoption_enters_at_ibkrs_average_cost() -> None:
 def test_accepting_a_flip_ends_our_trade_and_takes_the_other_side_over() -> None:
     state = tell(entered(), executed("b.01", STOP, "SLD", 150, 99.0, 20))
     other = Position(
-        trade_id="adopted-TSLA", symbol="TSLA", con_id=1, side="SHORT", entry_price=99.0, entry_time=at(60),
-        shares=50, held=50, pivot=100.0, target1=98.0, target2=97.0, target3=96.0, stop_price=101.0,
+        trade_id="adopted-TSLA",
+        symbol="TSLA",
+        con_id=1,
+        side="SHORT",
+        entry_price=99.0,
+        entry_time=at(60),
+        shares=50,
+        held=50,
+        pivot=100.0,
+        target1=98.0,
+        target2=97.0,
+        target3=96.0,
+        stop_price=101.0,
         initial_stop=101.0,
-    )  # fmt: skip
+    )
     tell(state, ev.PositionAdopted(time=at(60), position=other))
     assert (state.positions["TSLA"].quantity, state.closed[TRADE].oversold) == (-50, 0)
     check_state(state)
@@ -343,7 +354,7 @@ def test_i13_any_order_and_any_repetition_give_the_same_books(
 @settings(deadline=None, max_examples=120)
 @given(days())
 def test_f18_shares_add_up_and_a_flat_days_p_and_l_is_its_cash(
-    day: tuple[Side, list[ev.ExecutionSeen], list[ev.CommissionSeen]]
+    day: tuple[Side, list[ev.ExecutionSeen], list[ev.CommissionSeen]],
 ) -> None:
     side, facts, costs = day
     state = told(*bracket(240, side), *facts, *costs)

@@ -29,10 +29,11 @@ HELD: list[Event] = [
     executed("1.01", TRADE, "BOT", 100, 100.0, 2),
     ev.ForeignSeen(time=at(3), symbol="KO", con_id=8894, quantity=-200, avg_cost=61.5),
     ev.AlertRaised(time=at(4), text="the <b>line</b> to IBKR is slow", symbol="TSLA"),
-    ev.EntryBlocked(time=at(5), symbol="AMD", side="LONG", path="momentum", pivot=50.0, break_time=at(4),
-                    filter="low_volume"),
+    ev.EntryBlocked(
+        time=at(5), symbol="AMD", side="LONG", path="momentum", pivot=50.0, break_time=at(4), filter="low_volume"
+    ),
     ev.EquityMarked(time=at(30), equity=100_010.0, daily_pnl=0.0),
-]  # fmt: skip
+]
 SOLD: list[Event] = [
     executed("2.01", STOP, "SLD", 100, 98.9, 90),
     ev.EquityMarked(time=at(95), equity=99_890.0, daily_pnl=-110.0),
@@ -89,9 +90,15 @@ def test_status_of_a_dead_trader(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert 0 <= found["state_age_s"] < 60
     ours, foreign = found["positions"]
     expected = {
-        "symbol": "TSLA", "quantity": 100, "entry_price": 100.0, "stop_price": 99.0, "stop_perm_id": 4711,
-        "remaining": 1.0, "managed": True, "recovery": "live",
-    }  # fmt: skip
+        "symbol": "TSLA",
+        "quantity": 100,
+        "entry_price": 100.0,
+        "stop_price": 99.0,
+        "stop_perm_id": 4711,
+        "remaining": 1.0,
+        "managed": True,
+        "recovery": "live",
+    }
     assert {key: ours[key] for key in expected} == expected
     assert (foreign["symbol"], foreign["quantity"], foreign["managed"]) == ("KO", -200, False)
     assert found["attempts"] == [{"symbol": "TSLA", "side": "LONG", "pivot": 100.0, "count": 1}]
@@ -278,8 +285,10 @@ def test_restore_shows_first_and_changes_only_when_told(tmp_path: Path, capsys: 
     state = load(Folder.open(tmp_path)).state
     assert state is not None
     assert (state.sequence, list(state.positions)) == (sequence, ["TSLA"])
-    assert not any("position" in change["what"] for change in
-                   answer(capsys, tmp_path, "checkpoints", "restore", "s1")["changes"])  # fmt: skip
+    assert not any(
+        "position" in change["what"]
+        for change in answer(capsys, tmp_path, "checkpoints", "restore", "s1")["changes"]
+    )
 
 
 # orders

@@ -43,7 +43,12 @@ TRADED = [
     executed("b.01", EXIT, "SLD", 50, 101.3, 70),
     commission("b.01", 0.5),
     ev.EntryBlocked(
-        time=at(80), symbol="NVDA", side="SHORT", path="momentum", pivot=500.0, break_time=at(79),
+        time=at(80),
+        symbol="NVDA",
+        side="SHORT",
+        path="momentum",
+        pivot=500.0,
+        break_time=at(79),
         filter="low_volume",
     ),
     ev.LossLimitHit(time=at(90), daily_pnl=-300.0),
@@ -98,9 +103,17 @@ def test_position_serialization(tmp_path: Path) -> None:
     run(tmp_path, *TRADED)
     position = msgspec.convert(shown(tmp_path)["positions"], dict[str, dict[str, object]])["TSLA"]
     wanted: dict[str, object] = {
-        "symbol": "TSLA", "side": "LONG", "entry_price": 100.1, "shares": 100, "remaining": 0.5, "pivot": 100.0,
-        "target1": 101.0, "target2": 102.0, "target3": 103.0, "stop_price": 99.0,
-    }  # fmt: skip
+        "symbol": "TSLA",
+        "side": "LONG",
+        "entry_price": 100.1,
+        "shares": 100,
+        "remaining": 0.5,
+        "pivot": 100.0,
+        "target1": 101.0,
+        "target2": 102.0,
+        "target3": 103.0,
+        "stop_price": 99.0,
+    }
     assert {key: position[key] for key in wanted} == wanted
     assert datetime.fromisoformat(str(position["entry_time"])) == at(10)
     (partial,) = msgspec.convert(position["partials_taken"], list[dict[str, object]])
@@ -124,9 +137,15 @@ def test_attempt_count_serialization(tmp_path: Path) -> None:
 def test_analytics_serialization(tmp_path: Path) -> None:
     run(tmp_path, *TRADED, executed("c.01", STOP, "SLD", 50, 99.0, 120))
     assert shown(tmp_path)["analytics"] == {
-        "daily_pnl": pytest.approx(60 - 55 - 1.5), "daily_pnl_estimated": False, "total_trades": 1, "winners": 1,
-        "losers": 0, "commissions": 1.5, "filter_blocks": {"low_volume": 1}, "entry_paths": {"momentum": 1},
-    }  # fmt: skip
+        "daily_pnl": pytest.approx(60 - 55 - 1.5),
+        "daily_pnl_estimated": False,
+        "total_trades": 1,
+        "winners": 1,
+        "losers": 0,
+        "commissions": 1.5,
+        "filter_blocks": {"low_volume": 1},
+        "entry_paths": {"momentum": 1},
+    }
     found = reloaded(tmp_path).loaded.state
     assert found is not None
     assert found.daily_pnl == pytest.approx(3.5)
@@ -140,10 +159,14 @@ def answer(quantity: int, *executions: BrokerExecution, stop: int = 0, avg_cost:
         STOP, 7, 2, 2001, ACCOUNT, "TSLA", 76792991, "SELL", stop, 0, "STP", None, 99.0, "PreSubmitted"
     )
     return BrokerSnapshot(
-        account=ACCOUNT, taken_at=at(600), positions=(holding,) if quantity else (),
-        open_orders=(order,) if stop else (), completed_orders=(), executions=executions,
+        account=ACCOUNT,
+        taken_at=at(600),
+        positions=(holding,) if quantity else (),
+        open_orders=(order,) if stop else (),
+        completed_orders=(),
+        executions=executions,
         values=AccountValues(ACCOUNT, 100_000.0, 200_000.0, 90_000.0),
-    )  # fmt: skip
+    )
 
 
 def held(tmp_path: Path) -> TraderState:

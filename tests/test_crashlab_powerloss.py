@@ -55,9 +55,14 @@ def test_images_are_all_states_that_posix_allows() -> None:
     operations: list[Operation] = [Named(0, (("temp", 1),)), Wrote(1, 0, b"ab"), Synced(1), renamed]
     contents = {tuple(sorted(image.tree.paths().items())) for image in images(Tree(), operations)}
     assert contents == {
-        (), (("temp", b""),), (("temp", b"a"),), (("temp", b"ab"),), (("temp", b"\0\0"),), (("temp", b"a\0"),),
+        (),
+        (("temp", b""),),
+        (("temp", b"a"),),
+        (("temp", b"ab"),),
+        (("temp", b"\0\0"),),
+        (("temp", b"a\0"),),
         (("main", b"ab"),),
-    }  # fmt: skip
+    }
 
 
 def test_a_flushed_write_is_there_in_every_image_after_it() -> None:

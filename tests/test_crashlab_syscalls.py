@@ -35,5 +35,8 @@ def test_the_sweep_is_over_every_call_of_every_thread(tmp_path: Path) -> None:
     (tmp_path / "calls").write_text("7 fsync(3) = 0\n8 fsync(4) = 0\n7 fsync(3) = 0\n7 +++ exited with 0 +++\n")
     assert counts(tmp_path / "calls") == {"fsync": 2}
     assert [fault.words for fault in sweep({"fsync": 2}, ("signal=KILL", "error=EIO"))] == [
-        "killed at fsync #1", "EIO at fsync #1", "killed at fsync #2", "EIO at fsync #2"
-    ]  # fmt: skip
+        "killed at fsync #1",
+        "EIO at fsync #1",
+        "killed at fsync #2",
+        "EIO at fsync #2",
+    ]

@@ -47,8 +47,11 @@ def test_what_cannot_be_said_does_not_end_the_work(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, str(ROOT / "trader.py"), "status", "--logs-dir", str(tmp_path / "logs")],
-            stdout=full, stderr=subprocess.PIPE, text=True, timeout=30,
-        )  # fmt: skip
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+        )
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -281,10 +281,20 @@ def test_row_stop_on_the_wrong_side() -> None:
 
 
 def test_row_our_order_without_position() -> None:
-    closed = holding(ev.ExecutionSeen(
-        time=at(20), exec_id="b.01", order_ref="", symbol="TSLA", con_id=1, side="SLD", shares=100, price=101.0,
-        executed_at=at(20), trade_id=TRADE,
-    ))  # fmt: skip
+    closed = holding(
+        ev.ExecutionSeen(
+            time=at(20),
+            exec_id="b.01",
+            order_ref="",
+            symbol="TSLA",
+            con_id=1,
+            side="SLD",
+            shares=100,
+            price=101.0,
+            executed_at=at(20),
+            trade_id=TRADE,
+        )
+    )
     fills = [ENTRY_FILL, execution("b.01", "", "SLD", 100, 101.0, 20)]
     left = [working_stop(), order("someone else's", order_id=5), order(STOP, order_id=6, client_id=7)]
     plan, _ = decided(closed, answer(open_orders=left, executions=fills))

@@ -47,17 +47,40 @@ def believe(gateway: RunningGateway, logs: Path, shares: int, price: float, *, l
     now = parse_time(info["time"]) + timedelta(seconds=later_s)
     target = setup_at("TSLA", price)
     plan = EntryPlan(
-        side="LONG", pivot=price, target1=target.target1, target2=target.target2, target3=target.target3,
-        stop_price=round(price * 0.95, 2), attempt=1, path="momentum",
-    )  # fmt: skip
+        side="LONG",
+        pivot=price,
+        target1=target.target1,
+        target2=target.target2,
+        target3=target.target3,
+        stop_price=round(price * 0.95, 2),
+        attempt=1,
+        path="momentum",
+    )
     entry = Order(
-        order_ref=GHOST, role="entry", symbol="TSLA", con_id=con_id, action="BUY", quantity=shares,
-        order_type="MKT", trade_id=GHOST, order_id=1, client_id=CLIENT_ID, intended_at=now, plan=plan,
-    )  # fmt: skip
+        order_ref=GHOST,
+        role="entry",
+        symbol="TSLA",
+        con_id=con_id,
+        action="BUY",
+        quantity=shares,
+        order_type="MKT",
+        trade_id=GHOST,
+        order_id=1,
+        client_id=CLIENT_ID,
+        intended_at=now,
+        plan=plan,
+    )
     fill = ev.ExecutionSeen(
-        time=now, exec_id="ghost.01", order_ref=GHOST, symbol="TSLA", con_id=con_id, side="BOT", shares=shares,
-        price=price, executed_at=now,
-    )  # fmt: skip
+        time=now,
+        exec_id="ghost.01",
+        order_ref=GHOST,
+        symbol="TSLA",
+        con_id=con_id,
+        side="BOT",
+        shares=shares,
+        price=price,
+        executed_at=now,
+    )
     with StateManager.open(logs, "an-earlier-run") as memory:
         memory.begin(DATE, ACCOUNT, identity, now)
         memory.record(ev.OrderIntended(time=now, order=entry))

@@ -49,8 +49,10 @@ def test_row_entry_adopted_in_full_from_intent(gateway: RunningGateway, tmp_path
             position = run.position()
             assert plan is not None
             assert (position.pivot, position.target1, position.stop_price) == (
-                plan.pivot, plan.target1, plan.stop_price,
-            )  # fmt: skip
+                plan.pivot,
+                plan.target1,
+                plan.stop_price,
+            )
             assert (position.held, position.estimated) == (200, False)
             await run.agreed()
 

@@ -60,9 +60,7 @@ def test_i10_no_call_to_the_disk_comes_from_the_loops_thread(
     put_state_on(disk, monkeypatch)
 
     async def story() -> None:
-        async with live(
-            gateway, tmp_path, files__save_interval_s=0.2, files__checkpoint_interval_s=0.2
-        ) as run:
+        async with live(gateway, tmp_path, files__save_interval_s=0.2, files__checkpoint_interval_s=0.2) as run:
             disk.watching = True
             position = await run.enter("TSLA")
             await run.desk.take_partial(position, 40, "partial_1r", await run.price(), 0.01)
@@ -86,9 +84,7 @@ def test_i10_the_loop_goes_on_while_every_flush_is_slow(
     put_state_on(disk, monkeypatch)
 
     async def story() -> None:
-        async with live(
-            gateway, tmp_path, files__save_interval_s=0.2, files__checkpoint_interval_s=0.2
-        ) as run:
+        async with live(gateway, tmp_path, files__save_interval_s=0.2, files__checkpoint_interval_s=0.2) as run:
             saves = run.session.memory.saves
             disk.fdatasync_s = disk.fsync_s = FLUSH_S
             async with measured() as lag:
@@ -136,9 +132,7 @@ def test_i10_an_order_does_not_wait_for_a_snapshot_or_a_checkpoint(
     put_state_on(disk, monkeypatch)
 
     async def story() -> None:
-        async with live(
-            gateway, tmp_path, files__save_interval_s=0.1, files__checkpoint_interval_s=0.1
-        ) as run:
+        async with live(gateway, tmp_path, files__save_interval_s=0.1, files__checkpoint_interval_s=0.1) as run:
             await run.price("TSLA")
             disk.fsync_s = 2.0
             await run.until(lambda: disk.flushes >= 2)

@@ -217,4 +217,3 @@ def test_a_folder_in_memory_is_warned_about(gateway: RunningGateway, tmp_path: P
 def _mounted(path: Path) -> str:
     lines = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     return next((fields[2] for fields in reversed(lines) if fields[1] == str(path)), "")
-

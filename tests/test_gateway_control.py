@@ -20,9 +20,26 @@ from paper_gateway.errors import ControlError, UnreachableError
 from paper_gateway.testing import ROOT, RunningGateway
 
 COMMANDS = {
-    "info", "truth", "trade", "fill", "hold", "partial", "price", "drop", "silence", "delay", "reject", "cancel",
-    "code", "restart", "repeat", "correct", "stick", "speed", "stop",
-}  # fmt: skip
+    "info",
+    "truth",
+    "trade",
+    "fill",
+    "hold",
+    "partial",
+    "price",
+    "drop",
+    "silence",
+    "delay",
+    "reject",
+    "cancel",
+    "code",
+    "restart",
+    "repeat",
+    "correct",
+    "stick",
+    "speed",
+    "stop",
+}
 
 
 @pytest.fixture
@@ -39,8 +56,11 @@ def untouched() -> Iterator[RunningGateway]:
 def ctl(port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "paper_gateway", "ctl", "--port", str(port), *arguments],
-        cwd=ROOT, capture_output=True, text=True, timeout=30,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
 
 
 def test_the_command_line_has_every_command() -> None:
@@ -296,20 +316,59 @@ def test_the_shape_of_the_truth(gateway: RunningGateway) -> None:
     gateway.ctl("trade", symbol="TSLA", side="SELL", shares=2, stop=100.0)
     truth = gateway.truth()
     order_keys = {
-        "order_ref", "perm_id", "order_id", "client_id", "account", "symbol", "con_id", "action", "quantity",
-        "filled", "remaining", "order_type", "limit_price", "aux_price", "tif", "parent_perm_id", "oca_group",
+        "order_ref",
+        "perm_id",
+        "order_id",
+        "client_id",
+        "account",
+        "symbol",
+        "con_id",
+        "action",
+        "quantity",
+        "filled",
+        "remaining",
+        "order_type",
+        "limit_price",
+        "aux_price",
+        "tif",
+        "parent_perm_id",
+        "oca_group",
         "status",
-        "why_held", "time", "completed_time",
-    }  # fmt: skip
+        "why_held",
+        "time",
+        "completed_time",
+    }
     assert set(truth) == {
-        "gateway_id", "account", "accounts", "time", "trading_date", "positions", "open_orders", "completed_orders",
-        "executions", "account_values",
-    }  # fmt: skip
+        "gateway_id",
+        "account",
+        "accounts",
+        "time",
+        "trading_date",
+        "positions",
+        "open_orders",
+        "completed_orders",
+        "executions",
+        "account_values",
+    }
     assert set(truth["open_orders"][0]) == set(truth["completed_orders"][0]) == order_keys
     assert set(truth["positions"][0]) == {"account", "symbol", "con_id", "quantity", "avg_cost"}
     assert set(truth["executions"][0]) == {
-        "exec_id", "order_ref", "perm_id", "order_id", "client_id", "account", "symbol", "con_id", "side", "shares",
-        "price", "time", "cum_qty", "commission", "realized_pnl", "superseded",
-    }  # fmt: skip
+        "exec_id",
+        "order_ref",
+        "perm_id",
+        "order_id",
+        "client_id",
+        "account",
+        "symbol",
+        "con_id",
+        "side",
+        "shares",
+        "price",
+        "time",
+        "cum_qty",
+        "commission",
+        "realized_pnl",
+        "superseded",
+    }
     assert set(truth["account_values"]["DU1234567"]) == {"cash", "net_liquidation", "buying_power", "realized_pnl"}
     assert truth["open_orders"][0]["aux_price"] == 100.0

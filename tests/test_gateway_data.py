@@ -136,8 +136,11 @@ def test_kept_up_to_date_bars_grow_and_follow(gateway: RunningGateway) -> None:
             exact = await ib.reqHistoricalDataAsync(stock(), "", "300 S", "30 secs", "TRADES", True, 2)
             same = next(bar for bar in exact if bar.date == finished.date)
             assert (same.open, same.high, same.low, same.close) == (
-                finished.open, finished.high, finished.low, finished.close,
-            )  # fmt: skip
+                finished.open,
+                finished.high,
+                finished.low,
+                finished.close,
+            )
             assert same.volume == finished.volume
 
     asyncio.run(scenario())

@@ -18,10 +18,25 @@ from paper_gateway.orders import ContractRef, Order, Status, Ticket
 
 TSLA = ContractRef(symbol="TSLA", sec_type="STK", exchange="SMART", currency="USD")
 PLAIN = Ticket(
-    order_id=1, contract=TSLA, action="BUY", quantity=100.0, order_type="MKT", limit_price=None, aux_price=None,
-    tif="DAY", oca_group="", oca_type=0, account="", order_ref="", transmit=True, parent_id=0, outside_rth=False,
-    trail_stop_price=None, trailing_percent=None, what_if=False,
-)  # fmt: skip
+    order_id=1,
+    contract=TSLA,
+    action="BUY",
+    quantity=100.0,
+    order_type="MKT",
+    limit_price=None,
+    aux_price=None,
+    tif="DAY",
+    oca_group="",
+    oca_type=0,
+    account="",
+    order_ref="",
+    transmit=True,
+    parent_id=0,
+    outside_rth=False,
+    trail_stop_price=None,
+    trailing_percent=None,
+    what_if=False,
+)
 
 
 class House:

@@ -19,11 +19,29 @@ ACCOUNT = "DU1234567"
 
 def order(action: str, quantity: int) -> Order:
     return Order(
-        perm_id=1, client_id=1, order_id=1, account=ACCOUNT, symbol="TSLA", con_id=1, exchange="SMART",
-        trading_class="NMS", action=action, quantity=quantity, order_type="MKT", limit_price=None, aux_price=None,
-        tif="DAY", oca_group="", oca_type=0, order_ref="", outside_rth=False, trailing_percent=None,
-        trail_stop=None, accepted_at=NOW, status=Status.SUBMITTED,
-    )  # fmt: skip
+        perm_id=1,
+        client_id=1,
+        order_id=1,
+        account=ACCOUNT,
+        symbol="TSLA",
+        con_id=1,
+        exchange="SMART",
+        trading_class="NMS",
+        action=action,
+        quantity=quantity,
+        order_type="MKT",
+        limit_price=None,
+        aux_price=None,
+        tif="DAY",
+        oca_group="",
+        oca_type=0,
+        order_ref="",
+        outside_rth=False,
+        trailing_percent=None,
+        trail_stop=None,
+        accepted_at=NOW,
+        status=Status.SUBMITTED,
+    )
 
 
 def filled(blotter: Blotter, ledger: Ledger, action: str, shares: int, price: float) -> str:

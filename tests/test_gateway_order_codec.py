@@ -34,13 +34,32 @@ def fields_of(frame: bytes) -> list[str]:
 
 def kept(**changes: Any) -> KeptOrder:
     values: dict[str, Any] = {
-        "perm_id": 2**31 + 5, "client_id": 3, "order_id": 7, "account": "DU1234567", "symbol": "TSLA",
-        "con_id": 76792991, "exchange": "SMART", "trading_class": "NMS", "action": "SELL", "quantity": 100,
-        "order_type": "STP LMT", "limit_price": 430.01, "aux_price": 430.5, "tif": "GTC", "oca_group": "g",
-        "oca_type": 3, "order_ref": "ref-1", "outside_rth": True, "trailing_percent": None, "trail_stop": None,
-        "accepted_at": NOON, "status": Status.PRE_SUBMITTED, "filled": 40, "shares_value": 40 * 430.2,
+        "perm_id": 2**31 + 5,
+        "client_id": 3,
+        "order_id": 7,
+        "account": "DU1234567",
+        "symbol": "TSLA",
+        "con_id": 76792991,
+        "exchange": "SMART",
+        "trading_class": "NMS",
+        "action": "SELL",
+        "quantity": 100,
+        "order_type": "STP LMT",
+        "limit_price": 430.01,
+        "aux_price": 430.5,
+        "tif": "GTC",
+        "oca_group": "g",
+        "oca_type": 3,
+        "order_ref": "ref-1",
+        "outside_rth": True,
+        "trailing_percent": None,
+        "trail_stop": None,
+        "accepted_at": NOON,
+        "status": Status.PRE_SUBMITTED,
+        "filled": 40,
+        "shares_value": 40 * 430.2,
         "last_price": 430.2,
-    }  # fmt: skip
+    }
     return KeptOrder(**(values | changes))
 
 
@@ -51,9 +70,19 @@ def test_a_plain_order_has_115_fields() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_place_order_is_read_at_every_version(version: int) -> None:
     order = StopLimitOrder(
-        "SELL", 100, 430.01, 430.5, tif="GTC", ocaGroup="g", ocaType=2, orderRef="ref-1", transmit=False,
-        parentId=6, outsideRth=True, account="DU1234567",
-    )  # fmt: skip
+        "SELL",
+        100,
+        430.01,
+        430.5,
+        tif="GTC",
+        ocaGroup="g",
+        ocaType=2,
+        orderRef="ref-1",
+        transmit=False,
+        parentId=6,
+        outsideRth=True,
+        account="DU1234567",
+    )
     read = ticket(order, version)
     assert (read.order_id, read.action, read.quantity, read.order_type) == (7, "SELL", 100, "STP LMT")
     assert (read.limit_price, read.aux_price, read.tif) == (430.01, 430.5, "GTC")

@@ -57,8 +57,10 @@ def test_the_start_sequence_is_the_recorded_one(gateway: RunningGateway) -> None
     with RawClient(gateway.port, 11) as client:
         assert client.start_messages[:2] == [["15", "1", "DU1234567"], ["9", "1", "1"]]
         assert [message[2:4] for message in client.start_messages[2:]] == [
-            ["-1", "2104"], ["-1", "2106"], ["-1", "2158"],
-        ]  # fmt: skip
+            ["-1", "2104"],
+            ["-1", "2106"],
+            ["-1", "2158"],
+        ]
 
 
 def test_a_client_id_in_use_is_refused_and_the_first_client_stays(gateway: RunningGateway) -> None:
@@ -212,8 +214,11 @@ def test_a_client_that_does_not_read_is_cut_off_and_others_go_on() -> None:
 def test_a_port_in_use_is_refused_in_two_sentences(gateway: RunningGateway) -> None:
     second = subprocess.run(
         [sys.executable, "-m", "paper_gateway", "--port", str(gateway.port)],
-        cwd=ROOT, capture_output=True, text=True, timeout=30,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     assert second.returncode == 2
     assert second.stdout == ""
     assert second.stderr.count(". ") + second.stderr.count(".\n") >= 2

@@ -49,16 +49,24 @@ def day_of_trading() -> list[Event]:
         executed("1.02", TRADE, "BOT", 60, 100.2, 2),  # a correction
         ev.EquityMarked(time=at(30), equity=100_010.0, daily_pnl=0.0),
         ev.EquityMarked(time=at(50), equity=100_020.0, daily_pnl=0.0),
-        ev.OrderModifyIntended(time=at(60), order_ref=STOP, quantity=50, stop_price=100.5,
-                               reason="trailing_stop_hit"),
+        ev.OrderModifyIntended(
+            time=at(60), order_ref=STOP, quantity=50, stop_price=100.5, reason="trailing_stop_hit"
+        ),
         executed("3.01", EXIT, "SLD", 50, 102.0, 61),
         ev.EquityMarked(time=at(90), equity=100_080.0, daily_pnl=90.0),
-        ev.EntryBlocked(time=at(95), symbol="AMD", side="LONG", path="momentum", pivot=50.0, break_time=at(94),
-                        filter="low_volume"),
+        ev.EntryBlocked(
+            time=at(95),
+            symbol="AMD",
+            side="LONG",
+            path="momentum",
+            pivot=50.0,
+            break_time=at(94),
+            filter="low_volume",
+        ),
         executed("4.01", STOP, "SLD", 50, 100.4, 120),
         ev.EquityMarked(time=at(150), equity=100_050.0, daily_pnl=100.0),
         ev.OrderChanged(time=at(151), order_ref=STOP, status="cancelled", broker_status="Cancelled", text="late"),
-    ]  # fmt: skip
+    ]
 
 
 def daybook(logs: Path) -> Daybook:
@@ -76,17 +84,30 @@ def test_each_order_is_told_from_its_intent_to_its_last_status(tmp_path: Path) -
     for ref, life in lives.items():  # the journal and the state agree, order by order
         order = state.orders[ref]
         assert (life.status, life.filled, life.quantity, life.perm_id, life.stop_price, life.reason) == (
-            order.status, order.filled, order.quantity, order.perm_id, order.stop_price, order.reason
-        ), ref  # fmt: skip
+            order.status,
+            order.filled,
+            order.quantity,
+            order.perm_id,
+            order.stop_price,
+            order.reason,
+        ), ref
     entry = lives[TRADE]
     assert entry.mean_price == pytest.approx((60 * 100.2 + 40 * 100.1) / 100)
     assert entry.commission == 1.0
     assert [step.what for step in entry.steps] == [
-        "OrderIntended", "OrderAcknowledged", "ExecutionSeen", "ExecutionSeen", "CommissionSeen", "ExecutionSeen"
-    ]  # fmt: skip
+        "OrderIntended",
+        "OrderAcknowledged",
+        "ExecutionSeen",
+        "ExecutionSeen",
+        "CommissionSeen",
+        "ExecutionSeen",
+    ]
     assert (entry.intended_at, entry.acknowledged_at, entry.first_fill_at, entry.ended_at) == (
-        at(0), at(1), at(2), at(3)
-    )  # fmt: skip
+        at(0),
+        at(1),
+        at(2),
+        at(3),
+    )
     assert lives[STOP].errors == ["late"]
     assert lives[STOP].session_id == "s1"
 
@@ -126,8 +147,10 @@ def test_the_curve_has_one_point_a_minute_and_the_summary_the_day(tmp_path: Path
     state = run(tmp_path, *day_of_trading())
     curve = equity_curve(daybook(tmp_path).entries)
     assert [(point.time, point.equity) for point in curve] == [
-        (at(50), 100_020.0), (at(90), 100_080.0), (at(150), 100_050.0)
-    ]  # fmt: skip
+        (at(50), 100_020.0),
+        (at(90), 100_080.0),
+        (at(150), 100_050.0),
+    ]
     summary = summarize(state, curve)
     assert (summary.trades, summary.winners, summary.losers, summary.win_rate) == (1, 1, 0, 1.0)
     assert (summary.start_equity, summary.last_equity, summary.max_drawdown) == (100_000.0, 100_050.0, 30.0)
@@ -139,8 +162,12 @@ def test_the_curve_has_one_point_a_minute_and_the_summary_the_day(tmp_path: Path
 def test_a_day_without_anything_has_no_numbers_that_look_real() -> None:
     summary = summarize(told(), [])
     assert (summary.trades, summary.win_rate, summary.best, summary.last_equity, summary.max_drawdown) == (
-        0, None, None, None, 0.0
-    )  # fmt: skip
+        0,
+        None,
+        None,
+        None,
+        0.0,
+    )
     assert max_drawdown([EquityPoint(at(0), 5.0, 0.0)]) == 0.0
 
 

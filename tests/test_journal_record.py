@@ -12,8 +12,10 @@ HEADER, HEADER_CRC = encode_header(SegmentHeader(1, 4096, 0, "00000000"), "run",
 
 def test_line_is_one_json_object_with_the_documented_members() -> None:
     line, crc = encode_record(HEADER_CRC, 1, "9b1f22c0", 0, "2026-01-05T09:45:00-05:00", "fill", b'{"shares":100}')
-    assert line == (b'{"crc":"%08x","sequence":1,"run":"9b1f22c0","durable":0,"time":"2026-01-05T09:45:00-05:00",'
-                    b'"type":"fill","data":{"shares":100}}\n' % crc)
+    assert line == (
+        b'{"crc":"%08x","sequence":1,"run":"9b1f22c0","durable":0,"time":"2026-01-05T09:45:00-05:00",'
+        b'"type":"fill","data":{"shares":100}}\n' % crc
+    )
 
 
 @given(st.text(), st.text(), st.binary(max_size=30).map(lambda b: b'"' + b.hex().encode() + b'"'))

@@ -20,11 +20,21 @@ REPO = Path(__file__).resolve().parent.parent
 SIZE_BYTES = 4096
 
 
-def open_in_loop(path: Path, disk: Disk | None = None, failures: list[SyncFailedError] | None = None,
-                 size_bytes: int = SIZE_BYTES) -> Journal:
+def open_in_loop(
+    path: Path,
+    disk: Disk | None = None,
+    failures: list[SyncFailedError] | None = None,
+    size_bytes: int = SIZE_BYTES,
+) -> Journal:
     told = failures if failures is not None else []
-    return Journal.open(Folder.open(path, disk=disk).subfolder("journal"), snapshot_sequence=0, clock=clock,
-                        loop=asyncio.get_running_loop(), on_failure=told.append, segment_bytes=size_bytes)
+    return Journal.open(
+        Folder.open(path, disk=disk).subfolder("journal"),
+        snapshot_sequence=0,
+        clock=clock,
+        loop=asyncio.get_running_loop(),
+        on_failure=told.append,
+        segment_bytes=size_bytes,
+    )
 
 
 class GatedDisk(CountingDisk):
@@ -103,9 +113,13 @@ def test_i11_failed_flush_fails_everybody_and_is_never_retried(tmp_path: Path) -
         failures: list[SyncFailedError] = []
         disk = UnsyncedDisk()
         journal = open_in_loop(tmp_path, disk, failures)
-        results = await asyncio.wait_for(asyncio.gather(
-            *(journal.wait_durable(journal.append("test", payload(number))) for number in range(3)),
-            return_exceptions=True), 10)
+        results = await asyncio.wait_for(
+            asyncio.gather(
+                *(journal.wait_durable(journal.append("test", payload(number))) for number in range(3)),
+                return_exceptions=True,
+            ),
+            10,
+        )
         assert [type(result) for result in results] == [SyncFailedError] * 3
         with pytest.raises(SyncFailedError):
             journal.append("test", payload(4))
@@ -235,8 +249,9 @@ asyncio.run(run())
 def test_kill_9_loses_nothing_acknowledged_and_a_reader_beside_sees_whole_records(tmp_path: Path) -> None:
     last = 0
     for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "journal")], cwd=REPO, text=True,
-                                   stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path / "journal")], cwd=REPO, text=True, stdout=subprocess.PIPE
+        )
         assert process.stdout is not None
         goal = last + 150
         while last < goal:

@@ -32,7 +32,9 @@ def test_the_whole_library_is_there_for_whoever_imports_it_afterwards() -> None:
 
 
 def test_what_was_imported_before_stays() -> None:
-    assert run("import ib_insync, trader.broker.ibkr.client as wire; print(ib_insync.Client is wire.Client)") == "True"
+    assert (
+        run("import ib_insync, trader.broker.ibkr.client as wire; print(ib_insync.Client is wire.Client)") == "True"
+    )
 
 
 def test_the_stand_in_asks_the_real_module() -> None:

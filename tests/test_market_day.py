@@ -31,10 +31,19 @@ BREAKS = {
 """Minutes whose close first lies beyond the pivot, by symbol."""
 
 MOMENTUM = {
-    ("TSLA", "09:45"), ("TSLA", "12:15"), ("NVDA", "09:45"), ("NVDA", "13:35"), ("AMD", "09:45"),
-    ("AMD", "09:55"), ("AMD", "10:05"), ("HOOD", "14:45"), ("PLTR", "11:25"), ("SMCI", "09:45"),
-    ("SOFI", "10:30"), ("PATH", "10:15"),
-}  # fmt: skip
+    ("TSLA", "09:45"),
+    ("TSLA", "12:15"),
+    ("NVDA", "09:45"),
+    ("NVDA", "13:35"),
+    ("AMD", "09:45"),
+    ("AMD", "09:55"),
+    ("AMD", "10:05"),
+    ("HOOD", "14:45"),
+    ("PLTR", "11:25"),
+    ("SMCI", "09:45"),
+    ("SOFI", "10:30"),
+    ("PATH", "10:15"),
+}
 
 WINNERS = ("TSLA", "NVDA", "SOFI", "PATH", "HOOD")
 """Symbols whose every momentum break runs to target1."""

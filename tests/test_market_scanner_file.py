@@ -12,9 +12,22 @@ from paper_gateway.market.scanner_file import FILE_NAME, main, scanner_text
 
 SAMPLE = Path(__file__).parents[1] / "scanner_output" / FILE_NAME
 ALWAYS_THERE = {
-    "symbol", "close", "resistance", "support", "target1", "target2", "target3", "downside1", "downside2",
-    "score", "risk_reward", "atr%", "volume", "breakout_reason", "setup",
-}  # fmt: skip
+    "symbol",
+    "close",
+    "resistance",
+    "support",
+    "target1",
+    "target2",
+    "target3",
+    "downside1",
+    "downside2",
+    "score",
+    "risk_reward",
+    "atr%",
+    "volume",
+    "breakout_reason",
+    "setup",
+}
 
 
 def test_the_sample_is_what_the_plans_give() -> None:

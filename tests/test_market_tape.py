@@ -134,8 +134,9 @@ def test_prior_days_have_daily_and_minute_bars_that_agree() -> None:
     since = OPEN - timedelta(days=10)
     daily = walked.bars("PLTR", since, at(0), 86_400)
     assert [bar.start.date() for bar in daily] == [
-        date(2025, 9, 26), *(date(2025, 9, 29) + timedelta(days=n) for n in range(5))
-    ]  # fmt: skip
+        date(2025, 9, 26),
+        *(date(2025, 9, 29) + timedelta(days=n) for n in range(5)),
+    ]
     assert daily[-1].close == walked.quote("PLTR").prev_close
     minutes = walked.bars("PLTR", daily[-1].start, OPEN, 60)
     assert len(minutes) == 390

@@ -136,9 +136,14 @@ def judged(part: str) -> list[tuple[int, int]]:
 def row_of(decision: Decision) -> Row:
     signal = decision.signal
     return Row(
-        hh_mm(signal.candle), decision.symbol, decision.side, signal.path, hh_mm(signal.broke), decision.verdict,
+        hh_mm(signal.candle),
+        decision.symbol,
+        decision.side,
+        signal.path,
+        hh_mm(signal.broke),
+        decision.verdict,
         words(decision.exit) if decision.exit else "",
-    )  # fmt: skip
+    )
 
 
 def words(end: Exit) -> str:

@@ -268,8 +268,9 @@ def scans_for(folder: Path, *dates: str) -> None:
 async def limited(gateway: RunningGateway, folder: Path) -> None:
     """A day on which everything that can be reached is reached; paused, too. It ends in a crash."""
     endpoint = f"127.0.0.1:{gateway.port}"
-    async with live(gateway, folder, gateway__endpoint=endpoint, risk__breaker_losses=1,
-                    risk__max_daily_loss_pct=0.01) as run:  # fmt: skip
+    async with live(
+        gateway, folder, gateway__endpoint=endpoint, risk__breaker_losses=1, risk__max_daily_loss_pct=0.01
+    ) as run:
         await trade(run, "TSLA", -2)
         await run.until(lambda: run.state.risk.breaker_tripped and run.state.risk.loss_limit_hit)
         assert await asyncio.to_thread(main, ["pause", "--logs-dir", str(run.logs)]) == 0
@@ -298,8 +299,11 @@ def test_limits_hold_until_midnight_and_begin_anew_after_it(tmp_path: Path) -> N
             state, risk = run.state, run.state.risk
             assert state.trading_date == NEXT_DATE
             assert (risk.breaker_tripped, risk.loss_limit_hit, risk.paused, risk.broker_errors) == (
-                False, False, False, 0,
-            )  # fmt: skip
+                False,
+                False,
+                False,
+                0,
+            )
             assert (state.closed, state.attempts, state.last_signals, state.daily_pnl) == ({}, [], {}, 0.0)
             assert risk.start_equity is not None
             kept = list((run.logs / "archive").rglob("trader_state.json"))

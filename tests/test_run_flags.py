@@ -298,9 +298,17 @@ async def login_of(account: str, folder: Path, *flags: str, **settings: str) -> 
         tws.start = ((15, 1, account), (9, 1, 1))
         where = ("--gateway", f"127.0.0.1:{tws.port}", "--logs-dir", str(folder / "logs"))
         trader = await asyncio.create_subprocess_exec(
-            sys.executable, str(ROOT / "trader.py"), *where, "--scanner-dir", str(scanner(folder)), *flags,
-            stdout=PIPE, stderr=STDOUT, cwd=ROOT, env=os.environ | settings,
-        )  # fmt: skip
+            sys.executable,
+            str(ROOT / "trader.py"),
+            *where,
+            "--scanner-dir",
+            str(scanner(folder)),
+            *flags,
+            stdout=PIPE,
+            stderr=STDOUT,
+            cwd=ROOT,
+            env=os.environ | settings,
+        )
         try:
             yield trader
         finally:

@@ -18,9 +18,15 @@ START = datetime(2025, 10, 6, 13, 44, tzinfo=UTC)
 
 def session(session_id: str = "20251006-134400-1f2e", **changes: object) -> Session:
     values: dict[str, object] = {
-        "session_id": session_id, "started_at": START, "trading_date": "2025-10-06", "account": "DU1234567",
-        "pid": 4711, "symbols": ["TSLA"], "initial_value": 100_000.0, "parameters": {"risk": {"pct": 1.0}},
-    }  # fmt: skip
+        "session_id": session_id,
+        "started_at": START,
+        "trading_date": "2025-10-06",
+        "account": "DU1234567",
+        "pid": 4711,
+        "symbols": ["TSLA"],
+        "initial_value": 100_000.0,
+        "parameters": {"risk": {"pct": 1.0}},
+    }
     return Session(**{**values, **changes})  # type: ignore[arg-type]  # as JSON has them
 
 
@@ -83,9 +89,17 @@ def test_a_crashed_session_has_the_results_of_its_last_readable_checkpoint(tmp_p
     assert store.get(crashed.session_id) == crashed
 
 
-@pytest.mark.parametrize("damage", [b"", b'{"session_id": "20251006-134400-1f2e"', b"\xff\xfe", b"[" * 100_000,
-                                    b'{"session_id":"other","started_at":"2025-10-06T09:44:00-04:00"}',
-                                    b'{"session_id":"20251006-134400-1f2e","started_at":"2025-10-06T09:44:00"}'])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b'{"session_id": "20251006-134400-1f2e"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"session_id":"other","started_at":"2025-10-06T09:44:00-04:00"}',
+        b'{"session_id":"20251006-134400-1f2e","started_at":"2025-10-06T09:44:00"}',
+    ],
+)
 def test_a_damaged_file_is_named_and_left_as_it_is(tmp_path: Path, damage: bytes) -> None:
     store = store_in(tmp_path)
     store.start(session())

@@ -121,9 +121,19 @@ def test_f18_23_shares_add_up() -> None:
 
 @pytest.mark.parametrize(
     ("original", "held", "fraction", "shares"),
-    [(100, 100, 0.5, 50), (100, 30, 0.5, 30), (1, 1, 0.5, 0), (3, 3, 0.25, 0), (100, 0, 0.5, 0), (10, 10, 0.0, 0),
-     (10, 10, math.nan, 0), (10, 10, 1.0, 10), (10, 10, 0.3, 3), (100, -50, 0.5, 0)],
-)  # fmt: skip
+    [
+        (100, 100, 0.5, 50),
+        (100, 30, 0.5, 30),
+        (1, 1, 0.5, 0),
+        (3, 3, 0.25, 0),
+        (100, 0, 0.5, 0),
+        (10, 10, 0.0, 0),
+        (10, 10, math.nan, 0),
+        (10, 10, 1.0, 10),
+        (10, 10, 0.3, 3),
+        (100, -50, 0.5, 0),
+    ],
+)
 def test_partials(original: int, held: int, fraction: float, shares: int) -> None:
     assert partial_shares(original, held, fraction) == shares
 

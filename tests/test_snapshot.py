@@ -34,8 +34,11 @@ def files(path: Path) -> dict[str, bytes]:
 
 def test_two_generations_are_kept(tmp_path: Path) -> None:
     store = store_with(tmp_path)
-    for content, expected in ((b"1", {MAIN: b"1"}), (b"2", {MAIN: b"2", BACKUP: b"1"}),
-                              (b"3", {MAIN: b"3", BACKUP: b"2"})):
+    for content, expected in (
+        (b"1", {MAIN: b"1"}),
+        (b"2", {MAIN: b"2", BACKUP: b"1"}),
+        (b"3", {MAIN: b"3", BACKUP: b"2"}),
+    ):
         store.write(content, accept)
         assert files(tmp_path) == expected
     assert (tmp_path / MAIN).stat().st_mode & 0o777 == 0o600
@@ -83,9 +86,17 @@ def test_what_would_not_load_again_is_not_written(tmp_path: Path) -> None:
     assert files(tmp_path) == {MAIN: b"2", BACKUP: b"1"}
 
 
-@pytest.mark.parametrize(("call", "code"), [("create", errno.EROFS), ("create", errno.EMFILE),
-                                            ("pwrite", errno.ENOSPC), ("pwrite", errno.EIO),
-                                            ("link", errno.ENOSPC), ("rename", errno.EIO)])
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        ("create", errno.EROFS),
+        ("create", errno.EMFILE),
+        ("pwrite", errno.ENOSPC),
+        ("pwrite", errno.EIO),
+        ("link", errno.ENOSPC),
+        ("rename", errno.EIO),
+    ],
+)
 def test_refused_write_changes_nothing_and_may_be_tried_again(tmp_path: Path, call: str, code: int) -> None:
     disk = FailingDisk(**{call: code})
     store = store_with(tmp_path, b"1", b"2", disk=disk)

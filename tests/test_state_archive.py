@@ -14,10 +14,12 @@ from state.storage.snapshot import BACKUP, MAIN
 
 @pytest.mark.parametrize(
     ("date", "account", "gateway", "named"),
-    [("2025-10-07", ACCOUNT, "127.0.0.1:17497", "the trading date is 2025-10-07"),
-     (DATE, "DU7654321", "127.0.0.1:17497", "this is account DU7654321"),
-     (DATE, ACCOUNT, "127.0.0.1:7497", "this is 127.0.0.1:7497")],
-)  # fmt: skip
+    [
+        ("2025-10-07", ACCOUNT, "127.0.0.1:17497", "the trading date is 2025-10-07"),
+        (DATE, "DU7654321", "127.0.0.1:17497", "this is account DU7654321"),
+        (DATE, ACCOUNT, "127.0.0.1:7497", "this is 127.0.0.1:7497"),
+    ],
+)
 @pytest.mark.parametrize("source", ["snapshots", "backup", "journal"])
 def test_i8_state_of_another_date_account_or_gateway_is_set_aside(
     tmp_path: Path, date: str, account: str, gateway: str, named: str, source: str

@@ -38,19 +38,31 @@ def full() -> TraderState:
         *bracket(),
         ev.OrderAcknowledged(time=at(1), order_ref=TRADE, perm_id=11, order_id=1),
         ev.OrderAcknowledged(time=at(1), order_ref=TRADE, perm_id=12, order_id=1),
-        executed("a.01", TRADE, "BOT", 100, 100.1, 10), commission("a.01", 1.0),
-        executed("b.01", EXIT, "SLD", 50, 101.3, 70), adjusted(40, 100.0, 80),
+        executed("a.01", TRADE, "BOT", 100, 100.1, 10),
+        commission("a.01", 1.0),
+        executed("b.01", EXIT, "SLD", 50, 101.3, 70),
+        adjusted(40, 100.0, 80),
         ev.OrderModifyIntended(time=at(81), order_ref=STOP, quantity=40, stop_price=100.1, reason="breakeven"),
-        ev.SignalTaken(time=at(5), symbol="TSLA", side="LONG", path="momentum", pivot=100.0, break_time=at(4),
-                       order_ref=TRADE),
-        ev.EntryBlocked(time=at(80), symbol="NVDA", side="SHORT", path="sustained", pivot=5.0, break_time=at(79),
-                        filter="low_volume"),
+        ev.SignalTaken(
+            time=at(5), symbol="TSLA", side="LONG", path="momentum", pivot=100.0, break_time=at(4), order_ref=TRADE
+        ),
+        ev.EntryBlocked(
+            time=at(80),
+            symbol="NVDA",
+            side="SHORT",
+            path="sustained",
+            pivot=5.0,
+            break_time=at(79),
+            filter="low_volume",
+        ),
         ev.ForeignSeen(time=at(82), symbol="BRK B", con_id=9, quantity=-3, avg_cost=1.5),
         ev.SymbolHalted(time=at(83), symbol="AMD", reason="ungewöhnlich — 異常"),
-        ev.AlertRaised(time=at(84), text="line\nbreak \"quoted\"", symbol="AMD", key="k"),
-        ev.Paused(time=at(85), reason="lunch"), ev.BreakerTripped(time=at(86), reason="errors"),
-        ev.LossLimitHit(time=at(87), daily_pnl=-1.0), ev.BrokerErrorCounted(time=at(88)),
-    )  # fmt: skip
+        ev.AlertRaised(time=at(84), text='line\nbreak "quoted"', symbol="AMD", key="k"),
+        ev.Paused(time=at(85), reason="lunch"),
+        ev.BreakerTripped(time=at(86), reason="errors"),
+        ev.LossLimitHit(time=at(87), daily_pnl=-1.0),
+        ev.BrokerErrorCounted(time=at(88)),
+    )
 
 
 def file_of(state: TraderState) -> bytes:
@@ -68,17 +80,44 @@ def test_the_file_has_the_keys_that_its_readers_know() -> None:
     content = msgspec.json.decode(file_of(full()))
     assert list(content)[:2] == ["timestamp", "date"]
     assert set(content) >= {
-        "timestamp", "date", "positions", "attempt_counts", "analytics", "schema_version", "sequence", "account",
-        "gateway", "session_id", "orders", "risk", "last_signals", "checksum",
-    }  # fmt: skip
+        "timestamp",
+        "date",
+        "positions",
+        "attempt_counts",
+        "analytics",
+        "schema_version",
+        "sequence",
+        "account",
+        "gateway",
+        "session_id",
+        "orders",
+        "risk",
+        "last_signals",
+        "checksum",
+    }
     assert set(content["positions"]["TSLA"]) >= {
-        "symbol", "side", "entry_price", "entry_time", "shares", "remaining", "pivot", "target1", "target2",
-        "target3", "stop_price", "partials_taken",
-    }  # fmt: skip
+        "symbol",
+        "side",
+        "entry_price",
+        "entry_time",
+        "shares",
+        "remaining",
+        "pivot",
+        "target1",
+        "target2",
+        "target3",
+        "stop_price",
+        "partials_taken",
+    }
     assert set(content["attempt_counts"]["TSLA"]) == {"long_attempts", "resistance", "short_attempts"}
     assert set(content["analytics"]) >= {
-        "daily_pnl", "total_trades", "winners", "losers", "filter_blocks", "entry_paths",
-    }  # fmt: skip
+        "daily_pnl",
+        "total_trades",
+        "winners",
+        "losers",
+        "filter_blocks",
+        "entry_paths",
+    }
     assert content["positions"]["TSLA"]["remaining"] == 0.4
     assert content["schema_version"] == SCHEMA_VERSION
 
@@ -169,9 +208,14 @@ def test_p14_a_file_that_lost_its_content_is_refused(fill: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(b'"held": 40', b'"held": 41'), (b'"stop_price": 100.1', b'"stop_price": 90.1'), (b'"LONG"', b'"SHORT"'),
-     (b'"sequence": 2', b'"sequence": 3'), (b'"paused": true', b'"paused": false')],
-)  # fmt: skip
+    [
+        (b'"held": 40', b'"held": 41'),
+        (b'"stop_price": 100.1', b'"stop_price": 90.1'),
+        (b'"LONG"', b'"SHORT"'),
+        (b'"sequence": 2', b'"sequence": 3'),
+        (b'"paused": true', b'"paused": false'),
+    ],
+)
 def test_an_edited_value_is_refused(old: bytes, new: bytes) -> None:
     assert old in FULL
     with pytest.raises(BadContentError, match="damaged or was edited"):
@@ -193,10 +237,24 @@ def test_another_layout_of_the_same_content_is_the_same_state() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"null", b"[]", b"7", b'"text"', b"{}", b'{"checksum":1}', b"{" * 50_000, b"[" * 200_000 + b"]" * 200_000,
-     b'{"a":' * 100_000 + b"1" + b"}" * 100_000, b"\xff\xfe{}", b'{"a":"\\ud800"}', b'{"sequence":1e999}',
-     b'{"sequence":' + b"9" * 5000 + b"}", b"\x89PNG\r\n"],
-)  # fmt: skip
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"7",
+        b'"text"',
+        b"{}",
+        b'{"checksum":1}',
+        b"{" * 50_000,
+        b"[" * 200_000 + b"]" * 200_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b"\xff\xfe{}",
+        b'{"a":"\\ud800"}',
+        b'{"sequence":1e999}',
+        b'{"sequence":' + b"9" * 5000 + b"}",
+        b"\x89PNG\r\n",
+    ],
+)
 def test_what_is_no_state_is_refused_with_a_reason(data: bytes) -> None:
     with pytest.raises(BadContentError) as caught:
         decode_state(data)
@@ -286,9 +344,15 @@ def test_i9_an_event_comes_back_from_the_journal_as_it_was() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "data"),
-    [("Nonsense", b"{}"), ("Paused", b"{}"), ("Paused", b"["), ("Paused", b'{"time":1,"reason":""}'),
-     ("Paused", b'{"time":"2025-10-06T09:45:00","reason":""}'), ("__class__", b"{}")],
-)  # fmt: skip
+    [
+        ("Nonsense", b"{}"),
+        ("Paused", b"{}"),
+        ("Paused", b"["),
+        ("Paused", b'{"time":1,"reason":""}'),
+        ("Paused", b'{"time":"2025-10-06T09:45:00","reason":""}'),
+        ("__class__", b"{}"),
+    ],
+)
 def test_an_event_that_is_not_ours_is_refused(kind: str, data: bytes) -> None:
     with pytest.raises(BadContentError):
         decode_event(kind, data)

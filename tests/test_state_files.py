@@ -125,8 +125,10 @@ def test_short_writes_go_on(tmp_path: Path) -> None:
     assert folder.read_file("state.json") == bytes(range(256))
 
 
-@pytest.mark.parametrize(("call", "code"), [("create", errno.EROFS), ("pwrite", errno.ENOSPC),
-                                            ("pwrite", errno.EIO), ("rename", errno.EACCES)])
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [("create", errno.EROFS), ("pwrite", errno.ENOSPC), ("pwrite", errno.EIO), ("rename", errno.EACCES)],
+)
 def test_refused_write_leaves_the_old_file_and_no_leftovers(tmp_path: Path, call: str, code: int) -> None:
     Folder.open(tmp_path).write_new("state.json", b"old")
     with pytest.raises(DiskError, match=os.strerror(code)) as caught:
@@ -210,8 +212,14 @@ def test_file_size_limit_of_the_system_is_a_clear_error(tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
-    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=REPO, preexec_fn=limit,
-                         capture_output=True, text=True, timeout=30)
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=REPO,
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     assert run.returncode == 1
     assert "File too large" in run.stderr
     assert "ulimit -f" in run.stderr

@@ -189,9 +189,7 @@ class Days(RuleBasedStateMachine):
         order = self.picked(ev.OrderIntended, pick).order
         number = 1 + max((int(e.exec_id[1:-3]) for e in self.of_kind(ev.ExecutionSeen)), default=0)
         bought: Bought = "BOT" if order.action == "BUY" else "SLD"
-        self.record(
-            executed(f"e{number}.01", order.order_ref, bought, count, price, second, symbol=order.symbol)
-        )
+        self.record(executed(f"e{number}.01", order.order_ref, bought, count, price, second, symbol=order.symbol))
 
     def has_fills(self) -> bool:
         return bool(self.of_kind(ev.ExecutionSeen))
@@ -207,9 +205,7 @@ class Days(RuleBasedStateMachine):
         again = f"{seen.exec_id[:-3]}.{revision:02d}"
         known = next((e for e in self.of_kind(ev.ExecutionSeen) if e.exec_id == again), None)
         second = (seen.executed_at - at(0)).seconds
-        self.record(
-            known or executed(again, seen.order_ref, seen.side, count, price, second, symbol=seen.symbol)
-        )
+        self.record(known or executed(again, seen.order_ref, seen.side, count, price, second, symbol=seen.symbol))
 
     @precondition(has_fills)
     @rule(pick=picks, cents=st.integers(0, 300))

@@ -19,10 +19,17 @@ a line that is cut
 """
 
 
-@pytest.mark.parametrize(("path", "kind"), [("/home/user/logs", "ext4"), ("/run/logs", "tmpfs"),
-                                            ("/running", "ext4"),
-                                            ("/srv/my logs/x", "nfs4"), ("/data/logs", "overlay"),
-                                            ("/mnt/x", "fuse.sshfs")])
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/home/user/logs", "ext4"),
+        ("/run/logs", "tmpfs"),
+        ("/running", "ext4"),
+        ("/srv/my logs/x", "nfs4"),
+        ("/data/logs", "overlay"),
+        ("/mnt/x", "fuse.sshfs"),
+    ],
+)
 def test_the_innermost_and_latest_mount_counts(path: str, kind: str) -> None:
     assert file_system(Path(path), MOUNTS)[0] == kind
 

@@ -132,8 +132,13 @@ def runs_of(day: Daybook) -> list[RunSpan]:
         if isinstance(event, SessionStarted):
             if runs and runs[-1].status == "active":
                 runs[-1].status = "crashed"
-            run = RunSpan(session_id=event.session_id, began=event.time, last_event=event.time, status="active",
-                          resumed_from=event.resumed_from)  # fmt: skip
+            run = RunSpan(
+                session_id=event.session_id,
+                began=event.time,
+                last_event=event.time,
+                status="active",
+                resumed_from=event.resumed_from,
+            )
             runs.append(run)
         elif runs:
             runs[-1].last_event = event.time

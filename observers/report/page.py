@@ -96,16 +96,39 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[object]], wide: str 
 def _trades(trades: Sequence[Trade]) -> str:
     if not trades:
         return "<h2>Trades</h2><p class='soft'>None.</p>"
-    headings = ["Entry", "Exit", "Symbol", "Side", "Shares", "At", "Out at", "Exits", "P&L", "%", "R", "Held",
-                "Path"]  # fmt: skip
+    headings = [
+        "Entry",
+        "Exit",
+        "Symbol",
+        "Side",
+        "Shares",
+        "At",
+        "Out at",
+        "Exits",
+        "P&L",
+        "%",
+        "R",
+        "Held",
+        "Path",
+    ]
     rows = [
         [
-            clock_time(trade.entry_time), clock_time(trade.exit_time), trade.symbol, trade.side, trade.shares,
-            trade.entry_price, trade.exit_price, _reasons(trade), _amount(trade.pnl), trade.pnl_pct,
-            trade.r_multiple, duration(trade.duration_s), trade.path,
+            clock_time(trade.entry_time),
+            clock_time(trade.exit_time),
+            trade.symbol,
+            trade.side,
+            trade.shares,
+            trade.entry_price,
+            trade.exit_price,
+            _reasons(trade),
+            _amount(trade.pnl),
+            trade.pnl_pct,
+            trade.r_multiple,
+            duration(trade.duration_s),
+            trade.path,
         ]
         for trade in trades
-    ]  # fmt: skip
+    ]
     return "<h2>Trades</h2>" + _table(headings, rows, "Exits")
 
 
@@ -140,10 +163,14 @@ def _filters(report: DayReport) -> str:
         counts[block.filter] = counts.get(block.filter, 0) + 1
     most = max(counts.values())
     rows = [
-        [name, count, Html(f'<span class="bar" style="width:{round(160 * count / most)}px"></span>'),
-         ", ".join(sorted({block.symbol for block in report.blocks if block.filter == name}))]
+        [
+            name,
+            count,
+            Html(f'<span class="bar" style="width:{round(160 * count / most)}px"></span>'),
+            ", ".join(sorted({block.symbol for block in report.blocks if block.filter == name})),
+        ]
         for name, count in sorted(counts.items(), key=lambda item: -item[1])
-    ]  # fmt: skip
+    ]
     return "<h2>Filters that blocked an entry</h2>" + _table(["Filter", "Blocked", "", "Symbols"], rows, "Symbols")
 
 
@@ -151,10 +178,16 @@ def _runs(report: DayReport) -> str:
     if not report.runs:
         return ""
     rows = [
-        [run.session_id, clock_time(run.began), clock_time(run.last_event), _status(run), run.reason,
-         run.resumed_from]
+        [
+            run.session_id,
+            clock_time(run.began),
+            clock_time(run.last_event),
+            _status(run),
+            run.reason,
+            run.resumed_from,
+        ]
         for run in report.runs
-    ]  # fmt: skip
+    ]
     headings = ["Session", "Began", "Last event", "Status", "Reason", "Resumed"]
     parts = ["<h2>Runs, crashes and recoveries</h2>", _table(headings, rows, "Reason")]
     parts += [_recovery(recovery) for recovery in report.recoveries if recovery.rows or recovery.notes]

@@ -41,24 +41,50 @@ def _summary(report: DayReport) -> list[str]:
         lines[-1] += f"worst {day.worst:+,.2f}"
     if day.last_equity is not None:
         start = f"{day.start_equity:,.2f}" if day.start_equity is not None else "unknown"
-        lines.append(f"Equity {start} at the start, {day.last_equity:,.2f} last; "
-                     f"largest fall from a high {day.max_drawdown:,.2f}")  # fmt: skip
+        lines.append(
+            f"Equity {start} at the start, {day.last_equity:,.2f} last; "
+            f"largest fall from a high {day.max_drawdown:,.2f}"
+        )
     return lines
 
 
 def trade_table(report: DayReport) -> str:
     """One row a trade."""
-    headings = ["entry", "exit", "symbol", "side", "shares", "at", "out at", "reason", "P&L", "%", "R", "held",
-                "path", "partials"]  # fmt: skip
+    headings = [
+        "entry",
+        "exit",
+        "symbol",
+        "side",
+        "shares",
+        "at",
+        "out at",
+        "reason",
+        "P&L",
+        "%",
+        "R",
+        "held",
+        "path",
+        "partials",
+    ]
     rows: list[list[object]] = [
         [
-            clock_time(trade.entry_time), clock_time(trade.exit_time), trade.symbol, trade.side, trade.shares,
-            trade.entry_price, trade.exit_price, trade.reason or f"open, {trade.held} held", trade.pnl,
-            trade.pnl_pct, trade.r_multiple, duration(trade.duration_s), trade.path,
+            clock_time(trade.entry_time),
+            clock_time(trade.exit_time),
+            trade.symbol,
+            trade.side,
+            trade.shares,
+            trade.entry_price,
+            trade.exit_price,
+            trade.reason or f"open, {trade.held} held",
+            trade.pnl,
+            trade.pnl_pct,
+            trade.r_multiple,
+            duration(trade.duration_s),
+            trade.path,
             ", ".join(e.reason for e in (trade.exits[:-1] if trade.status == "closed" else trade.exits)) or None,
         ]
         for trade in report.trades
-    ]  # fmt: skip
+    ]
     return table(headings, rows)
 
 
@@ -74,10 +100,16 @@ def filter_table(report: DayReport) -> str:
 def run_table(report: DayReport) -> str:
     """The day's runs and how each ended."""
     rows: list[list[object]] = [
-        [run.session_id, clock_time(run.began), clock_time(run.last_event), run.status, run.reason or None,
-         run.resumed_from or None]
+        [
+            run.session_id,
+            clock_time(run.began),
+            clock_time(run.last_event),
+            run.status,
+            run.reason or None,
+            run.resumed_from or None,
+        ]
         for run in report.runs
-    ]  # fmt: skip
+    ]
     return table(["session", "began", "last event", "status", "reason", "resumed"], rows)
 
 

@@ -62,9 +62,7 @@ def ordinary_volume(rng: random.Random, mean: int) -> int:
     return round(mean * rng.uniform(1 - _VOLUME_SPREAD, 1 + _VOLUME_SPREAD))
 
 
-def with_wicks(
-    rng: random.Random, first_open: int, closes: Sequence[int], volumes: Sequence[int]
-) -> list[Candle]:
+def with_wicks(rng: random.Random, first_open: int, closes: Sequence[int], volumes: Sequence[int]) -> list[Candle]:
     """Candles from 09:30 on, each opening at the close before it, with short wicks beyond its body."""
     candles, open_ = [], first_open
     for minute, (close, volume) in enumerate(zip(closes, volumes, strict=True)):

@@ -22,9 +22,7 @@ MINUTE: Final = timedelta(minutes=1)
 DAY: Final = timedelta(days=1)
 
 _MONDAY, _THURSDAY = 0, 3
-_EXTRA_CLOSURES: Final = frozenset(
-    {date(2012, 10, 29), date(2012, 10, 30), date(2018, 12, 5), date(2025, 1, 9)}
-)
+_EXTRA_CLOSURES: Final = frozenset({date(2012, 10, 29), date(2012, 10, 30), date(2018, 12, 5), date(2025, 1, 9)})
 """Days that no rule gives: Hurricane Sandy and two national days of mourning."""
 
 

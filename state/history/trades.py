@@ -235,10 +235,16 @@ def _trade(position: Position, now: datetime | None) -> Trade:
 
 def _exits(position: Position) -> list[Exit]:
     exits = [
-        Exit(time=part.time, price=part.price, shares=part.shares, reason=part.reason, pnl=round(part.pnl, 2),
-             estimated=part.estimated)
+        Exit(
+            time=part.time,
+            price=part.price,
+            shares=part.shares,
+            reason=part.reason,
+            pnl=round(part.pnl, 2),
+            estimated=part.estimated,
+        )
         for part in position.partials_taken
-    ]  # fmt: skip
+    ]
     if position.held == 0 and position.exit_time is not None and position.exit_price is not None:
         earlier = position.partials_taken
         last = Exit(

@@ -78,9 +78,7 @@ class CheckpointStore:
         self.failures = 0
         self.write_s = 0.0
 
-    async def take(
-        self, memory: Memory, account_values: Values, parameters: Values, saved_at: datetime
-    ) -> str:
+    async def take(self, memory: Memory, account_values: Values, parameters: Values, saved_at: datetime) -> str:
         """A checkpoint of this moment, for an event loop: encoded here, written in a thread; returns its name.
 
         It never holds an event that the journal may still lose. SnapshotFailedError: this one was not written,

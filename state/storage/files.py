@@ -251,8 +251,10 @@ def _trusted(fd: int, path: Path, *, mend: bool) -> int:
         problem = "every user of this machine may write in it"
     if problem:
         os.close(fd)
-        raise StateError(f"The folder {path} cannot be trusted: {problem}.",
-                         f"Look at what is in it, then: chown {os.geteuid()} {path}; chmod 700 {path}.")
+        raise StateError(
+            f"The folder {path} cannot be trusted: {problem}.",
+            f"Look at what is in it, then: chown {os.geteuid()} {path}; chmod 700 {path}.",
+        )
     if mend and status.st_mode & 0o077:
         with contextlib.suppress(OSError):  # a read-only disk: whoever writes next says so more clearly
             os.fchmod(fd, FOLDER_MODE)

@@ -194,9 +194,13 @@ class Engine:
         self._record(event)
         execution = fact.execution
         _log.info(
-            "FILL %s %s %d @ %.2f (%s).", execution.symbol, execution.side, execution.shares, execution.price,
+            "FILL %s %s %d @ %.2f (%s).",
+            execution.symbol,
+            execution.side,
+            execution.shares,
+            execution.price,
             execution.order_ref or "by hand",
-        )  # fmt: skip
+        )
         self._changed.add(execution.symbol)
         if self.state.risk.broker_errors and execution.order_ref in self.state.orders:
             self._record(BrokerErrorCounted(time=self.clock.now(), reset=True))  # the row ends
@@ -315,9 +319,15 @@ class Engine:
         if done:
             trade = done[-1]
             _log.info(
-                "CLOSED %s %s: %d shares, %s at %.2f, P&L %+.2f; today %+.2f.", trade.side, symbol, trade.shares,
-                trade.exit_reason, trade.exit_price or 0.0, trade.realized_pnl, self.state.daily_pnl,
-            )  # fmt: skip
+                "CLOSED %s %s: %d shares, %s at %.2f, P&L %+.2f; today %+.2f.",
+                trade.side,
+                symbol,
+                trade.shares,
+                trade.exit_reason,
+                trade.exit_price or 0.0,
+                trade.realized_pnl,
+                self.state.daily_pnl,
+            )
 
     def alert(self, symbol: str, text: str) -> None:
         """Something that the operator should know; the same again replaces the earlier one."""

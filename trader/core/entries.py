@@ -46,8 +46,15 @@ class Entries:
             return
         _log.info(
             "ENTRY %s %s: %d shares at about %.2f, %s over %.2f (volume %.1f x), stop %.2f.",
-            signal.side, signal.symbol, quantity, watch.price, signal.path, signal.pivot, signal.volume_ratio, stop,
-        )  # fmt: skip
+            signal.side,
+            signal.symbol,
+            quantity,
+            watch.price,
+            signal.path,
+            signal.pivot,
+            signal.volume_ratio,
+            stop,
+        )
         await self._desk.enter(signal, setup, watch.con_id, quantity, stop)
 
     def _counted_before(self, state: TraderState, signal: Signal) -> bool:

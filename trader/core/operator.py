@@ -138,9 +138,12 @@ class Operator:
         if position is not None and stop is not None and stop.status == "working" and stop.perm_id:
             del self._waiting[symbol]
             request.answer(
-                ok=True, symbol=symbol, quantity=position.quantity,
-                stop_price=position.stop_price, stop_perm_id=stop.perm_id,
-            )  # fmt: skip
+                ok=True,
+                symbol=symbol,
+                quantity=position.quantity,
+                stop_price=position.stop_price,
+                stop_perm_id=stop.perm_id,
+            )
         elif position is None or time.monotonic() - since > ADOPT_TIMEOUT_S:
             del self._waiting[symbol]
             words = f"{symbol} is managed now, but IBKR has not confirmed its stop"

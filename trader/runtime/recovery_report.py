@@ -33,9 +33,11 @@ def opening(loaded: Loaded, begun: Begun) -> list[str]:
         lines += _quoted(begun.previous)
     state = loaded.state
     if not begun.resumed or state is None:
-        words = "No previous state found (clean start)" if not loaded.found_anything else (
-            "No state could be applied: IBKR's own records are all there is"
-        )  # fmt: skip
+        words = (
+            "No previous state found (clean start)"
+            if not loaded.found_anything
+            else ("No state could be applied: IBKR's own records are all there is")
+        )
         return [*lines, words]
     lines.append(f"📂 Loaded state file from {_when(loaded.saved_at, state)} ({loaded.source})")
     if loaded.replayed:
@@ -98,11 +100,17 @@ def position_table(state: TraderState) -> str:
         stop = state.protection(position)
         rows.append(
             (
-                position.symbol, position.side, position.held, position.entry_price, position.remaining,
-                position.stop_price, stop.perm_id if stop is not None else None, position.realized_pnl,
+                position.symbol,
+                position.side,
+                position.held,
+                position.entry_price,
+                position.remaining,
+                position.stop_price,
+                stop.perm_id if stop is not None else None,
+                position.realized_pnl,
                 position.recovery,
             )
-        )  # fmt: skip
+        )
     headings = ("symbol", "side", "shares", "entry", "remaining", "stop", "stop permId", "realized", "known by")
     return table(headings, rows)
 

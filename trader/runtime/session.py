@@ -92,7 +92,7 @@ class TradingSession:
         self.operator = Operator(self.engine, gate, market)
         self.engine.on_request = self.operator.take
         async with serve(self.memory.folder, self.engine.inbox.put_nowait):
-            # Once the socket is there: who found no trader has left a wish, or asks again (trader.cli.commands.pause).
+            # Once the socket is there: who found no trader has left a wish, or asks again.
             await take_up_wishes(self.memory, self.clock.now())
             return await self._recover_and_trade(gate, market, begun, scanner_error, mark)
 

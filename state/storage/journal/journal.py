@@ -23,8 +23,9 @@ class Journal:
     One thread calls append, drop_below and wait_durable: the event loop's, or without a loop the only one.
     """
 
-    def __init__(self, folder: Folder, reading: Reading, position: Position, run: str,
-                 clock: Callable[[], str]) -> None:
+    def __init__(
+        self, folder: Folder, reading: Reading, position: Position, run: str, clock: Callable[[], str]
+    ) -> None:
         """Use `Journal.open`."""
         self.report: JournalReport = reading.report
         self.run = run
@@ -121,8 +122,10 @@ class Journal:
 
         Pass the sequence of the *backup* snapshot, so that losing either snapshot loses nothing.
         """
-        floor = max((number for number, after in self._starts
-                     if after <= sequence and number <= self._committer.segment), default=0)
+        floor = max(
+            (number for number, after in self._starts if after <= sequence and number <= self._committer.segment),
+            default=0,
+        )
         if any(number < floor for number, _ in self._starts):
             self._starts = [start for start in self._starts if start[0] >= floor]
             self._keeper.remove_before(floor)
@@ -143,8 +146,10 @@ class Journal:
         header = SegmentHeader(self._segment + 1, self._size_bytes, self._sequence, f"{self._crc:08x}")
         line, crc = encode_header(header, self.run, now)
         if len(line) + needed_bytes > self._size_bytes:
-            raise StateError(f"An event of {needed_bytes} bytes does not fit into a journal segment.",
-                             "This is a defect, or the segments are set too small.")
+            raise StateError(
+                f"An event of {needed_bytes} bytes does not fit into a journal segment.",
+                "This is a defect, or the segments are set too small.",
+            )
         self._segment += 1
         self._starts.append((self._segment, self._sequence))
         self._room = self._size_bytes - len(line)

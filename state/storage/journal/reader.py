@@ -141,8 +141,9 @@ class _Judge:
         if self._numbers and not self._seen:
             self._break(self._numbers[-1], "holds nothing, not even its first line")
         if self._seen and not self._damage and snapshot > self._sequence:
-            self._damage.append(f"The snapshot holds sequence {snapshot}, but the journal in {self._path} "
-                                f"ends at {self._sequence}.")
+            self._damage.append(
+                f"The snapshot holds sequence {snapshot}, but the journal in {self._path} ends at {self._sequence}."
+            )
         if self._damage:
             self._position = None
         verdict, detail = self._verdict()
@@ -151,8 +152,9 @@ class _Judge:
         following = max(self._numbers, default=0) + 1
         if self._position is not None and self._position.offset == 0:
             following = self._position.segment  # its first line was cut short: made anew
-        return Reading(report, self._position, following, " ".join(self._damage), self._last_crc,
-                       self._damaged, self._starts)
+        return Reading(
+            report, self._position, following, " ".join(self._damage), self._last_crc, self._damaged, self._starts
+        )
 
     def _verdict(self) -> tuple[Verdict, str]:
         if self._damage or self._told:
@@ -163,7 +165,8 @@ class _Judge:
         if self._position is not None and self._position.tail:
             return Verdict.TORN, (
                 f"{segment_name(self._position.segment)} ends in {len(self._position.tail)} bytes of an unfinished "
-                f"write after sequence {self._sequence}; nothing in them had been acknowledged.")
+                f"write after sequence {self._sequence}; nothing in them had been acknowledged."
+            )
         return Verdict.CLEAN, f"The journal is whole up to sequence {self._sequence}."
 
     def _problem(self, number: int, scan: Scan) -> str:
@@ -189,8 +192,10 @@ class _Judge:
         if header is None:
             return "has no valid first line"
         if number > 1 and self._snapshot is not None and header.after_sequence > self._snapshot:
-            return (f"begins after sequence {header.after_sequence}, but the snapshot ends at "
-                    f"{self._snapshot}: what lies between is missing")
+            return (
+                f"begins after sequence {header.after_sequence}, but the snapshot ends at "
+                f"{self._snapshot}: what lies between is missing"
+            )
         return ""
 
     def _resume(self, number: int, gap: str, after_sequence: int) -> None:
@@ -210,13 +215,17 @@ class _Judge:
         else:
             self._records += scan.records
             self._sequence, self._last_crc = scan.sequence, scan.crc
-            self._position = Position(number, scan.header.size_bytes, scan.end, scan.crc, scan.sequence,
-                                      _unsure(scan, data), scan.tail)
+            self._position = Position(
+                number, scan.header.size_bytes, scan.end, scan.crc, scan.sequence, _unsure(scan, data), scan.tail
+            )
             if len(data) < scan.header.size_bytes:
                 self._break(number, f"has {len(data)} bytes, but was made with {scan.header.size_bytes}")
         if scan.claim is not None:
-            self._break(number, f"is damaged after sequence {self._sequence}: its record {scan.claim.sequence} "
-                                f"says that all up to {scan.claim.durable} had been on disk")
+            self._break(
+                number,
+                f"is damaged after sequence {self._sequence}: its record {scan.claim.sequence} "
+                f"says that all up to {scan.claim.durable} had been on disk",
+            )
 
 
 def _unsure(scan: Scan, data: bytes) -> bytes:

@@ -126,8 +126,13 @@ class ThreadedWriter:
     and one call_soon_threadsafe a group the other way, which costs the loop the same however large the group.
     """
 
-    def __init__(self, committer: Committer, durable: int, loop: asyncio.AbstractEventLoop,
-                 on_failure: Callable[[SyncFailedError], None]) -> None:
+    def __init__(
+        self,
+        committer: Committer,
+        durable: int,
+        loop: asyncio.AbstractEventLoop,
+        on_failure: Callable[[SyncFailedError], None],
+    ) -> None:
         self.durable = durable
         self.failure: SyncFailedError | None = None
         self._committer = committer

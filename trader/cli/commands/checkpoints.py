@@ -71,8 +71,13 @@ def _list(args: argparse.Namespace, folder: Folder) -> int:
 
 
 def _plain(info: CheckpointInfo) -> dict[str, object]:
-    return {"checkpoint": info.path, "session_id": info.session_id, "saved_at": info.saved_at,
-            "sequence": info.sequence, "bytes": info.bytes}  # fmt: skip
+    return {
+        "checkpoint": info.path,
+        "session_id": info.session_id,
+        "saved_at": info.saved_at,
+        "sequence": info.sequence,
+        "bytes": info.bytes,
+    }
 
 
 def _row(store: CheckpointStore, info: CheckpointInfo) -> list[object]:
@@ -82,8 +87,13 @@ def _row(store: CheckpointStore, info: CheckpointInfo) -> list[object]:
     except StateError:
         return [*start, "DAMAGED", None, None, None]
     value = found.extra.account.get("portfolio_value")
-    return [*start, found.extra.active_positions, found.extra.closed_trades, found.state.daily_pnl,
-            float(value) if isinstance(value, int | float) else None]  # fmt: skip
+    return [
+        *start,
+        found.extra.active_positions,
+        found.extra.closed_trades,
+        found.state.daily_pnl,
+        float(value) if isinstance(value, int | float) else None,
+    ]
 
 
 def _find(folder: Folder, name: str | None) -> CheckpointInfo:
@@ -98,8 +108,14 @@ def _show(args: argparse.Namespace, folder: Folder) -> int:
     info = _find(folder, args.checkpoint)
     found = CheckpointStore(folder).read(info)
     if args.json:
-        say_json({**_plain(info), "checkpoint": info.path, **msgspec.to_builtins(found.extra),
-                  "state": _state_file(found.state, info.saved_at)})  # fmt: skip
+        say_json(
+            {
+                **_plain(info),
+                "checkpoint": info.path,
+                **msgspec.to_builtins(found.extra),
+                "state": _state_file(found.state, info.saved_at),
+            }
+        )
         return 0
     say(f"Checkpoint {info.path}, saved {real_time(info.saved_at)}, event {info.sequence}")
     if found.extra.account:
@@ -116,8 +132,14 @@ def _show_moment(args: argparse.Namespace, folder: Folder) -> int:
     moment = moment_of(date, args.at)
     past = state_at(folder, read_daybook(folder, date), moment)
     if args.json:
-        say_json({"at": moment, "source": past.source, "sequence": past.state.sequence,
-                  "state": _state_file(past.state, moment)})  # fmt: skip
+        say_json(
+            {
+                "at": moment,
+                "source": past.source,
+                "sequence": past.state.sequence,
+                "state": _state_file(past.state, moment),
+            }
+        )
         return 0
     say(f"The state at {moment.isoformat()}, from {past.source}")
     say(describe_state(past.state))
@@ -198,8 +220,14 @@ def _restore(args: argparse.Namespace, folder: Folder) -> int:
     changes = differences(current, checkpoint.state)
     sequence = restore(folder.path, checkpoint) if args.yes else None
     if args.json:
-        say_json({"checkpoint": info.path, "restored": args.yes, "sequence": sequence,
-                  "changes": [{"what": c.what, "now": c.now, "then": c.then} for c in changes]})  # fmt: skip
+        say_json(
+            {
+                "checkpoint": info.path,
+                "restored": args.yes,
+                "sequence": sequence,
+                "changes": [{"what": c.what, "now": c.now, "then": c.then} for c in changes],
+            }
+        )
         return 0
     say(f"Going back to {info.path}, saved {real_time(info.saved_at)}:")
     say(table(["what", "now", "then"], [[c.what, c.now, c.then] for c in changes]) if changes else "No difference.")

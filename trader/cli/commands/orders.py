@@ -61,16 +61,39 @@ def broken_chain(day: Daybook) -> UntrustedStateError:
 
 
 def _listing(lives: list[OrderLife]) -> str:
-    headings = ["intended", "order", "permId", "what", "shares", "type", "stop", "status", "filled", "price",
-                "commission", "ended", "reason"]  # fmt: skip
+    headings = [
+        "intended",
+        "order",
+        "permId",
+        "what",
+        "shares",
+        "type",
+        "stop",
+        "status",
+        "filled",
+        "price",
+        "commission",
+        "ended",
+        "reason",
+    ]
     rows: list[list[object]] = [
         [
-            clock_time(life.intended_at), life.order_ref, life.perm_id or None,
-            f"{life.role} {life.action} {life.symbol}", life.quantity, life.order_type, life.stop_price,
-            life.status, life.filled, life.mean_price, life.commission, clock_time(life.ended_at), life.reason,
+            clock_time(life.intended_at),
+            life.order_ref,
+            life.perm_id or None,
+            f"{life.role} {life.action} {life.symbol}",
+            life.quantity,
+            life.order_type,
+            life.stop_price,
+            life.status,
+            life.filled,
+            life.mean_price,
+            life.commission,
+            clock_time(life.ended_at),
+            life.reason,
         ]
         for life in lives
-    ]  # fmt: skip
+    ]
     return table(headings, rows)
 
 

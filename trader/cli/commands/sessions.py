@@ -63,12 +63,19 @@ def _listing(found: list[Session], *, running_id: str) -> str:
     headings = ["session", "status", "started", "lasted", "date", "account", "trades", "P&L", "%", "resumed"]
     rows: list[list[object]] = [
         [
-            session.session_id, _status(session, running_id), real_time(session.started_at), _lasted(session),
-            session.trading_date, session.account, session.trades, session.pnl, session.pnl_pct,
+            session.session_id,
+            _status(session, running_id),
+            real_time(session.started_at),
+            _lasted(session),
+            session.trading_date,
+            session.account,
+            session.trades,
+            session.pnl,
+            session.pnl_pct,
             session.resumed_from or None,
         ]
         for session in found
-    ]  # fmt: skip
+    ]
     return table(headings, rows)
 
 

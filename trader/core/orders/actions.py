@@ -1,6 +1,5 @@
 """What may have to be done at IBKR so that a position has its one stop: values; the desk alone sends them."""
 
-
 import msgspec
 
 from state.domain.model import Action

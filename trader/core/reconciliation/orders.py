@@ -161,19 +161,24 @@ def _acknowledge_open(draft: Draft, snapshot: BrokerSnapshot) -> None:
         if not known.is_live:
             draft.record(
                 OrderChanged(
-                    time=draft.now, order_ref=ref, status="working", broker_status=found[0].status,
+                    time=draft.now,
+                    order_ref=ref,
+                    status="working",
+                    broker_status=found[0].status,
                     text="IBKR lists it among the open orders",
                 )
-            )  # fmt: skip
+            )
         known = draft.state.orders[ref]
         if len({order.perm_id for order in found}) > 1:
             draft.record(
                 AlertRaised(
-                    time=draft.now, symbol=known.symbol, key=f"two-perm-ids-{ref}",
+                    time=draft.now,
+                    symbol=known.symbol,
+                    key=f"two-perm-ids-{ref}",
                     text=f"Two live orders carry the reference {ref}: permIds "
                     f"{', '.join(str(order.perm_id) for order in found)}.",
                 )
-            )  # fmt: skip
+            )
 
 
 def _settle_missing(draft: Draft, snapshot: BrokerSnapshot, in_flight: Collection[str]) -> None:
