@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from crashlab.mutants import Mutant
 
-POWER = "tests/test_crashlab_powerloss.py"
-TABLE = "tests/test_decision_table.py"
+POWER = "tests/lab/test_crashlab_powerloss.py"
+TABLE = "tests/core/test_decision_table.py"
 
 
 def _one(name: str, file: str, old: str, new: str, *killers: str) -> Mutant:
@@ -61,60 +61,60 @@ DISK = (
         "state/storage/files.py",
         '        raise SyncFailedError("flush to disk", path, cause) from cause\n',
         "        call(fd)\n",
-        "tests/test_snapshot.py",
-        "tests/test_journal_writer.py",
-        "tests/test_state_manager.py",
+        "tests/storage/test_snapshot.py",
+        "tests/storage/test_journal_writer.py",
+        "tests/storage/test_state_manager.py",
     ),
     _one(
         "bad main becomes the backup",
         "state/storage/snapshot.py",
         "            if self._main_valid:\n",
         "            if self.folder.exists(self.main):\n",
-        "tests/test_snapshot.py",
+        "tests/storage/test_snapshot.py",
     ),
     _one(
         "crc of a record not checked",
         "state/storage/journal/record.py",
         'if record.crc != found.to_bytes(4, "big").hex() or record.sequence != sequence:',
         "if record.sequence != sequence:",
-        "tests/test_journal_recovery.py",
-        "tests/test_journal_properties.py",
+        "tests/storage/test_journal_recovery.py",
+        "tests/storage/test_journal_properties.py",
     ),
     _one(
         "chain of records not checked",
         "state/storage/journal/record.py",
         "crc32(view[start + _BODY_AT : stop], crc)",
         "crc32(view[start + _BODY_AT : stop], 0)",
-        "tests/test_journal_recovery.py",
-        "tests/test_journal_properties.py",
+        "tests/storage/test_journal_recovery.py",
+        "tests/storage/test_journal_properties.py",
     ),
     _one(
         "checksum not checked",
         "state/storage/codec.py",
         "    if checksum != _checksum(content):\n",
         "    if checksum is None:\n",
-        "tests/test_state_codec.py",
+        "tests/storage/test_state_codec.py",
     ),
     _one(
         "the newest snapshot not preferred",
         "state/storage/loader.py",
         "best = max((g for g in generations if g.state is not None), key=_rank, default=None)",
         "best = next((g for g in generations if g.state is not None), None)",
-        "tests/test_state_loader.py",
+        "tests/storage/test_state_loader.py",
     ),
     _one(
         "lock off",
         "state/storage/lock.py",
         "        fcntl.flock(fd, kind | fcntl.LOCK_NB)\n",
         "        pass\n",
-        "tests/test_state_lock.py",
+        "tests/storage/test_state_lock.py",
     ),
     _one(
         "symbolic link followed",
         "state/storage/files.py",
         "flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK",
         "flags = os.O_RDONLY | os.O_CLOEXEC",
-        "tests/test_state_files.py",
+        "tests/storage/test_state_files.py",
     ),
 )
 
@@ -124,45 +124,45 @@ MEMORY = (
         "state/manager.py",
         "    if found.trading_date != trading_date:\n",
         "    if False:\n",
-        "tests/test_state_archive.py",
+        "tests/storage/test_state_archive.py",
     ),
     _one(
         "account check off",
         "state/manager.py",
         "    if found.account != account:\n",
         "    if False:\n",
-        "tests/test_state_archive.py",
+        "tests/storage/test_state_archive.py",
     ),
     _one(
         "gateway check off",
         "state/manager.py",
         "    if found.gateway != gateway:\n",
         "    if False:\n",
-        "tests/test_state_archive.py",
+        "tests/storage/test_state_archive.py",
     ),
     _one(
         "attempts not restored",
         "state/storage/codec.py",
         '    model.pop("attempt_counts")\n',
         '    model.pop("attempt_counts")\n    model["attempts"] = []\n',
-        "tests/test_state_codec.py",
+        "tests/storage/test_state_codec.py",
     ),
     _one(
         "pause not restored",
         "state/storage/codec.py",
         '    model.pop("schema_version")\n',
         '    model.pop("schema_version")\n    model["risk"] = {**model["risk"], "paused": False}\n',
-        "tests/test_state_codec.py",
-        "tests/test_state_manager.py",
-        "tests/test_operator.py",
+        "tests/storage/test_state_codec.py",
+        "tests/storage/test_state_manager.py",
+        "tests/runtime/test_operator.py",
     ),
     _one(
         "last signals not restored",
         "state/storage/codec.py",
         '    model.pop("schema_version")\n',
         '    model.pop("schema_version")\n    model["last_signals"] = {}\n',
-        "tests/test_state_codec.py",
-        "tests/test_state_manager.py",
+        "tests/storage/test_state_codec.py",
+        "tests/storage/test_state_manager.py",
     ),
     Mutant(
         "execution counted twice",
@@ -178,21 +178,21 @@ MEMORY = (
                 "    if True:\n        _retire",
             ),
         ),
-        ("tests/test_books.py",),
+        ("tests/domain/test_books.py",),
     ),
     _one(
         "correction added instead of replaced",
         "state/domain/executions.py",
         "    base, _ = split_exec_id(event.exec_id)\n    order =",
         "    base = event.exec_id\n    order =",
-        "tests/test_books.py",
+        "tests/domain/test_books.py",
     ),
     _one(
         "commission dropped",
         "state/domain/executions.py",
         "    execution.commission = event.commission\n",
         "    execution.commission = 0.0\n",
-        "tests/test_books.py",
+        "tests/domain/test_books.py",
     ),
 )
 
@@ -202,7 +202,7 @@ TRADER = (
         "trader/core/orders/closing.py",
         "await self.memory.record_durably(*intents)",
         "[self.memory.record(intent) for intent in intents]",
-        "tests/test_event_loop.py",
+        "tests/runtime/test_event_loop.py",
     ),
     Mutant(
         "empty answer taken as flat",
@@ -214,7 +214,7 @@ TRADER = (
                 "(list(rows) if not _lost(rows) else [] for rows in answers)",
             ),
         ),
-        ("tests/test_broker_snapshots.py", "tests/test_failures_p_line.py"),
+        ("tests/broker/test_broker_snapshots.py", "tests/runtime/test_failures_p_line.py"),
     ),
     _one(
         "partial answer taken as complete",
@@ -222,16 +222,16 @@ TRADER = (
         "        except TimeoutError:\n            raise BrokerUnreachableError(\n",
         "        except TimeoutError:\n            return question.rows\n"
         "            raise BrokerUnreachableError(\n",
-        "tests/test_questions.py",
-        "tests/test_failures_p_line.py",
-        "tests/test_ibkr_broker.py",
+        "tests/broker/test_questions.py",
+        "tests/runtime/test_failures_p_line.py",
+        "tests/broker/test_ibkr_broker.py",
     ),
     _one(
         "entry re-sent after a restart",
         "trader/core/entries.py",
         "last_break=last.break_time if last is not None and last.side == signal.side else None,",
         "last_break=None,",
-        "tests/test_crashlab_mutants.py::test_i5_a_break_that_was_acted_upon_is_not_acted_upon_after_a_restart",
+        "tests/lab/test_crashlab_mutants.py::test_i5_a_break_that_was_acted_upon_is_not_acted_upon_after_a_restart",
     ),
     _one(
         "stop not resized",
@@ -304,22 +304,22 @@ TRADER = (
         "        and order.client_id == client_id\n",
         "",
         TABLE,
-        "tests/test_failures_f_orders.py",
+        "tests/runtime/test_failures_f_orders.py",
     ),
     _one(
         "partial exit before its stop is smaller",
         "trader/core/orders/closing.py",
         "if self.dry_run or await self._broker.changed(stop.order_id, size, CONFIRM_S):",
         "if True:",
-        "tests/test_crashlab_found.py",
+        "tests/lab/test_crashlab_found.py",
     ),
     _one(
         "order id high-water mark ignored",
         "trader/broker/ibkr/broker.py",
         "max(ear.next_order_id, ear.highest_order_id + 1, above + 1, self._issued_order_id + 1)",
         "ear.next_order_id",
-        "tests/test_failures_p_line.py",
-        "tests/test_ibkr_broker.py",
+        "tests/runtime/test_failures_p_line.py",
+        "tests/broker/test_ibkr_broker.py",
     ),
 )
 

@@ -222,7 +222,7 @@ def test_whatever_the_records_a_setup_is_sound(dirt: list[dict[str, Any]]) -> No
 
 
 def test_the_scan_of_a_real_day_has_eight_setups() -> None:
-    root = os.environ.get("TRADER_DATA_DIR", str(Path(__file__).resolve().parents[2] / "shared" / "data"))
+    root = os.environ.get("TRADER_DATA_DIR", str(Path(__file__).resolve().parents[3] / "shared" / "data"))
     folder = Path(root) / "2025-10-21"
     if not folder.is_dir():
         pytest.skip(f"no recorded day in {root}; set TRADER_DATA_DIR")

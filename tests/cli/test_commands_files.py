@@ -21,7 +21,7 @@ from state.storage.lock import FolderLock
 from state.storage.sessions import Session, SessionStore
 from trader.cli.parser import main
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 HELD: list[Event] = [
     ev.EquityAnchored(time=at(0), equity=100_000.0),
     *bracket(),

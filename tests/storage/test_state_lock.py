@@ -11,7 +11,7 @@ from state.errors import CorruptFileError, LockHeldError
 from state.storage.files import Folder
 from state.storage.lock import FolderLock, LockHolder, holder
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 from pathlib import Path

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("trader", "state", "observers", "paper_gateway")
 SOURCES = [*sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py")), ROOT / "trader.py"]
 TOOLS = sorted(path for part in ("bench", "crashlab") for path in (ROOT / part).rglob("*.py"))
@@ -105,7 +105,7 @@ def layer_of(name: str, layers: tuple[tuple[str, ...], ...]) -> int:
         if name == entry or name.startswith(entry + ".")
     }
     if not matches:
-        pytest.fail(f"{name} is in no layer: give it its place in tests/test_structure.py")
+        pytest.fail(f"{name} is in no layer: give it its place in tests/project/test_structure.py")
     return matches[max(matches, key=len)]
 
 
@@ -222,13 +222,16 @@ def test_each_module_says_its_role() -> None:
             assert ast.get_docstring(tree_of(path)), path
 
 
-def test_tests_are_flat_and_named_after_what_they_test() -> None:
-    """A tests/trader/__init__.py would hide the package itself."""
-    assert not list((ROOT / "tests").rglob("__init__.py"))
+def test_tests_follow_the_layout_and_hide_no_package() -> None:
+    """A folder of tests with an `__init__.py`, or with a package's own name, could be imported in its place."""
+    tests = ROOT / "tests"
+    assert not list(tests.rglob("__init__.py"))
+    folders = {path.parent.name for path in tests.rglob("*.py") if path.parent != tests}
+    assert not folders & {path.name for path in ROOT.iterdir() if path.is_dir()}
     names: dict[str, list[Path]] = defaultdict(list)
-    for path in (ROOT / "tests").rglob("*.py"):
+    for path in tests.rglob("*.py"):
         names[path.name].append(path)
-    assert {path.parent for paths in names.values() for path in paths} == {ROOT / "tests"}
+    assert [found for found in names.values() if len(found) > 1] == []
 
 
 def loaded_by(code: str) -> set[str]:

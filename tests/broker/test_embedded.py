@@ -18,7 +18,7 @@ from trader.broker.embedded import EmbeddedInfo, ensure_embedded
 from trader.config.sections import GatewaySettings
 from trader.errors import BrokerError, BrokerUnreachableError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 10.0
 
 

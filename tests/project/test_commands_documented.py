@@ -13,7 +13,7 @@ from paper_gateway import ctl, options
 from trader.cli.parser import COMMANDS, build_parser, command_parser
 from trader.core.reconciliation.plan import Decision
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TRADER = "python3 trader.py"
 GATEWAY = "python3 -m paper_gateway"
 CTL = f"{GATEWAY} ctl"
@@ -154,7 +154,7 @@ def test_files_and_tests_that_are_named_exist(path: Path) -> None:
         top = name.split("/")[0]
         if "/" in name and top not in written:
             assert (ROOT / name).exists() or (path.parent / ".." / "paper_gateway" / name).exists(), name
-    sources = "\n".join(test.read_text(encoding="utf-8") for test in (ROOT / "tests").glob("test_*.py"))
+    sources = "\n".join(test.read_text(encoding="utf-8") for test in (ROOT / "tests").rglob("test_*.py"))
     for name in re.findall(r"`(test_[a-z0-9_]+)`", text):
         assert f"def {name}(" in sources, name
 

@@ -11,13 +11,13 @@ from state_cases import opened, plain, replayed
 
 from state.domain.model import TraderState
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KILLS = 15
 
 CHILD = """
 import asyncio, os, sys
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/support")
 from state_cases import ACCOUNT, DATE, GATEWAY, at
 from state.domain.events import AlertRaised
 from state.manager import StateManager

@@ -59,7 +59,7 @@ def test_recorded_minutes_come_back_exactly(tmp_path: Path) -> None:
 
 
 def test_a_recorded_real_day_comes_back_exactly() -> None:
-    root = Path(os.environ.get("TRADER_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
+    root = Path(os.environ.get("TRADER_DATA_DIR") or Path(__file__).parents[3] / "shared" / "data")
     folder = root / "2025-10-21" / "bars"
     if not folder.is_dir():
         pytest.skip(f"no recorded day in {folder}; set TRADER_DATA_DIR to a folder that holds one")

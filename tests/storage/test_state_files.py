@@ -13,7 +13,7 @@ from disk_faults import CountingDisk, FailingDisk, PowerCut, ShortWriteDisk
 from state.errors import CorruptFileError, DiskError, InvariantError, StateError, SyncFailedError, TraderError
 from state.storage.files import Folder
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 
 
 def mode(path: Path) -> int:

@@ -16,7 +16,7 @@ from state.storage.disk import Disk
 from state.storage.files import Folder
 from state.storage.journal import Journal, Verdict, read_journal
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 SIZE_BYTES = 4096
 
 

@@ -22,7 +22,7 @@ from trader.core.strategy.ps60.breakout import lookback_candles
 from trader.core.strategy.ps60.setups import load_setups
 from trader.runtime.connection import sync_clock
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SPEED = 120.0
 ACCOUNT = "DU1234567"
 

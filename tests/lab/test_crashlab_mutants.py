@@ -38,9 +38,9 @@ def test_some_of_them_are_killed(nothing_lost: Callable[..., None]) -> None:
 
 
 def test_a_mutant_that_no_longer_applies_and_one_that_survives_are_failures() -> None:
-    gone = Mutant("gone", (("state/storage/disk.py", "no such text", ""),), ("tests/test_rules_doc.py",))
+    gone = Mutant("gone", (("state/storage/disk.py", "no such text", ""),), ("tests/project/test_rules_doc.py",))
     lives = Mutant(
-        "lives", (("state/storage/disk.py", "Stateless: one", "Stateless; one"),), ("tests/test_hours.py",)
+        "lives", (("state/storage/disk.py", "Stateless: one", "Stateless; one"),), ("tests/core/test_hours.py",)
     )
     tally = mutants.mutate([gone, lives], workers=2)
     assert tally.bad == 2

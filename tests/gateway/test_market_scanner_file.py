@@ -10,7 +10,7 @@ import pytest
 from paper_gateway.market.day import PLANS
 from paper_gateway.market.scanner_file import FILE_NAME, main, scanner_text
 
-SAMPLE = Path(__file__).parents[1] / "scanner_output" / FILE_NAME
+SAMPLE = Path(__file__).parents[2] / "scanner_output" / FILE_NAME
 ALWAYS_THERE = {
     "symbol",
     "close",

@@ -25,7 +25,7 @@ from lab import Trader, wait_for
 
 from paper_gateway.testing import RunningGateway
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(os.environ.get("TRADER_DATA_DIR") or ROOT.parent / "shared" / "data") / "2025-10-21"
 AHEAD = 1500.0
 """Session seconds a second while nobody trades; more, and a busy machine runs past the place."""

@@ -8,7 +8,7 @@ import pytest
 
 from trader.cli.parser import COMMANDS, command_parser
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ROWS = [
     [cell.strip() for cell in line.strip("|").split(" | ")]
     for line in (ROOT / "docs" / "SEEDS.md").read_text(encoding="utf-8").splitlines()

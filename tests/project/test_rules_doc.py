@@ -16,7 +16,7 @@ from trader.core.strategy.ps60.exits import MoveStop, PositionView, TakePartial,
 from trader.core.strategy.ps60.filters import FILTER_NAMES
 from trader.core.strategy.ps60.setups import Setup
 
-TEXT = (Path(__file__).resolve().parent.parent / "docs" / "RULES.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "RULES.md").read_text(encoding="utf-8")
 TEN = EASTERN.localize(datetime.fromisoformat("2025-10-06T10:00:00"))
 MINUTE = timedelta(minutes=1)
 QUIET = [Candle(TEN - (10 - n) * MINUTE, 99.5, 99.6, 99.4, 99.5, 1000.0) for n in range(10)]
