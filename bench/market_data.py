@@ -79,10 +79,10 @@ async def _line(stream: list[bytes]) -> float:
     from trader.broker.port import Facts
 
     facts = Facts()
-    ear = Listener(1, facts, lambda _: None)
-    client = PacedClient(ear)
+    listener = Listener(1, facts, lambda _: None)
+    client = PacedClient(listener)
     _opened(client)
-    ear.symbols = {number + 1: f"SYM{number}" for number in range(SYMBOLS)}
+    listener.symbols = {number + 1: f"SYM{number}" for number in range(SYMBOLS)}
     heard: set[str] = set()
 
     def take() -> None:

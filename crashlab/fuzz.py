@@ -97,12 +97,12 @@ def _start(logs: Path, history: History | None, done: str) -> Problem:
     before = _contents(logs) - _rotated(logs)
     try:
         describe(read_status(logs, datetime.now(UTC)))
-        with SampleManager.open(logs, "20251006-140000-bbbb") as memory:
-            found = memory.loaded.state
+        with SampleManager.open(logs, "20251006-140000-bbbb") as manager:
+            found = manager.loaded.state
             said = msgspec.json.encode(found) if found is not None else b""
             sequence = found.sequence if found is not None else 0
-            memory.begin(DATE, ACCOUNT, GATEWAY, OPEN)
-            memory.save_blocking()
+            manager.begin(DATE, ACCOUNT, GATEWAY, OPEN)
+            manager.save_blocking()
     except TraderError:
         return _lost(logs, before, done)
     if history is not None and found is not None and said != history.states.get(sequence):

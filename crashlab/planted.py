@@ -169,7 +169,7 @@ MEMORY = (
         (
             (
                 "state/domain/executions.py",
-                "    if not is_news(state, event.exec_id):\n        return\n    base, _",
+                "    if not is_new_execution(state, event.exec_id):\n        return\n    base, _",
                 "    base, _",
             ),
             (
@@ -178,21 +178,21 @@ MEMORY = (
                 "    if True:\n        _retire",
             ),
         ),
-        ("tests/domain/test_books.py",),
+        ("tests/domain/test_executions.py",),
     ),
     _one(
         "correction added instead of replaced",
         "state/domain/executions.py",
         "    base, _ = split_exec_id(event.exec_id)\n    order =",
         "    base = event.exec_id\n    order =",
-        "tests/domain/test_books.py",
+        "tests/domain/test_executions.py",
     ),
     _one(
         "commission dropped",
         "state/domain/executions.py",
         "    execution.commission = event.commission\n",
         "    execution.commission = 0.0\n",
-        "tests/domain/test_books.py",
+        "tests/domain/test_executions.py",
     ),
 )
 
@@ -200,8 +200,8 @@ TRADER = (
     _one(
         "intent after send",
         "trader/core/orders/closing.py",
-        "await self.memory.record_durably(*intents)",
-        "[self.memory.record(intent) for intent in intents]",
+        "await self.manager.record_durably(*intents)",
+        "[self.manager.record(intent) for intent in intents]",
         "tests/runtime/test_event_loop.py",
     ),
     Mutant(
@@ -214,7 +214,7 @@ TRADER = (
                 "(list(rows) if not _lost(rows) else [] for rows in answers)",
             ),
         ),
-        ("tests/broker/test_broker_snapshots.py", "tests/runtime/test_failures_p_line.py"),
+        ("tests/broker/test_broker_snapshots.py", "tests/runtime/test_failures_p_connection.py"),
     ),
     _one(
         "partial answer taken as complete",
@@ -223,7 +223,7 @@ TRADER = (
         "        except TimeoutError:\n            return question.rows\n"
         "            raise BrokerUnreachableError(\n",
         "tests/broker/test_questions.py",
-        "tests/runtime/test_failures_p_line.py",
+        "tests/runtime/test_failures_p_connection.py",
         "tests/broker/test_ibkr_broker.py",
     ),
     _one(
@@ -316,9 +316,9 @@ TRADER = (
     _one(
         "order id high-water mark ignored",
         "trader/broker/ibkr/broker.py",
-        "max(ear.next_order_id, ear.highest_order_id + 1, above + 1, self._issued_order_id + 1)",
-        "ear.next_order_id",
-        "tests/runtime/test_failures_p_line.py",
+        "max(listener.next_order_id, listener.highest_order_id + 1, above + 1, self._issued_order_id + 1)",
+        "listener.next_order_id",
+        "tests/runtime/test_failures_p_connection.py",
         "tests/broker/test_ibkr_broker.py",
     ),
 )

@@ -58,7 +58,7 @@ def rows(logs: Path) -> dict[str, list[str]]:
     return found
 
 
-def words(logs: Path) -> str:
+def row_texts(logs: Path) -> str:
     """Everything the last start decided, in words."""
     reports = sorted((logs / "recovery").glob("*/*.json"), key=lambda path: path.stat().st_mtime_ns)
     return "\n".join(row["words"] for row in json.loads(reports[-1].read_text())["rows"])

@@ -36,16 +36,16 @@ class SampleManager(StateManager):
 def write_sample(logs: Path) -> History:
     """Write it; what the state was after each event."""
     history = History()
-    with SampleManager.open(logs, "20251006-134500-aaaa") as memory:
-        memory.begin(DATE, ACCOUNT, GATEWAY, OPEN)
-        history.note(memory)
+    with SampleManager.open(logs, "20251006-134500-aaaa") as manager:
+        manager.begin(DATE, ACCOUNT, GATEWAY, OPEN)
+        history.note(manager)
         for number, event in enumerate(_events()):
-            memory.record(event)
-            history.note(memory)
+            manager.record(event)
+            history.note(manager)
             if number in (3, 6):
-                memory.save_blocking()
-        CheckpointStore(memory.folder, memory.session_id).write(memory.state, {}, {}, datetime.now(UTC))
-        memory.flush()
+                manager.save_blocking()
+        CheckpointStore(manager.folder, manager.session_id).write(manager.state, {}, {}, datetime.now(UTC))
+        manager.flush()
     return history
 
 

@@ -89,7 +89,7 @@ class Round:
     stack: ExitStack
     done: list[str] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
-    by_hand: int = FOREIGN_SHARES
+    manual: int = FOREIGN_SHARES
 
     def __post_init__(self) -> None:
         positions = self.folder / "positions.json"
@@ -117,7 +117,7 @@ class Round:
         self.tally.points += 1
         said = apply(self.gateway, step)
         if step.fault == "foreign" and "bought" in said:
-            self.by_hand += 1 + int(step.amount * 10)
+            self.manual += 1 + int(step.amount * 10)
         killed = f"; killed after {step.kill_after_s:.2f} s" if step.kill else ""
         self.done.append(f"{step.fault}: {said}{killed}")
         if step.kill:
@@ -208,8 +208,8 @@ class Round:
         for words in sent_twice(truth, list(signals(self.trader.logs))):
             self.fail("wrong", f"twice: {words}")
         held = {row["symbol"]: row["quantity"] for row in truth["positions"]}
-        if held.get(FOREIGN, 0) != self.by_hand:
-            self.fail("wrong", f"foreign {FOREIGN}: {held.get(FOREIGN, 0)} shares, not {self.by_hand}")
+        if held.get(FOREIGN, 0) != self.manual:
+            self.fail("wrong", f"foreign {FOREIGN}: {held.get(FOREIGN, 0)} shares, not {self.manual}")
         if any(FOREIGN in ref for ref in filled_entries(truth)):
             self.fail("wrong", f"an order of ours in {FOREIGN}")
         if "Traceback" in self.trader.output():

@@ -161,8 +161,8 @@ def _downtime(scale: _Scale, runs: Sequence[RunSpan]) -> list[str]:
         left = scale.x(run.last_event)
         width = max(2.0, scale.x(following.began) - left)
         rect = f'<rect class="down" x="{left}" y="{TOP}" width="{width:.1f}" height="{height}"/>'
-        words = "crashed" if run.status == "crashed" else f"stopped ({run.reason})"
-        parts.append(_title(f"{words} at {_clock(run.last_event)}, back at {_clock(following.began)}", rect))
+        text = "crashed" if run.status == "crashed" else f"stopped ({run.reason})"
+        parts.append(_title(f"{text} at {_clock(run.last_event)}, back at {_clock(following.began)}", rect))
     return parts
 
 
@@ -219,15 +219,15 @@ def _marks(scale: _Scale, trade: Trade) -> list[str]:
     up = trade.side == "LONG"
     tip, foot = (y + 4, y + 15) if up else (y - 4, y - 15)
     entry = f'<polygon class="entry" points="{x},{tip} {x - 6},{foot} {x + 6},{foot}"/>'
-    words = f"{_clock(trade.entry_time)} {trade.side} {trade.shares} at {trade.entry_price:.2f} ({trade.path})"
-    parts = [_title(words, entry)]
+    text = f"{_clock(trade.entry_time)} {trade.side} {trade.shares} at {trade.entry_price:.2f} ({trade.path})"
+    parts = [_title(text, entry)]
     for done in trade.exits:
         if done.time > scale.end:
             continue
         kind = "win" if done.pnl >= 0 else "loss"
         dot = f'<circle class="{kind}" cx="{scale.x(done.time)}" cy="{scale.y(done.price)}" r="5"/>'
-        words = f"{_clock(done.time)} {done.reason}: {done.shares} at {done.price:.2f}, {done.pnl:+,.2f}"
-        parts.append(_title(words, dot))
+        text = f"{_clock(done.time)} {done.reason}: {done.shares} at {done.price:.2f}, {done.pnl:+,.2f}"
+        parts.append(_title(text, dot))
     return parts
 
 

@@ -17,7 +17,7 @@ from state.history.trades import (
     summarize,
     trades_of,
 )
-from state.history.trading_day import Daybook, last_state, read_daybook
+from state.history.trading_day import TradingDay, last_state, read_trading_day
 from state.storage.archive import ARCHIVE
 from state.storage.files import Folder
 from state.storage.loader import JOURNAL
@@ -47,7 +47,7 @@ class Decision(msgspec.Struct):
 
     symbol: str
     decision: str
-    words: str
+    text: str = msgspec.field(name="words")  # the name in the recovery reports
     severity: str = ""
 
 
@@ -84,7 +84,7 @@ class DayReport(msgspec.Struct, kw_only=True):
 
 def gather(folder: Folder, trading_date: str) -> DayReport:
     """The report of a date; an empty one, with a note, where nothing is kept of it. DiskError."""
-    day = read_daybook(folder, trading_date)
+    day = read_trading_day(folder, trading_date)
     report = DayReport(trading_date=trading_date, journal=day.detail, broken=day.broken, notes=list(day.problems))
     state = _state(folder, day, report)
     report.equity = equity_curve(day.entries)
@@ -105,7 +105,7 @@ def gather(folder: Folder, trading_date: str) -> DayReport:
     return report
 
 
-def _state(folder: Folder, day: Daybook, report: DayReport) -> TraderState | None:
+def _state(folder: Folder, day: TradingDay, report: DayReport) -> TraderState | None:
     try:
         past = last_state(folder, day)
     except StateError as error:
@@ -124,7 +124,7 @@ def _set_aside(folder: Folder, trading_date: str) -> list[str]:
     return [f"Not part of this: {path}, a journal of this date that was set aside." for path in found]
 
 
-def runs_of(day: Daybook) -> list[RunSpan]:
+def runs_of(day: TradingDay) -> list[RunSpan]:
     """The runs of a date from its events."""
     runs: list[RunSpan] = []
     for entry in day.entries:

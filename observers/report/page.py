@@ -8,8 +8,8 @@ from html import escape
 
 from observers.report.charts import Candle, equity_chart, price_chart
 from observers.report.day import DayReport, Recovery, RunSpan
+from observers.report.formats import clock_time, duration
 from observers.report.style import STYLE
-from observers.report.words import clock_time, duration
 from state.history.trades import Trade
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -134,10 +134,10 @@ def _trades(trades: Sequence[Trade]) -> str:
 
 def _reasons(trade: Trade) -> str:
     """Its exits in their order; what is still held, if anything."""
-    words = [f"{done.reason} {done.shares}" if len(trade.exits) > 1 else done.reason for done in trade.exits]
+    text = [f"{done.reason} {done.shares}" if len(trade.exits) > 1 else done.reason for done in trade.exits]
     if trade.status == "open":
-        words.append(f"{trade.held} held, stop {trade.stop_price:.2f}")
-    return ", ".join(words)
+        text.append(f"{trade.held} held, stop {trade.stop_price:.2f}")
+    return ", ".join(text)
 
 
 def _charts(report: DayReport, candles: Mapping[str, Sequence[Candle]]) -> str:
@@ -206,7 +206,7 @@ def _recovery(recovery: Recovery) -> str:
     head = f"<h3>Recovery at {clock_time(recovery.time)}: {gate}{took}</h3>"
     marks = {"conflict": "bad", "warning": "warn", "unknown": "warn"}
     rows = [
-        [row.symbol, Html(f'<span class="{marks.get(row.severity, "good")}">{_t(row.decision)}</span>'), row.words]
+        [row.symbol, Html(f'<span class="{marks.get(row.severity, "good")}">{_t(row.decision)}</span>'), row.text]
         for row in recovery.rows
     ]
     notes = "".join(f'<p class="soft">{_t(note)}</p>' for note in recovery.notes)

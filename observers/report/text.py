@@ -3,7 +3,7 @@
 from collections import Counter
 
 from observers.report.day import DayReport, Recovery
-from observers.report.words import clock_time, duration
+from observers.report.formats import clock_time, duration
 from trader.output import table
 
 
@@ -117,7 +117,7 @@ def _recovery(recovery: Recovery) -> list[str]:
     """What a start decided; nothing where it found nothing to decide."""
     if not recovery.rows and not recovery.notes:
         return []
-    rows: list[list[object]] = [[row.symbol, row.decision, row.words] for row in recovery.rows]
+    rows: list[list[object]] = [[row.symbol, row.decision, row.text] for row in recovery.rows]
     head = f"Recovery at {clock_time(recovery.time)}, {'ready' if recovery.ready else 'NOT ready'}"
     lines = ["", f"{head}, session {recovery.session_id}"]
     if rows:

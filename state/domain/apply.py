@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from state.domain import events as ev
-from state.domain.executions import adjust_position, adopt_position, book_commission, book_execution
+from state.domain.executions import adjust_position, adopt_position, apply_commission, apply_execution
 from state.domain.model import Alert, Connection, ForeignPosition, LastSignal, Order, TraderState
 from state.errors import InvariantError
 
@@ -147,11 +147,11 @@ def _order_changed(state: TraderState, event: ev.OrderChanged) -> None:
 
 
 def _execution_seen(state: TraderState, event: ev.ExecutionSeen) -> None:
-    book_execution(state, event)
+    apply_execution(state, event)
 
 
 def _commission_seen(state: TraderState, event: ev.CommissionSeen) -> None:
-    book_commission(state, event)
+    apply_commission(state, event)
 
 
 def _position_adjusted(state: TraderState, event: ev.PositionAdjusted) -> None:

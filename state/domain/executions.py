@@ -31,7 +31,7 @@ def split_exec_id(exec_id: str) -> tuple[str, str]:
     return (base, revision) if dot else (exec_id, "")
 
 
-def is_news(state: TraderState, exec_id: str) -> bool:
+def is_new_execution(state: TraderState, exec_id: str) -> bool:
     """Whether this execution, in this revision, is not in the books yet."""
     base, revision = split_exec_id(exec_id)
     known = state.executions.get(base)
@@ -43,9 +43,9 @@ def _is_older(left: str, right: str) -> bool:
     return (len(left), left) < (len(right), right)
 
 
-def book_execution(state: TraderState, event: ExecutionSeen) -> None:
+def apply_execution(state: TraderState, event: ExecutionSeen) -> None:
     """Add an execution, or put a correction in the place of what it corrects."""
-    if not is_news(state, event.exec_id):
+    if not is_new_execution(state, event.exec_id):
         return
     base, _ = split_exec_id(event.exec_id)
     order = state.orders.get(event.order_ref)
@@ -64,7 +64,7 @@ def book_execution(state: TraderState, event: ExecutionSeen) -> None:
         time=event.executed_at,
         reason=known.reason if known else (order.reason if order else "closed_by_hand"),
         perm_id=event.perm_id,
-        by_hand=order is None,
+        manual=order is None,
         commission=known.commission if known else None,
     )
     if known is None:
@@ -75,7 +75,7 @@ def book_execution(state: TraderState, event: ExecutionSeen) -> None:
     rebuild(state, position)
 
 
-def book_commission(state: TraderState, event: CommissionSeen) -> None:
+def apply_commission(state: TraderState, event: CommissionSeen) -> None:
     """A commission joins its execution; one for an execution that is not ours is ignored.
 
     So is the one of an earlier revision, once the correction has its own: reports may repeat in any order.
@@ -144,7 +144,7 @@ def adopt_position(state: TraderState, event: PositionAdopted, sequence: int) ->
     rebuild(state, source)
 
 
-def trade_by_hand(state: TraderState, symbol: str, executed_at: Timestamp) -> str:
+def trade_of_manual_execution(state: TraderState, symbol: str, executed_at: Timestamp) -> str:
     """Which of our trades an execution that is not ours changed.
 
     The open one; or one that was open at that time, was flipped, or whose closing rests on an estimate that this
@@ -263,7 +263,7 @@ def _book_estimate(
         price=price,
         time=time,
         reason=reason,
-        by_hand=True,
+        manual=True,
         estimated=True,
         commission=0.0,
     )

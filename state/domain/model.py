@@ -162,7 +162,7 @@ class Execution(msgspec.Struct, kw_only=True):
     time: Timestamp
     reason: str
     perm_id: int = 0
-    by_hand: bool = False
+    manual: bool = msgspec.field(default=False, name="by_hand")  # the name in files; not an order of this trader
     estimated: bool = False
     commission: float | None = None  # joins late
 

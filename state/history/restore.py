@@ -64,19 +64,19 @@ def restore(logs_dir: Path, checkpoint: Checkpoint) -> int:
     """
     then = checkpoint.state
     session_id = make_session_id(datetime.now(UTC))
-    with StateManager.open(logs_dir, session_id) as memory:
-        refuse_other(memory.loaded.state, then)
-        current = memory.loaded.state
+    with StateManager.open(logs_dir, session_id) as manager:
+        refuse_other(manager.loaded.state, then)
+        current = manager.loaded.state
         now = (current.time if current is not None else None) or then.time or datetime.now(UTC)
-        memory.begin(then.trading_date, then.account, then.gateway, now)
+        manager.begin(then.trading_date, then.account, then.gateway, now)
         source = checkpoint.info.path
-        memory.record(StateRestored(time=now, source=source, state=then))
+        manager.record(StateRestored(time=now, source=source, state=then))
         text = f"The state was taken from the checkpoint {source} by hand; the next start compares it with IBKR."
-        memory.record(AlertRaised(time=now, text=text, key="restored"))
+        manager.record(AlertRaised(time=now, text=text, key="restored"))
         ended = SessionEnded(time=now, session_id=session_id, status="completed", reason=f"restored {source}")
-        memory.record(ended)
-        memory.save_blocking()
-        return memory.state.sequence
+        manager.record(ended)
+        manager.save_blocking()
+        return manager.state.sequence
 
 
 def _facts(state: TraderState) -> dict[str, str]:

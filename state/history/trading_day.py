@@ -18,7 +18,7 @@ from state.storage.loader import JOURNAL, load
 
 
 @dataclass(frozen=True, slots=True)
-class Daybook:
+class TradingDay:
     """A date's events. verdict, detail: of the journal's chain; problems: sentences, empty if all is well."""
 
     trading_date: str
@@ -39,19 +39,19 @@ class Daybook:
         return [e.event.session_id for e in self.entries if isinstance(e.event, SessionStarted)]
 
 
-def read_daybook(folder: Folder, trading_date: str) -> Daybook:
+def read_trading_day(folder: Folder, trading_date: str) -> TradingDay:
     """The journal of a date, which may be empty. folder: the logs folder. DiskError, CorruptFileError."""
     report = read_journal(folder.path / JOURNAL / trading_date)
     entries, problems = decode(report.records)
-    return Daybook(trading_date, entries, report.verdict, report.detail, problems, report.last_sequence)
+    return TradingDay(trading_date, entries, report.verdict, report.detail, problems, report.last_sequence)
 
 
-def state_at(folder: Folder, day: Daybook, moment: datetime) -> Past:
+def state_at(folder: Folder, day: TradingDay, moment: datetime) -> Past:
     """The state as it was at a moment (aware, the session's clock). StateError where that is not known."""
     return _rebuilt(folder, day, sequence_at(day.entries, moment))
 
 
-def last_state(folder: Folder, day: Daybook) -> Past | None:
+def last_state(folder: Folder, day: TradingDay) -> Past | None:
     """The date's last known state, or None where nothing is kept of it.
 
     StateError where the journal is damaged and no checkpoint reaches beyond the damage.
@@ -62,11 +62,11 @@ def last_state(folder: Folder, day: Daybook) -> Past | None:
     return _rebuilt(folder, day, day.entries[-1].sequence) if day.entries else None
 
 
-def _rebuilt(folder: Folder, day: Daybook, target: int) -> Past:
+def _rebuilt(folder: Folder, day: TradingDay, target: int) -> Past:
     return rebuild(day.entries, target, _checkpoints(folder, day, target))
 
 
-def _checkpoints(folder: Folder, day: Daybook, target: int) -> Iterator[tuple[str, TraderState]]:
+def _checkpoints(folder: Folder, day: TradingDay, target: int) -> Iterator[tuple[str, TraderState]]:
     """Those of the date's sessions up to an event, the nearest first; each is read only when it is its turn."""
     store = CheckpointStore(folder)
     sessions = set(day.session_ids)

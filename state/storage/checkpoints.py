@@ -78,14 +78,14 @@ class CheckpointStore:
         self.failures = 0
         self.write_s = 0.0
 
-    async def take(self, memory: Memory, account_values: Values, parameters: Values, saved_at: datetime) -> str:
+    async def take(self, manager: Memory, account_values: Values, parameters: Values, saved_at: datetime) -> str:
         """A checkpoint of this moment, for an event loop: encoded here, written in a thread; returns its name.
 
         It never holds an event that the journal may still lose. SnapshotFailedError: this one was not written,
         go on. SyncFailedError: final.
         """
-        prepared = self.prepare(memory.state, account_values, parameters, saved_at)
-        await memory.durable(prepared.sequence)
+        prepared = self.prepare(manager.state, account_values, parameters, saved_at)
+        await manager.durable(prepared.sequence)
         return await asyncio.to_thread(self.put, prepared)
 
     def write(self, state: TraderState, account_values: Values, parameters: Values, saved_at: datetime) -> str:

@@ -12,10 +12,10 @@ from state.domain.model import Timestamp
 from state.errors import CorruptFileError
 from state.storage.files import Folder
 
-WISHES = "operator.json"
+PAUSE_REQUEST = "operator.json"
 
 
-class Wishes(msgspec.Struct, kw_only=True):
+class PauseRequest(msgspec.Struct, kw_only=True):
     """The last word on pausing. at: real time, aware."""
 
     paused: bool
@@ -23,29 +23,29 @@ class Wishes(msgspec.Struct, kw_only=True):
     at: Timestamp
 
 
-def write_wishes(folder: Folder, *, paused: bool, reason: str, at: datetime) -> None:
+def write_pause_request(folder: Folder, *, paused: bool, reason: str, at: datetime) -> None:
     """Durable when it returns. DiskError, SyncFailedError."""
-    wishes = Wishes(paused=paused, reason=reason, at=at)
-    folder.write_new(WISHES, msgspec.json.format(msgspec.json.encode(wishes), indent=2) + b"\n")
+    request = PauseRequest(paused=paused, reason=reason, at=at)
+    folder.write_new(PAUSE_REQUEST, msgspec.json.format(msgspec.json.encode(request), indent=2) + b"\n")
 
 
-def read_wishes(folder: Folder) -> Wishes | None:
+def read_pause_request(folder: Folder) -> PauseRequest | None:
     """What waits to be taken up, or None. CorruptFileError if the file is not one: then entries have to wait."""
-    data = folder.read_file(WISHES)
+    data = folder.read_file(PAUSE_REQUEST)
     if data is None:
         return None
     try:
-        return msgspec.json.decode(data, type=Wishes)
+        return msgspec.json.decode(data, type=PauseRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptFileError(folder.path / WISHES, str(error)) from error
+        raise CorruptFileError(folder.path / PAUSE_REQUEST, str(error)) from error
 
 
-def wishes_wait(folder: Folder) -> bool:
+def pause_request_waits(folder: Folder) -> bool:
     """Whether something waits to be taken up; one look at the folder."""
-    return folder.exists(WISHES)
+    return folder.exists(PAUSE_REQUEST)
 
 
-def forget_wishes(folder: Folder) -> None:
+def forget_pause_request(folder: Folder) -> None:
     """They are in the state now."""
-    folder.discard(WISHES)
+    folder.discard(PAUSE_REQUEST)
     folder.sync()

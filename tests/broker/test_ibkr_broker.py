@@ -17,8 +17,8 @@ from trader.broker.port import (
     BrokerOrder,
     BrokerSnapshot,
     CommissionFact,
+    ConnectionFact,
     ExecutionFact,
-    LineFact,
     MessageFact,
     OrderFact,
     OrderTicket,
@@ -255,7 +255,7 @@ def test_a_line_dropped_in_the_middle_of_a_snapshot_is_unknown(gateway: RunningG
             answer = await asyncio.wait_for(asking, BOUND_S)
             assert isinstance(answer, Unknown)
             assert "completed orders" in answer.missing
-            assert (await fact(broker, LineFact)).state == "down"
+            assert (await fact(broker, ConnectionFact)).state == "down"
             assert not broker.connected
             assert isinstance(await broker.snapshot(ACCOUNT), Unknown)
             with pytest.raises(BrokerUnreachableError):
@@ -278,7 +278,7 @@ def test_a_line_that_cannot_be_renewed_is_down(gateway: RunningGateway) -> None:
             answer = await broker.snapshot(ACCOUNT)
             assert isinstance(answer, Unknown)
             assert str(CLIENT_ID) in answer.reason
-            assert (await fact(broker, LineFact)).state == "down"
+            assert (await fact(broker, ConnectionFact)).state == "down"
             assert not broker.connected
 
     asyncio.run(run())
@@ -329,10 +329,10 @@ def test_nothing_is_concluded_while_tws_has_lost_ibkr(gateway: RunningGateway) -
     async def run() -> None:
         async with connected(gateway) as broker:
             gateway.ctl("code", code=1100)
-            assert (await fact(broker, LineFact)).state == "broken"
+            assert (await fact(broker, ConnectionFact)).state == "broken"
             assert isinstance(await broker.snapshot(ACCOUNT), Unknown)
             gateway.ctl("code", code=1102)
-            restored = await fact(broker, LineFact)
+            restored = await fact(broker, ConnectionFact)
             assert (restored.state, restored.data_lost) == ("restored", False)
             assert isinstance(await broker.snapshot(ACCOUNT), BrokerSnapshot)
 
@@ -442,7 +442,7 @@ def test_order_ids_stay_above_the_high_water_mark_after_a_roll_back(gateway: Run
             broker.send([ticket(broker.next_order_id(500), "entry-1")])
             await fact(broker, ExecutionFact)
             gateway.ctl("restart", roll_back=100)
-            await fact(broker, LineFact)
+            await fact(broker, ConnectionFact)
         async with connected(gateway) as broker:  # a new process: only the journal's mark is left
             assert broker.next_order_id(501) == 502
             assert broker.next_order_id(501) == 503
@@ -482,10 +482,10 @@ def test_prices_and_bars_flow_and_outlive_1101_and_a_reconnect() -> None:
                 bar = await fact(broker, BarFact)
                 assert bar.bar.time.timestamp() % 5 == 0
             gateway.ctl("code", code=1101)
-            assert (await fact(broker, LineFact)).data_lost
+            assert (await fact(broker, ConnectionFact)).data_lost
             await fact(broker, BarFact)
             gateway.ctl("drop")
-            await fact(broker, LineFact)
+            await fact(broker, ConnectionFact)
             await broker.connect()
             seen = {(await fact(broker, BarFact)).symbol for _ in range(4)}
             assert seen == {"TSLA", "NVDA"}

@@ -13,9 +13,9 @@ from trader.broker.ibkr.broker import IbkrBroker
 from trader.broker.port import (
     BarFact,
     BrokerSnapshot,
+    ConnectionFact,
     ExecutionFact,
     Fact,
-    LineFact,
     MessageFact,
     OrderFact,
     OrderTicket,
@@ -122,7 +122,7 @@ def test_a_monstrous_frame_ends_the_line_and_not_the_program() -> None:
         async with session() as (broker, tws):
             tws.say_raw(b"\x7f\xff\xff\xff")
             await until(lambda: not broker.connected)
-            assert isinstance(broker.facts.queue.get_nowait(), LineFact)
+            assert isinstance(broker.facts.queue.get_nowait(), ConnectionFact)
             assert isinstance(await broker.snapshot(ACCOUNT), Unknown)
 
     asyncio.run(run())

@@ -14,9 +14,9 @@ from trader.broker.ibkr.translate import (
     account_values_of,
     bars_between,
     completed_order_of,
+    connection_fact_of,
     history_chunks,
     instrument_of,
-    line_fact_of,
     open_order_of,
     price_or_none,
     whole,
@@ -124,7 +124,7 @@ def test_history_chunks_cover_the_time_without_a_gap(seconds: int, chunk_s: int)
 
 
 def test_the_messages_about_the_line() -> None:
-    told = {code: line_fact_of(code, "") for code in (1100, 1101, 1102, 2110, 2104)}
+    told = {code: connection_fact_of(code, "") for code in (1100, 1101, 1102, 2110, 2104)}
     states = {code: (fact.state, fact.data_lost) for code, fact in told.items() if fact}
     assert states == {
         1100: ("broken", False),

@@ -58,13 +58,13 @@ def tree(logs: Path) -> dict[str, tuple[int, bytes]]:
 
 def checkpointed(logs: Path, events: list[Event], session: str = "s1") -> None:
     """A run that leaves a checkpoint after these events."""
-    with opened(logs, session) as memory:
-        begun(memory)
+    with opened(logs, session) as manager:
+        begun(manager)
         for event in events:
-            memory.record(event)
-        store = CheckpointStore(memory.folder, session)
-        store.write(memory.state, {"portfolio_value": 100_500.0}, {"risk": {"breaker_losses": 4}}, at(0))
-        memory.save_blocking()
+            manager.record(event)
+        store = CheckpointStore(manager.folder, session)
+        store.write(manager.state, {"portfolio_value": 100_500.0}, {"risk": {"breaker_losses": 4}}, at(0))
+        manager.save_blocking()
 
 
 # status
@@ -118,16 +118,16 @@ def test_status_of_a_dead_trader(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_status_of_a_running_trader(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], limit: Event | None, *, open_entries: bool, reason: str
 ) -> None:
-    with opened(tmp_path) as memory:
-        begun(memory)
+    with opened(tmp_path) as manager:
+        begun(manager)
         for event in HELD:
-            memory.record(event)
-        memory.record(
+            manager.record(event)
+        manager.record(
             ev.ConnectionChanged(time=at(6), connected=True, ready=True, entries_open=True, reason="verified")
         )
         if limit is not None:
-            memory.record(limit)
-        memory.flush()  # in the journal alone: no snapshot yet
+            manager.record(limit)
+        manager.flush()  # in the journal alone: no snapshot yet
         found = answer(capsys, tmp_path, "status")
     assert (found["running"], found["pid"], found["session_id"]) == (True, os.getpid(), "s1")
     assert (found["connected"], found["ready"], found["entries_open"]) == (True, True, open_entries)
@@ -230,11 +230,11 @@ def test_checkpoints_are_listed_shown_and_counted(tmp_path: Path, capsys: pytest
 
 def test_the_state_at_any_moment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpointed(tmp_path, HELD)
-    with opened(tmp_path, "s2") as memory:
-        memory.begin(DATE, ACCOUNT, GATEWAY, at(80))
+    with opened(tmp_path, "s2") as manager:
+        manager.begin(DATE, ACCOUNT, GATEWAY, at(80))
         for event in SOLD:
-            memory.record(event)
-        memory.flush()
+            manager.record(event)
+        manager.flush()
     early = answer(capsys, tmp_path, "checkpoints", "show", "--at", "09:45:01")
     assert early["state"]["positions"] == {}
     held = answer(capsys, tmp_path, "checkpoints", "show", "--at", "09:46:00")
@@ -330,14 +330,14 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[str] = []
         self.loads: list[str] = []
-        self.words: list[str] = []
+        self.text: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.loads += [f"{tag} {name}" for name, _ in attrs if name in ("src", "href", "srcset", "data", "onclick")]
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        self.text.append(data)
 
 
 def page_of(path: Path) -> Page:
@@ -365,10 +365,10 @@ def test_report_as_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert page.loads == []
     assert not {"script", "link", "img", "iframe", "object", "b-line"} & set(page.tags)
     assert page.tags.count("svg") == 2  # the equity and TSLA's prices
-    words = " ".join(page.words)
-    assert "the <b>line</b> to IBKR is slow" in words  # as text, not as markup
+    text = " ".join(page.text)
+    assert "the <b>line</b> to IBKR is slow" in text  # as text, not as markup
     for expected in ("stop_loss_hit", "low_volume", "crashed", "TSLA", ACCOUNT):
-        assert expected in words, expected
+        assert expected in text, expected
     text = file.read_text()
     assert "http://" not in text
     assert "https://" not in text
@@ -389,8 +389,8 @@ def test_report_as_json_and_of_a_day_without_anything(tmp_path: Path, capsys: py
     assert [(run["session_id"], run["status"]) for run in found["runs"]] == [("s1", "active")]
     assert found["recoveries"][0]["rows"][0]["decision"] == "matched"
     assert any("s2.json was skipped" in note for note in found["notes"])
-    with opened(tmp_path, "s2") as memory:
-        begun(memory, fresh=True)
+    with opened(tmp_path, "s2") as manager:
+        begun(manager, fresh=True)
     notes = answer(capsys, tmp_path, "report")["notes"]
     assert any(note.startswith("Not part of this: journal/archive/") for note in notes)
     empty = answer(capsys, tmp_path, "report", "--date", "2025-10-07")

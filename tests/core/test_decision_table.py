@@ -112,8 +112,8 @@ def test_row_closed_unexplained() -> None:
 
 
 def test_row_closed_by_hand() -> None:
-    by_hand = execution("b.01", "", "SLD", 100, 104.0, 30, commission=0.0)
-    plan, after = decided(holding(), answer(open_orders=[working_stop()], executions=[ENTRY_FILL, by_hand]))
+    manual = execution("b.01", "", "SLD", 100, 104.0, 30, commission=0.0)
+    plan, after = decided(holding(), answer(open_orders=[working_stop()], executions=[ENTRY_FILL, manual]))
     assert (decisions(plan), plan.uncertain) == (["closed_by_hand", "orphan_cancelled"], False)
     closed = after.closed[TRADE]
     assert (closed.exit_reason, closed.exit_price) == ("closed_by_hand", 104.0)
@@ -172,7 +172,7 @@ def test_row_entry_adopted_with_every_file_lost() -> None:
 def test_row_foreign_is_shown_not_managed() -> None:
     plan, after = decided(told(), answer(held(200, 55.5), open_orders=[order("my own stop", 200)]))
     assert (decisions(plan), plan.actions) == (["foreign"], [])
-    assert "adopt TSLA" in plan.rows[0].words
+    assert "adopt TSLA" in plan.rows[0].text
     assert (after.foreign["TSLA"].quantity, after.foreign["TSLA"].avg_cost) == (200, 55.5)
     assert after.positions == {}
     gone, later = decided(after, answer())
@@ -181,13 +181,13 @@ def test_row_foreign_is_shown_not_managed() -> None:
 
 def test_row_yesterdays_state_is_quoted_not_applied(tmp_path: Path) -> None:
     run(tmp_path, intended(), intended(STOP, "stop", 100, order_id=2))
-    with opened(tmp_path) as memory:
-        begun = memory.begin("2025-10-07", "DU1234567", "127.0.0.1:17497", at(86_400))
-        assert (begun.resumed, memory.state.orders) == (False, {})
+    with opened(tmp_path) as manager:
+        begun = manager.begin("2025-10-07", "DU1234567", "127.0.0.1:17497", at(86_400))
+        assert (begun.resumed, manager.state.orders) == (False, {})
         assert begun.previous is not None
         assert (begun.previous.trading_date, list(begun.previous.orders)) == (DATE, [TRADE, STOP])
         assert begun.set_aside
-        plan, after = decided(memory.state, answer(held(100)))
+        plan, after = decided(manager.state, answer(held(100)))
     assert (decisions(plan), after.positions) == (["foreign"], {})
 
 
@@ -321,4 +321,4 @@ def test_row_incomplete_answer(state: TraderState) -> None:
     assert {row.decision for row in plan.rows} == {"unknown"}
     assert plain(after) == plain(state)
     if state.positions:
-        assert "100 shares kept" in plan.rows[0].words
+        assert "100 shares kept" in plan.rows[0].text

@@ -86,7 +86,7 @@ def test_accounts_are_refreshed_without_a_fill(monkeypatch: pytest.MonkeyPatch) 
 
     async def scenario() -> None:
         async with serving("--speed", "60") as gateway, connected(gateway) as ib:
-            gateway.services.brokerage.desk.by_hand("TSLA", "BUY", 100, "", None, None)
+            gateway.services.brokerage.desk.manual("TSLA", "BUY", 100, "", None, None)
             await ib.accountSummaryAsync()
             updates: dict[str, set[str]] = {"value": set(), "summary": set(), "portfolio": set()}
             ib.accountValueEvent += lambda one: updates["value"].add(f"{one.tag} {one.value}")

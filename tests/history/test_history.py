@@ -29,7 +29,7 @@ from state.errors import StateError
 from state.history.orders import OrderLife, order_lives
 from state.history.restore import differences, restore
 from state.history.trades import EquityPoint, equity_curve, max_drawdown, rebuild, summarize, trades_of
-from state.history.trading_day import Daybook, last_state, read_daybook, state_at
+from state.history.trading_day import TradingDay, last_state, read_trading_day, state_at
 from state.storage.checkpoints import CheckpointStore
 from state.storage.files import Folder
 from state.storage.journal import Verdict
@@ -69,8 +69,8 @@ def day_of_trading() -> list[Event]:
     ]
 
 
-def daybook(logs: Path) -> Daybook:
-    return read_daybook(Folder.open(logs), DATE)
+def daybook(logs: Path) -> TradingDay:
+    return read_trading_day(Folder.open(logs), DATE)
 
 
 def lives_of(logs: Path) -> dict[str, OrderLife]:
@@ -173,15 +173,15 @@ def test_a_day_without_anything_has_no_numbers_that_look_real() -> None:
 
 def test_i9_every_moment_is_as_it_was_live_with_and_without_checkpoints(tmp_path: Path) -> None:
     live: list[tuple[TraderState, object]] = []
-    with opened(tmp_path) as memory:
-        begun(memory)
-        store = CheckpointStore(memory.folder, "s1")
+    with opened(tmp_path) as manager:
+        begun(manager)
+        store = CheckpointStore(manager.folder, "s1")
         for number, event in enumerate(day_of_trading()):
-            memory.record(event)
-            live.append((memory.state, plain(memory.state)))
+            manager.record(event)
+            live.append((manager.state, plain(manager.state)))
             if number in (5, 11):
-                store.write(memory.state, {}, {}, at(number))
-        memory.save_blocking()
+                store.write(manager.state, {}, {}, at(number))
+        manager.save_blocking()
     day = daybook(tmp_path)
     sources = set()
     numbered = list(enumerate(live, start=2))  # the first event is the session's start
@@ -202,21 +202,21 @@ def test_before_the_first_event_nothing_is_known(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="the first event is of"):
         state_at(Folder.open(tmp_path), daybook(tmp_path), at(-60))
     with pytest.raises(StateError, match="empty"):
-        state_at(Folder.open(tmp_path), read_daybook(Folder.open(tmp_path), "2025-10-07"), at(0))
+        state_at(Folder.open(tmp_path), read_trading_day(Folder.open(tmp_path), "2025-10-07"), at(0))
 
 
 def test_a_checkpoint_of_a_journal_that_was_set_aside_is_not_used(tmp_path: Path) -> None:
-    with opened(tmp_path, "before") as memory:
-        begun(memory)
+    with opened(tmp_path, "before") as manager:
+        begun(manager)
         for event in day_of_trading()[:9]:
-            memory.record(event)
-        CheckpointStore(memory.folder, "before").write(memory.state, {}, {}, at(0))
-        memory.save_blocking()
-    with opened(tmp_path, "after") as memory:
-        begun(memory, fresh=True)
+            manager.record(event)
+        CheckpointStore(manager.folder, "before").write(manager.state, {}, {}, at(0))
+        manager.save_blocking()
+    with opened(tmp_path, "after") as manager:
+        begun(manager, fresh=True)
         for _ in range(20):
-            memory.record(ev.EquityMarked(time=at(200), equity=1.0, daily_pnl=0.0))
-        memory.save_blocking()
+            manager.record(ev.EquityMarked(time=at(200), equity=1.0, daily_pnl=0.0))
+        manager.save_blocking()
     day = daybook(tmp_path)
     past = state_at(Folder.open(tmp_path), day, at(300))
     assert past.source.startswith("the beginning")
@@ -230,12 +230,12 @@ def test_a_broken_chain_is_named_and_a_checkpoint_reaches_beyond_it(tmp_path: Pa
     run(tmp_path, *day_of_trading()[:13])
     data = segment(tmp_path).read_bytes()
     segment(tmp_path).write_bytes(data.replace(b'"commission":1.0', b'"commission":9.0'))
-    with opened(tmp_path, "s2") as memory:
-        begun(memory)
-        CheckpointStore(memory.folder, "s2").write(memory.state, {}, {}, at(10))
-        memory.record(ev.EquityMarked(time=at(200), equity=7.0, daily_pnl=0.0))
-        expected = plain(memory.state)
-        memory.save_blocking()
+    with opened(tmp_path, "s2") as manager:
+        begun(manager)
+        CheckpointStore(manager.folder, "s2").write(manager.state, {}, {}, at(10))
+        manager.record(ev.EquityMarked(time=at(200), equity=7.0, daily_pnl=0.0))
+        expected = plain(manager.state)
+        manager.save_blocking()
     day = daybook(tmp_path)
     assert day.broken
     assert day.verdict is Verdict.CORRUPT
@@ -248,29 +248,29 @@ def test_a_broken_chain_is_named_and_a_checkpoint_reaches_beyond_it(tmp_path: Pa
 
 def test_i9_restoring_goes_on_with_the_numbers_and_can_be_replayed(tmp_path: Path) -> None:
     events = day_of_trading()
-    with opened(tmp_path) as memory:
-        begun(memory)
+    with opened(tmp_path) as manager:
+        begun(manager)
         for event in events[:9]:
-            memory.record(event)
-        store = CheckpointStore(memory.folder, "s1")
-        name = store.write(memory.state, {}, {}, at(10))
-        then = plain(memory.state)
+            manager.record(event)
+        store = CheckpointStore(manager.folder, "s1")
+        name = store.write(manager.state, {}, {}, at(10))
+        then = plain(manager.state)
         reissued = ev.OrderAcknowledged(time=at(200), order_ref=EXIT, perm_id=13, order_id=77)
         for event in (*events[9:], reissued):
-            memory.record(event)
-        memory.save_blocking()
-        used, order_id_high = memory.state.sequence, memory.state.order_id_high
+            manager.record(event)
+        manager.save_blocking()
+        used, order_id_high = manager.state.sequence, manager.state.order_id_high
     store = CheckpointStore(Folder.open(tmp_path))
     checkpoint = store.read(store.list()[0])
     former = (tmp_path / "trader_state.json").read_bytes()
     sequence = restore(tmp_path, checkpoint)
     assert sequence > used
     assert (tmp_path / "trader_state_backup.json").read_bytes() == former
-    with opened(tmp_path, "s3") as memory:
-        state = memory.loaded.state
+    with opened(tmp_path, "s3") as manager:
+        state = manager.loaded.state
         assert state is not None
-        assert (memory.loaded.source, state.sequence) == ("trader_state.json", sequence)
-        assert not memory.loaded.doubtful
+        assert (manager.loaded.source, state.sequence) == ("trader_state.json", sequence)
+        assert not manager.loaded.doubtful
         assert trade(state).held == 100
         assert state.order_id_high == order_id_high == 77
         assert "checkpoint" in state.alerts[-1].text
@@ -288,23 +288,23 @@ def test_i9_restoring_goes_on_with_the_numbers_and_can_be_replayed(tmp_path: Pat
 
 def test_orders_sent_after_the_checkpoint_stay_known_but_unproven(tmp_path: Path) -> None:
     before, after = bracket()[:2], bracket()[2]
-    with opened(tmp_path) as memory:
-        begun(memory)
+    with opened(tmp_path) as manager:
+        begun(manager)
         for event in (*before, executed("1.01", TRADE, "BOT", 100, 100.0, 2)):
-            memory.record(event)
-        CheckpointStore(memory.folder, "s1").write(memory.state, {}, {}, at(10))
+            manager.record(event)
+        CheckpointStore(manager.folder, "s1").write(manager.state, {}, {}, at(10))
         for event in (after, executed("3.01", EXIT, "SLD", 50, 102.0, 61)):
-            memory.record(event)
-        memory.save_blocking()
+            manager.record(event)
+        manager.save_blocking()
     store = CheckpointStore(Folder.open(tmp_path))
     restore(tmp_path, store.read(store.list()[0]))
-    with opened(tmp_path, "s3") as memory:
-        begun(memory)
-        order = memory.state.orders[EXIT]
-        assert (order.status, order.filled, trade(memory.state).held) == ("unknown", 0, 100)
-        memory.record(executed("3.01", EXIT, "SLD", 50, 102.0, 61))  # as IBKR tells it again
-        assert (memory.state.orders[EXIT].status, trade(memory.state).held) == ("filled", 50)
-        assert trade(memory.state).partials_taken[0].reason == "partial_1r"
+    with opened(tmp_path, "s3") as manager:
+        begun(manager)
+        order = manager.state.orders[EXIT]
+        assert (order.status, order.filled, trade(manager.state).held) == ("unknown", 0, 100)
+        manager.record(executed("3.01", EXIT, "SLD", 50, 102.0, 61))  # as IBKR tells it again
+        assert (manager.state.orders[EXIT].status, trade(manager.state).held) == ("filled", 50)
+        assert trade(manager.state).partials_taken[0].reason == "partial_1r"
 
 
 def test_what_a_restore_would_change_is_told() -> None:
@@ -319,9 +319,9 @@ def test_what_a_restore_would_change_is_told() -> None:
 def test_i8_a_checkpoint_of_another_account_is_refused(tmp_path: Path) -> None:
     run(tmp_path, *day_of_trading())
     other = tmp_path / "other"
-    with opened(other) as memory:
-        begun(memory, account="DU7654321")
-        CheckpointStore(memory.folder, "s1").write(memory.state, {}, {}, at(0))
+    with opened(other) as manager:
+        begun(manager, account="DU7654321")
+        CheckpointStore(manager.folder, "s1").write(manager.state, {}, {}, at(0))
     store = CheckpointStore(Folder.open(other))
     before = (tmp_path / "trader_state.json").read_bytes()
     with pytest.raises(StateError, match="DU7654321"):

@@ -53,11 +53,11 @@ def test_i5_a_break_that_was_acted_upon_is_not_acted_upon_after_a_restart(tmp_pa
 
     async def judged(run: Live, signal: Signal | None) -> Signal:
         await run.trading()
-        watch = run.engine.watches["TSLA"]
-        await run.until(lambda: watch.buffer.warm)
+        monitor = run.engine.monitors["TSLA"]
+        await run.until(lambda: monitor.buffer.warm)
         price, now = await run.price(), run.session.clock.now()
         signal = signal or Signal("TSLA", "LONG", "sustained", round(price * 0.999, 2), price, now, now, 2.0)
-        await run.engine.entries.judge(watch, signal, now, entries_open=True)
+        await run.engine.entries.judge(monitor, signal, now, entries_open=True)
         return signal
 
     async def main(gateway: RunningGateway) -> None:

@@ -60,12 +60,12 @@ def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
     return {}
 
 
-def parsed(parser: argparse.ArgumentParser, words: list[str]) -> None:
+def parsed(parser: argparse.ArgumentParser, text: list[str]) -> None:
     """Parse an example; it exits with 2 if it is wrong, and with 0 after --help."""
     with contextlib.ExitStack() as stack:
-        if "--help" in words:
+        if "--help" in text:
             stack.enter_context(pytest.raises(SystemExit, match="0"))
-        parser.parse_args(words)
+        parser.parse_args(text)
 
 
 def test_every_command_has_its_section_and_no_other_has() -> None:
@@ -91,10 +91,10 @@ def test_flags_of_a_command(name: str) -> None:
 @pytest.mark.parametrize("line", [line for name in (SHARED, *COMMANDS) for line in examples(name)])
 def test_examples_of_the_trader_are_understood(line: str) -> None:
     assert line.startswith(TRADER), line
-    words = shlex.split(line.removeprefix(TRADER))
-    if not words or words[0].startswith("--"):
-        words.insert(0, "run")
-    parsed(build_parser(), words)
+    text = shlex.split(line.removeprefix(TRADER))
+    if not text or text[0].startswith("--"):
+        text.insert(0, "run")
+    parsed(build_parser(), text)
 
 
 def test_the_gateways_flags() -> None:

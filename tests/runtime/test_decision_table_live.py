@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from lab import ACCOUNT, CALM, CLIENT_ID, DATE, Trader, live_stops, rows, scanner, words
+from lab import ACCOUNT, CALM, CLIENT_ID, DATE, Trader, live_stops, row_texts, rows, scanner
 from lab_live import Live, live, setup_at
 
 from paper_gateway.testing import RunningGateway
@@ -81,11 +81,11 @@ def believe(gateway: RunningGateway, logs: Path, shares: int, price: float, *, l
         price=price,
         executed_at=now,
     )
-    with StateManager.open(logs, "an-earlier-run") as memory:
-        memory.begin(DATE, ACCOUNT, identity, now)
-        memory.record(ev.OrderIntended(time=now, order=entry))
-        memory.record(fill)
-        memory.save_blocking()
+    with StateManager.open(logs, "an-earlier-run") as manager:
+        manager.begin(DATE, ACCOUNT, identity, now)
+        manager.record(ev.OrderIntended(time=now, order=entry))
+        manager.record(fill)
+        manager.save_blocking()
 
 
 def test_row_matched(gateway: RunningGateway, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_row_count_differs_without_evidence(gateway: RunningGateway, tmp_path: P
         believe(gateway, tmp_path / "logs", 100, 440.0, later_s=1.0)
         async with live(gateway, tmp_path) as run:
             assert rows(run.logs)["TSLA"][:2] == ["count_corrected", "stop_missing"]
-            assert "using IBKR's count" in words(run.logs)
+            assert "using IBKR's count" in row_texts(run.logs)
             assert (run.position().held, run.position().remaining) == (60, 0.6)
             await run.until(lambda: [stop["remaining"] for stop in live_stops(gateway.truth())] == [60])
 

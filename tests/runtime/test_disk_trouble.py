@@ -70,7 +70,7 @@ def fill(logs: Path) -> Path:
 
 
 def checkpoints(run: Live) -> int:
-    return len(CheckpointStore(run.session.memory.folder).list())
+    return len(CheckpointStore(run.session.manager.folder).list())
 
 
 async def trades_on(run: Live, symbol: str = "TSLA") -> None:

@@ -85,12 +85,12 @@ def test_i10_the_loop_goes_on_while_every_flush_is_slow(
 
     async def story() -> None:
         async with live(gateway, tmp_path, files__save_interval_s=0.2, files__checkpoint_interval_s=0.2) as run:
-            saves = run.session.memory.saves
+            saves = run.session.manager.saves
             disk.fdatasync_s = disk.fsync_s = FLUSH_S
             async with measured() as lag:
                 position = await run.enter("TSLA")
                 await run.desk.take_partial(position, 40, "partial_1r", await run.price(), 0.01)
-                await run.until(lambda: run.session.memory.saves >= saves + 2)
+                await run.until(lambda: run.session.manager.saves >= saves + 2)
                 await run.until(lambda: disk.flushes >= 8)
             disk.fdatasync_s = disk.fsync_s = 0.0
             assert lag.worst_s < LAG_S
@@ -113,7 +113,7 @@ def test_i1_an_order_waits_for_its_intent(
             sending = asyncio.create_task(run.send_entry("TSLA"))
             await run.until(lambda: run.orders("entry"))
             intended = run.state.sequence
-            while run.session.memory.durable_sequence < intended:
+            while run.session.manager.durable_sequence < intended:
                 assert run.orders("entry")[0].perm_id == 0
                 assert gateway.truth()["executions"] == []
                 await asyncio.sleep(0.02)

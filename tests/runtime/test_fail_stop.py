@@ -15,8 +15,8 @@ import pytest
 from disk_faults import FailingDisk
 from lab import CALM, Trader, live_stops, scanner, status, wait_for
 from lab_live import Live, live
+from lab_positions import LONG_ONLY, in_position, shares
 from slow_disks import put_state_on
-from test_crash_processes import LONG_ONLY, in_position, shares
 
 from paper_gateway.testing import RunningGateway
 from state.errors import SyncFailedError
@@ -197,12 +197,12 @@ def test_a_real_trader_leaves_a_disk_that_does_not_answer(
 
 
 def test_a_folder_in_memory_is_warned_about(gateway: RunningGateway, tmp_path: Path) -> None:
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or "tmpfs" not in _mounted(memory):
+    manager = Path("/dev/shm")
+    if not os.access(manager, os.W_OK) or "tmpfs" not in _mounted(manager):
         pytest.skip("there is no tmpfs at /dev/shm")
     scans = scanner(tmp_path)
     with (
-        tempfile.TemporaryDirectory(dir=memory) as folder,
+        tempfile.TemporaryDirectory(dir=manager) as folder,
         Trader(gateway, Path(folder), scanner_dir=scans) as trader,
     ):
         trader.wait_ready()

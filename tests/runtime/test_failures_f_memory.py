@@ -48,9 +48,9 @@ def test_f01_every_save_succeeds_while_a_position_is_open(gateway: RunningGatewa
     async def story() -> None:
         async with live(gateway, tmp_path, files__save_interval_s=0.05) as run:
             await run.enter()
-            saves = run.session.memory.saves
-            await run.until(lambda: run.session.memory.saves > saves + 2)
-            assert run.session.memory.last_save_error == ""
+            saves = run.session.manager.saves
+            await run.until(lambda: run.session.manager.saves > saves + 2)
+            assert run.session.manager.last_save_error == ""
             await run.until(lambda: saved(run.logs).positions == run.state.positions, 3.0)
             assert isinstance(saved(run.logs).positions["TSLA"].entry_time, datetime)
 
@@ -136,7 +136,7 @@ def test_f04_half_sold_is_half_held_and_not_a_quarter(gateway: RunningGateway, t
             await run.desk.take_partial(position, 50, "partial_target1", await run.price(), 0.01)
             await run.until(lambda: run.position().held == 50)
             await run.agreed()
-            await run.session.memory.save()
+            await run.session.manager.save()
             await run.crash()
         kept = json.loads((tmp_path / "logs" / "trader_state.json").read_text())["positions"]["TSLA"]
         assert (kept["shares"], kept["remaining"]) == (100, 0.5)
@@ -246,8 +246,8 @@ def test_f09_another_generation_takes_the_place_of_the_main_file(
     async def story() -> None:
         async with live(gateway, tmp_path, files__save_interval_s=0.05) as run:
             await run.enter()
-            saves = run.session.memory.saves
-            await run.until(lambda: run.session.memory.saves > saves + 2)  # main and backup hold it
+            saves = run.session.manager.saves
+            await run.until(lambda: run.session.manager.saves > saves + 2)  # main and backup hold it
             await run.crash()
         main, backup = (tmp_path / "logs" / name for name in ("trader_state.json", "trader_state_backup.json"))
         for file in (main, backup) if "snapshots" in harm or "backup" in harm else (main,):
@@ -272,14 +272,14 @@ def test_f10_a_fill_is_saved_at_once_and_else_a_timer_saves(gateway: RunningGate
 
     async def story() -> None:
         async with live(gateway, tmp_path, files__save_interval_s=60.0) as run:
-            saves, began = run.session.memory.saves, time.monotonic()
+            saves, began = run.session.manager.saves, time.monotonic()
             await run.enter()
-            await run.until(lambda: run.session.memory.saves > saves, 2.0)
+            await run.until(lambda: run.session.manager.saves > saves, 2.0)
             assert time.monotonic() - began < 2.0
             await run.crash()
         assert "TSLA" in saved(tmp_path / "logs").positions
         async with live(gateway, tmp_path, files__save_interval_s=0.2) as run:
-            await run.until(lambda: run.session.memory.saves > 3, 3.0)
+            await run.until(lambda: run.session.manager.saves > 3, 3.0)
 
     asyncio.run(story())
 

@@ -17,7 +17,7 @@ from paper_gateway.testing import RunningGateway
 from state.domain import events as ev
 from state.domain.model import Position
 from trader.core import protection_gate as gate
-from trader.core.view import Watch
+from trader.core.view import SymbolMonitor
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_f19_a_tripped_breaker_stops_entries_and_neither_stops_nor_exits(
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
             entry = (await run.enter("TSLA", "LONG", 100, stop_pct=2.0)).entry_price
-            run.session.memory.record(ev.BreakerTripped(time=run.session.clock.now(), reason="a test"))
+            run.session.manager.record(ev.BreakerTripped(time=run.session.clock.now(), reason="a test"))
             assert await run.judge("NVDA") == "circuit_breaker"
             (stop,) = live_stops(gateway.truth())
             gateway.ctl("reject", role="-S")
@@ -229,15 +229,15 @@ def test_f20_without_a_price_nothing_is_decided(gateway: RunningGateway, tmp_pat
         for kind in ("ticks", "bars", "history"):
             gateway.ctl("silence", kind=kind)
         async with live(gateway, tmp_path) as run:
-            watch = run.engine.watches["TSLA"]
+            monitor = run.engine.monitors["TSLA"]
             for price in (math.nan, 0.0, -1.0, math.inf):
-                watch.take_price(price, run.session.clock.now())
-                assert math.isnan(watch.price)
+                monitor.take_price(price, run.session.clock.now())
+                assert math.isnan(monitor.price)
             now = run.session.clock.now()
             from trader.core.strategy.ps60.breakout import Signal
 
             signal = Signal("TSLA", "LONG", "momentum", 440.0, math.nan, now, now, math.nan)
-            await run.engine.entries.judge(watch, signal, now, entries_open=True)
+            await run.engine.entries.judge(monitor, signal, now, entries_open=True)
             assert run.state.filter_blocks == {"not_warm": 1}
             assert run.state.orders == {}
 
@@ -258,10 +258,10 @@ def test_f21_an_exception_in_one_symbol_stays_in_that_symbol(
             nvda = (await run.enter("NVDA", "LONG", 50, stop_pct=2.0)).entry_price
             manage, defects = run.engine.exits.manage, ["one"]
 
-            async def broken(position: Position, watch: Watch, now: object) -> None:
+            async def broken(position: Position, monitor: SymbolMonitor, now: object) -> None:
                 if position.symbol == "TSLA" and defects:
                     raise AttributeError("a method that does not exist")
-                await manage(position, watch, now)  # type: ignore[arg-type]
+                await manage(position, monitor, now)  # type: ignore[arg-type]
 
             monkeypatch.setattr(run.engine.exits, "manage", broken)
             await run.until(lambda: "TSLA" in run.state.halted)

@@ -13,7 +13,7 @@ from lab_live import Live, live
 
 from paper_gateway.testing import RunningGateway
 from state.domain.model import Order
-from state.storage.pause_request import WISHES
+from state.storage.pause_request import PAUSE_REQUEST
 from trader.cli.parser import main
 from trader.config.run_options import RunOptions
 from trader.core import flatten, operator
@@ -67,9 +67,9 @@ def sold(gateway: RunningGateway, symbol: str = "TSLA") -> int:
     return sum(e["shares"] for e in gateway.truth()["executions"] if (e["symbol"], e["side"]) == (symbol, "SLD"))
 
 
-def two_sentences(words: str) -> None:
-    assert words.count("\n") <= 2
-    assert "Traceback" not in words
+def two_sentences(text: str) -> None:
+    assert text.count("\n") <= 2
+    assert "Traceback" not in text
 
 
 # pause and unpause
@@ -104,9 +104,9 @@ def test_pause_and_unpause_on_a_dead_trader(
             return run.state.risk.paused, run.state.risk.paused_reason
 
     assert types("pause", "no trading today") == (0, "No trader is running; the next start will be paused.\n", "")
-    assert (logs / WISHES).stat().st_mode & 0o777 == 0o600
+    assert (logs / PAUSE_REQUEST).stat().st_mode & 0o777 == 0o600
     assert asyncio.run(paused()) == (True, "no trading today")
-    assert not (logs / WISHES).exists(), "taken up once"
+    assert not (logs / PAUSE_REQUEST).exists(), "taken up once"
     assert asyncio.run(paused()) == (True, "no trading today"), "and kept by the state"
     assert types("unpause")[0] == 0
     assert asyncio.run(paused()) == (False, "")
@@ -123,7 +123,9 @@ def test_the_last_word_counts_even_if_an_older_one_was_left_behind(
     async def story() -> None:
         op = operator_at(tmp_path / "logs")
         async with live(gateway, tmp_path) as run:
-            (run.logs / WISHES).write_text('{"paused": true, "reason": "old", "at": "2025-10-06T15:00:00+00:00"}')
+            (run.logs / PAUSE_REQUEST).write_text(
+                '{"paused": true, "reason": "old", "at": "2025-10-06T15:00:00+00:00"}'
+            )
             assert (await op.asks("unpause"))[0] == 0
             await run.crash()
         async with live(gateway, tmp_path) as run:
@@ -143,18 +145,18 @@ def test_a_damaged_wish_pauses_and_is_kept(gateway: RunningGateway, tmp_path: Pa
     victim = tmp_path / "victim"
     victim.write_text('{"paused": false, "reason": "planted", "at": "2025-10-06T15:00:00+00:00"}')
     if found == b"link":
-        (logs / WISHES).symlink_to(victim)
+        (logs / PAUSE_REQUEST).symlink_to(victim)
     elif found == b"folder":
-        (logs / WISHES).mkdir()
+        (logs / PAUSE_REQUEST).mkdir()
     else:
-        (logs / WISHES).write_bytes(found)
+        (logs / PAUSE_REQUEST).write_bytes(found)
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
             assert run.state.risk.paused
             assert "damaged" in run.state.risk.paused_reason
             assert run.state.connection.ready
-            assert [p.name for p in (run.logs / "quarantine").iterdir() if p.name.endswith(WISHES)]
+            assert [p.name for p in (run.logs / "quarantine").iterdir() if p.name.endswith(PAUSE_REQUEST)]
 
     asyncio.run(story())
     assert "planted" in victim.read_text()
@@ -454,7 +456,7 @@ def test_an_adopted_position_has_its_stop_and_keeps_it_after_a_crash(
 
 def shapes(run: Live) -> list[str]:
     """Where books and gateway differ, but for attempts and P&L: an adopted trade was not begun by us."""
-    return [words for words in run.differences() if "attempts" not in words and "P&L" not in words]
+    return [text for text in run.differences() if "attempts" not in text and "P&L" not in text]
 
 
 def test_what_cannot_be_adopted_is_refused_in_words(
@@ -465,13 +467,13 @@ def test_what_cannot_be_adopted_is_refused_in_words(
             op = operator_at(run.logs)
             await run.enter("TSLA", "LONG", 10)
             before = gateway.truth()["open_orders"]
-            for symbol, words in [
+            for symbol, text in [
                 ("TSLA", "managed already"),
                 ("AMD", "no foreign position in AMD"),
                 (" ", "a symbol"),
             ]:
                 code, _, said = await op.asks("adopt", symbol)
-                assert (code, words in said) == (2, True), said
+                assert (code, text in said) == (2, True), said
                 two_sentences(said)
             assert gateway.truth()["open_orders"] == before
             await run.crash()
@@ -588,6 +590,6 @@ def test_a_command_names_the_trader_that_hangs(
             monkeypatch.setattr(run.engine, "on_request", lambda request: asyncio.sleep(0))
             code, _, said = await operator_at(run.logs).asks("pause")
             assert (code, "was not done within" in said) == (7, True), said
-            assert not (run.logs / WISHES).exists()
+            assert not (run.logs / PAUSE_REQUEST).exists()
 
     asyncio.run(story())

@@ -106,8 +106,8 @@ def test_an_outage_of_ibkrs_servers_with_the_socket_up(gateway: RunningGateway, 
             gateway.ctl("code", code=code)
             await guarded_again(run, stops)
             assert run.state.foreign["AMD"].quantity == 5
-            before = run.engine.watches["TSLA"].price_at
-            await run.until(lambda: run.engine.watches["TSLA"].price_at != before, 8.0)
+            before = run.engine.monitors["TSLA"].price_at
+            await run.until(lambda: run.engine.monitors["TSLA"].price_at != before, 8.0)
 
     asyncio.run(story())
 
@@ -267,10 +267,10 @@ def test_a_symbol_that_could_not_be_watched_at_the_start_is_watched_when_the_lin
     async def story() -> None:
         gateway.ctl("silence", kind="contract")
         async with live(gateway, tmp_path, gateway__answer_timeout_s=0.5) as run:
-            assert not run.engine.watches
+            assert not run.engine.monitors
             gateway.ctl("silence", kind="contract", off=True)
             gateway.ctl("drop")
-            await run.until(lambda: set(run.engine.watches) == {"TSLA", "NVDA", "AMD"}, 5.0)
+            await run.until(lambda: set(run.engine.monitors) == {"TSLA", "NVDA", "AMD"}, 5.0)
             assert not [alert for alert in run.state.alerts if "not watched" in alert.text]
 
     asyncio.run(story())

@@ -39,9 +39,9 @@ async def trade(run: Live, symbol: str, move_pct: float, shares: int = 10) -> Po
     held = await run.enter(symbol, "LONG", shares, stop_pct=0.4)
     moved = round(held.entry_price * (1 + move_pct / 100), 2)
     run.gateway.ctl("price", symbol=symbol, price=moved)
-    watch = run.engine.watches[symbol]
+    monitor = run.engine.monitors[symbol]
     if move_pct > 0:
-        await run.until(lambda: abs(watch.price - moved) < held.entry_price * 0.002)
+        await run.until(lambda: abs(monitor.price - moved) < held.entry_price * 0.002)
         if symbol in run.state.positions:
             await out(run, symbol)
     await run.until(lambda: symbol not in run.state.positions)
@@ -53,13 +53,13 @@ async def out(run: Live, symbol: str) -> None:
     """Close at the market, once the stop that does it is confirmed."""
     position = run.position(symbol)
     await run.until(lambda: (stop := run.state.protection(position)) and stop.status == "working")
-    await run.engine.exits.close(position, run.engine.watches[symbol], "flatten")
+    await run.engine.exits.close(position, run.engine.monitors[symbol], "flatten")
     await run.until(lambda: symbol not in run.state.positions)
 
 
 def signal_now(run: Live, symbol: str = "AMD", minutes_ago: int = 0) -> Signal:
     """A break that would be entered if nothing stood against it."""
-    price, now = run.engine.watches[symbol].price, run.session.clock.now()
+    price, now = run.engine.monitors[symbol].price, run.session.clock.now()
     at = now - timedelta(minutes=minutes_ago)
     return Signal(symbol, "LONG", "momentum", round(price * 0.999, 2), price, at, at, 2.0)
 
@@ -68,9 +68,9 @@ async def judge(run: Live, signal: Signal) -> str:
     """Give a signal to the entries as its candle would; the filter that blocked it, or `entered`."""
     state = run.state
     blocks, entered = dict(state.filter_blocks), len(run.orders("entry", signal.symbol))
-    watch = run.engine.watches[signal.symbol]
-    watch.setup = setup_at(signal.symbol, signal.pivot)
-    await run.engine.entries.judge(watch, signal, run.session.clock.now(), entries_open=True)
+    monitor = run.engine.monitors[signal.symbol]
+    monitor.setup = setup_at(signal.symbol, signal.pivot)
+    await run.engine.entries.judge(monitor, signal, run.session.clock.now(), entries_open=True)
     if len(run.orders("entry", signal.symbol)) > entered:
         return "entered"
     counted = [name for name, count in state.filter_blocks.items() if count != blocks.get(name, 0)]
@@ -79,8 +79,8 @@ async def judge(run: Live, signal: Signal) -> str:
 
 async def tradable(run: Live, symbol: str = "AMD") -> None:
     """Until bars, price and the day's money are there, and its last break is past: the clock may begin anew."""
-    watch = run.engine.watches[symbol]
-    await run.until(lambda: watch.buffer.warm and watch.atr and watch.range_5m and run.engine.entries.equity)
+    monitor = run.engine.monitors[symbol]
+    await run.until(lambda: monitor.buffer.warm and monitor.atr and monitor.range_5m and run.engine.entries.equity)
     await run.price(symbol)
     last = run.state.last_signals.get(symbol)
     await run.until(lambda: last is None or run.session.clock.now() > last.break_time)
@@ -118,8 +118,8 @@ def test_a_breaker_that_losses_tripped_stays_tripped(gateway: RunningGateway, tm
             await run.crash()
         gateway.ctl("price", symbol="NVDA", price=round(winner.entry_price * 1.03, 2))
         async with live(gateway, tmp_path, risk__breaker_losses=2) as run:
-            watch = run.engine.watches["NVDA"]
-            await run.until(lambda: watch.price > winner.entry_price * 1.02)
+            monitor = run.engine.monitors["NVDA"]
+            await run.until(lambda: monitor.price > winner.entry_price * 1.02)
             await out(run, "NVDA")
             assert run.state.closed[winner.trade_id].realized_pnl > 0
             assert run.state.consecutive_losses == 0

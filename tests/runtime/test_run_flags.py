@@ -47,10 +47,10 @@ def sessions(logs: Path) -> list[tuple[str, str]]:
         return [(session.session_id, session.status) for session in SessionStore(folder).list()]
 
 
-def refused(trader: Trader, code: int, words: str) -> None:
+def refused(trader: Trader, code: int, text: str) -> None:
     assert trader.wait_exit() == code, trader.output()
     said = trader.output()
-    assert words in said, said
+    assert text in said, said
     assert "Traceback" not in said
 
 
@@ -98,8 +98,8 @@ def test_a_dry_run_does_not_touch_what_an_earlier_run_holds(
         before = gateway.truth()["open_orders"]
         async with live(gateway, tmp_path, options=RunOptions(dry_run=True), ready=False) as run:
             await run.trading()
-            watch = run.engine.watches["TSLA"]
-            await run.until(lambda: watch.price > held.entry_price * 1.01)
+            monitor = run.engine.monitors["TSLA"]
+            await run.until(lambda: monitor.price > held.entry_price * 1.01)
             began = run.session.clock.now()
             await run.until(lambda: run.session.clock.now() > began + timedelta(seconds=1.5))
             assert not run.state.connection.entries_open, "NVDA has no stop"
@@ -138,15 +138,15 @@ def test_only_the_named_symbols_are_entered_and_all_that_is_held_is_managed(
 ) -> None:
     async def story() -> None:
         async with live(gateway, tmp_path, universe__symbols="TSLA") as run:
-            assert set(run.engine.watches) == {"TSLA"}
+            assert set(run.engine.monitors) == {"TSLA"}
             await run.crash()
         async with live(gateway, tmp_path) as run:
             await run.enter("NVDA", "SHORT", 10)
             await run.crash()
         async with live(gateway, tmp_path, universe__symbols="TSLA") as run:
-            assert set(run.engine.watches) == {"TSLA", "NVDA"}
-            watch = run.engine.watches["NVDA"]
-            assert watch.setup is None, "nothing is entered there"
+            assert set(run.engine.monitors) == {"TSLA", "NVDA"}
+            monitor = run.engine.monitors["NVDA"]
+            assert monitor.setup is None, "nothing is entered there"
             gateway.ctl("price", symbol="NVDA", price=round(run.position("NVDA").stop_price * 1.01, 2))
             await run.until(lambda: run.state.positions == {})
             await run.agreed()
@@ -205,10 +205,10 @@ def test_a_session_is_resumed_by_its_name(gateway: RunningGateway, tmp_path: Pat
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
             await run.enter("TSLA", "LONG", 100)
-            first = run.session.memory.session_id
+            first = run.session.manager.session_id
         async with live(gateway, tmp_path, options=RunOptions(resume_session=first)) as run:
             assert rows(run.logs) == {"TSLA": ["matched"]}
-            second = run.session.memory.session_id
+            second = run.session.manager.session_id
             await run.crash()
         async with live(gateway, tmp_path, options=RunOptions(resume_session=second)) as run:
             assert run.position("TSLA").held == 100
@@ -244,7 +244,7 @@ def test_i8_a_session_of_another_date_is_not_resumed(tmp_path: Path) -> None:
 
         async def first() -> str:
             async with live(day, tmp_path, gateway__endpoint=endpoint) as run:
-                return run.session.memory.session_id
+                return run.session.manager.session_id
 
         name = asyncio.run(first())
 
@@ -319,7 +319,7 @@ async def login_of(account: str, folder: Path, *flags: str, **settings: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("account", "flags", "settings", "words"),
+    ("account", "flags", "settings", "text"),
     [
         ("U7654321", (), {}, "U7654321 is a live account"),
         ("U7654321", ("--live",), {}, "live"),
@@ -330,13 +330,13 @@ async def login_of(account: str, folder: Path, *flags: str, **settings: str) -> 
     ids=["no word", "no account named", "another one named", "which of two", "not the login's"],
 )
 def test_i15_an_account_that_was_not_meant_is_not_traded(
-    account: str, flags: tuple[str, ...], settings: dict[str, str], words: str, tmp_path: Path
+    account: str, flags: tuple[str, ...], settings: dict[str, str], text: str, tmp_path: Path
 ) -> None:
     async def story() -> None:
         async with login_of(account, tmp_path, *flags, **settings) as trader:
             out, _ = await asyncio.wait_for(trader.communicate(), WAIT_S)
             said = out.decode()
-            assert (trader.returncode, words in said, "Traceback" in said) == (2, True, False), said
+            assert (trader.returncode, text in said, "Traceback" in said) == (2, True, False), said
 
     asyncio.run(story())
 

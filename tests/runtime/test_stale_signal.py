@@ -11,16 +11,16 @@ from lab_live import Live, live, setup_at
 from paper_gateway.testing import RunningGateway
 from trader.core.bars import Candle, minute_of
 from trader.core.strategy.ps60.breakout import Breakout
-from trader.core.view import Watch
+from trader.core.view import SymbolMonitor
 
 
-def broken(run: Live, age_s: float) -> tuple[Watch, Candle]:
+def broken(run: Live, age_s: float) -> tuple[SymbolMonitor, Candle]:
     """A watch whose last candle broke out on strong volume, and closed `age_s` ago."""
-    watch = run.engine.watches["TSLA"]
-    price = watch.price
+    monitor = run.engine.monitors["TSLA"]
+    price = monitor.price
     pivot = round(price * 0.996, 2)
-    watch.setup = setup_at("TSLA", pivot)
-    watch.breakouts = [Breakout(watch.setup, "LONG", run.session.config.entry)]
+    monitor.setup = setup_at("TSLA", pivot)
+    monitor.breakouts = [Breakout(monitor.setup, "LONG", run.session.config.entry)]
     last = run.session.clock.now() - timedelta(minutes=1, seconds=age_s)
     start = minute_of(last) - timedelta(minutes=30)
     quiet = [
@@ -28,17 +28,17 @@ def broken(run: Live, age_s: float) -> tuple[Watch, Candle]:
         for i in range(30)
     ]
     candle = Candle(minute_of(last), pivot - 0.1, price + 0.1, pivot - 0.2, price, 5000.0)
-    watch.buffer._candles[:] = [*quiet, candle]
-    return watch, candle
+    monitor.buffer._candles[:] = [*quiet, candle]
+    return monitor, candle
 
 
 @pytest.mark.parametrize("age_s", [0.0, 300.0])
 def test_only_a_fresh_break_is_acted_upon(tmp_path: Path, age_s: float) -> None:
     async def story(gateway: RunningGateway) -> None:
         async with live(gateway, tmp_path, entry__signal_max_age_s=75.0) as run:
-            await run.until(lambda: run.engine.watches["TSLA"].buffer.warm)
-            watch, candle = broken(run, age_s)
-            assert [signal.path for signal in watch.signals(candle)] == ["momentum"]
+            await run.until(lambda: run.engine.monitors["TSLA"].buffer.warm)
+            monitor, candle = broken(run, age_s)
+            assert [signal.path for signal in monitor.signals(candle)] == ["momentum"]
             await run.engine._judge(candle, "TSLA")
             entries = run.orders("entry")
             assert (len(entries) == 1) == (age_s == 0.0)

@@ -33,18 +33,18 @@ class Observer:
     def __init__(self, gateway: RunningGateway, folder: Path, client_id: int) -> None:
         self.clock = Clock(real_gateway=False)
         self.broker = IbkrBroker("127.0.0.1", gateway.port, client_id, now=self.clock.now)
-        self.memory = StateManager.open(folder, f"observer-{client_id}")
+        self.manager = StateManager.open(folder, f"observer-{client_id}")
         self.gateway = gateway
 
     async def start(self) -> "Observer":
         await self.broker.connect()
         await sync_clock(self.broker, self.clock, SPEED)
         date = self.clock.trading_date()
-        self.memory.begin(date.isoformat(), ACCOUNT, "test", self.clock.now(), loop=asyncio.get_running_loop())
-        desk = OrderDesk(self.memory, self.broker, self.clock, ACCOUNT, 1)
-        self.engine = Engine(Config(), self.clock, self.memory, self.broker, desk)
+        self.manager.begin(date.isoformat(), ACCOUNT, "test", self.clock.now(), loop=asyncio.get_running_loop())
+        desk = OrderDesk(self.manager, self.broker, self.clock, ACCOUNT, 1)
+        self.engine = Engine(Config(), self.clock, self.manager, self.broker, desk)
         setups = load_setups(ROOT / "scanner_output", date, Config().universe)
-        self.market = Market(Config(), self.engine, setups, BarStore(self.memory.folder, date.isoformat()))
+        self.market = Market(Config(), self.engine, setups, BarStore(self.manager.folder, date.isoformat()))
         self.pump = asyncio.create_task(self._pump())
         self.keep = [asyncio.create_task(job) for job in (self.market.keep_bars(), self.market.mend_gaps())]
         await self.market.open()
@@ -61,14 +61,14 @@ class Observer:
         for task in self.keep:
             task.cancel()
         await self.broker.disconnect()
-        self.memory.close()
+        self.manager.close()
 
     async def seen(self, minutes: int) -> None:
         """Until so many more session minutes were closed in every symbol."""
         until = self.clock.now() + timedelta(minutes=minutes)
         async with asyncio.timeout(60):
             while any(  # noqa: ASYNC110 - the condition is the engine's, which tells nobody
-                not w.buffer.candles or w.buffer.candles[-1].end < until for w in self.engine.watches.values()
+                not w.buffer.candles or w.buffer.candles[-1].end < until for w in self.engine.monitors.values()
             ):
                 await asyncio.sleep(0.02)
 
@@ -86,7 +86,7 @@ def test_indicators_after_a_restart_equal_those_of_a_run_that_never_stopped(tmp_
         await steady.seen(3)  # the downtime
         again = await Observer(gateway, tmp_path / "b", 12).start()
         try:
-            assert all(watch.buffer.warm for watch in again.engine.watches.values()), "warm on the first bar"
+            assert all(monitor.buffer.warm for monitor in again.engine.monitors.values()), "warm on the first bar"
             await again.seen(2)
             await steady.seen(1)
             compare(steady, again)
@@ -101,10 +101,10 @@ def test_indicators_after_a_restart_equal_those_of_a_run_that_never_stopped(tmp_
 def compare(steady: Observer, again: Observer) -> None:
     """Candle by candle, and indicator by indicator, as far as any rule looks back."""
     depth = lookback_candles(Config().entry)
-    for symbol, watch in again.engine.watches.items():
-        last = watch.buffer.candles[-1].time
-        ours = [candle for candle in watch.buffer.candles if candle.time <= last][-depth:]
-        theirs = [c for c in steady.engine.watches[symbol].buffer.candles if c.time <= last][-depth:]
+    for symbol, monitor in again.engine.monitors.items():
+        last = monitor.buffer.candles[-1].time
+        ours = [candle for candle in monitor.buffer.candles if candle.time <= last][-depth:]
+        theirs = [c for c in steady.engine.monitors[symbol].buffer.candles if c.time <= last][-depth:]
         assert len(ours) == depth
         assert ours == theirs, symbol
         assert mean_volume(ours) == mean_volume(theirs)

@@ -124,13 +124,13 @@ def test_a_state_that_would_not_load_again_is_not_written(tmp_path: Path) -> Non
 
 def test_it_never_holds_what_the_journal_may_lose(tmp_path: Path) -> None:
     async def take() -> tuple[str, int]:
-        with opened(tmp_path) as memory:
-            memory.begin("2025-10-06", "DU1234567", "127.0.0.1:17497", NOW, loop=asyncio.get_running_loop())
-            store = CheckpointStore(memory.folder, "s1")
+        with opened(tmp_path) as manager:
+            manager.begin("2025-10-06", "DU1234567", "127.0.0.1:17497", NOW, loop=asyncio.get_running_loop())
+            store = CheckpointStore(manager.folder, "s1")
             for event in trade_events():
-                memory.record(event)
-            name = await store.take(memory, {}, {}, NOW)
-            return name, memory.durable_sequence
+                manager.record(event)
+            name = await store.take(manager, {}, {}, NOW)
+            return name, manager.durable_sequence
 
     name, durable = asyncio.run(take())
     assert name.endswith("-00000005.json")
@@ -140,16 +140,16 @@ def test_it_never_holds_what_the_journal_may_lose(tmp_path: Path) -> None:
 def test_none_is_written_of_events_that_the_journal_lost(tmp_path: Path) -> None:
     async def take() -> None:
         disk = FailingDisk()
-        memory = StateManager.open(tmp_path, "s1", disk)
+        manager = StateManager.open(tmp_path, "s1", disk)
         try:
-            memory.begin("2025-10-06", "DU1234567", "127.0.0.1:17497", NOW, loop=asyncio.get_running_loop())
-            await memory.durable(memory.state.sequence)
+            manager.begin("2025-10-06", "DU1234567", "127.0.0.1:17497", NOW, loop=asyncio.get_running_loop())
+            await manager.durable(manager.state.sequence)
             disk.failing = {"fdatasync": errno.EIO}
             for event in trade_events():
-                memory.record(event)
-            await CheckpointStore(memory.folder, "s1").take(memory, {}, {}, NOW)
+                manager.record(event)
+            await CheckpointStore(manager.folder, "s1").take(manager, {}, {}, NOW)
         finally:
-            memory.close()
+            manager.close()
 
     with pytest.raises(SyncFailedError):
         asyncio.run(take())

@@ -31,13 +31,13 @@ def test_i8_state_of_another_date_account_or_gateway_is_set_aside(
         (tmp_path / BACKUP).unlink()
     files = {path.read_bytes() for name in (MAIN, BACKUP) if (path := tmp_path / name).exists()}
     events = segment(tmp_path).read_bytes()
-    with opened(tmp_path, "s2") as memory:
-        result = begun(memory, date, account, gateway)
+    with opened(tmp_path, "s2") as manager:
+        result = begun(manager, date, account, gateway)
         assert (result.resumed, named in result.why) == (False, True)
         assert result.previous is not None
         assert result.previous.positions["TSLA"].held == 100
-        assert (memory.state.positions, memory.state.sequence, memory.state.account) == ({}, 1, account)
-        memory.save_blocking()
+        assert (manager.state.positions, manager.state.sequence, manager.state.account) == ({}, 1, account)
+        manager.save_blocking()
     kept = {path.read_bytes() for path in tmp_path.rglob("archive/**/*") if path.is_file()}
     assert files <= kept
     moved = [path.read_bytes() for path in tmp_path.rglob("segment-*.jsonl")]
@@ -49,24 +49,24 @@ def test_i8_state_of_another_date_account_or_gateway_is_set_aside(
 
 def test_fresh_sets_even_todays_state_aside(tmp_path: Path) -> None:
     two_generations(tmp_path)
-    with opened(tmp_path, "s2") as memory:
-        result = begun(memory, fresh=True)
+    with opened(tmp_path, "s2") as manager:
+        result = begun(manager, fresh=True)
         assert (result.resumed, result.why) == (False, "--fresh was given")
-        assert (memory.state.positions, memory.state.sequence) == ({}, 1)
-        memory.flush()
-    assert plain(replayed(tmp_path)) == plain(memory.state)
+        assert (manager.state.positions, manager.state.sequence) == ({}, 1)
+        manager.flush()
+    assert plain(replayed(tmp_path)) == plain(manager.state)
 
 
 def test_i8_begin_never_applies_events_of_another_account(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        begun(memory)
+    with opened(tmp_path) as manager:
+        begun(manager)
         with pytest.raises(StateError, match="DU7654321"):
-            memory.record(
+            manager.record(
                 ev.SessionStarted(
                     time=at(0), session_id="x", trading_date=DATE, account="DU7654321", gateway="127.0.0.1:17497"
                 )
             )
-        assert memory.state.sequence == 1
+        assert manager.state.sequence == 1
 
 
 def test_what_was_set_aside_is_never_overwritten(tmp_path: Path) -> None:

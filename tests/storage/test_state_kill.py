@@ -61,11 +61,11 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_reported(tmp_path: Path) ->
     durable = 0
     for number in range(KILLS):
         durable = killed_run(tmp_path, f"s{number}", chance.uniform(0.0, 0.08))
-        with opened(tmp_path, "look") as memory:
-            state = memory.loaded.state
+        with opened(tmp_path, "look") as manager:
+            state = manager.loaded.state
             assert state is not None
-            assert memory.loaded.damaged == []
-            assert not memory.loaded.doubtful
+            assert manager.loaded.damaged == []
+            assert not manager.loaded.doubtful
             assert state.sequence >= durable
             assert plain(replayed(tmp_path)) == plain(state)
             assert _last_reported(state) >= durable

@@ -73,8 +73,8 @@ def test_f09_a_damaged_main_gives_way_to_the_backup(tmp_path: Path, hurt: Callab
     live = two_generations(tmp_path)
     hurt(tmp_path / MAIN)
     as_found = (tmp_path / MAIN).read_bytes()
-    with opened(tmp_path, "s2") as memory:
-        found = memory.loaded
+    with opened(tmp_path, "s2") as manager:
+        found = manager.loaded
         assert (found.source, found.replayed, found.main_valid) == (BACKUP, 2, False)
         assert found.state is not None
         assert plain(found.state) == plain(live)
@@ -83,8 +83,8 @@ def test_f09_a_damaged_main_gives_way_to_the_backup(tmp_path: Path, hurt: Callab
         kept = [path for path in (tmp_path / "quarantine").iterdir() if not path.name.endswith(".txt")]
         assert [path.read_bytes() for path in kept] == [as_found]
         backup = (tmp_path / BACKUP).read_bytes()
-        begun(memory)
-        memory.save_blocking()
+        begun(manager)
+        manager.save_blocking()
         assert (tmp_path / BACKUP).read_bytes() == backup  # a bad main never takes a good backup's place
     assert reloaded(tmp_path).loaded.source == MAIN
 
@@ -177,12 +177,12 @@ def test_what_is_recorded_after_corruption_is_not_lost_by_the_next_crash(tmp_pat
     for name in (MAIN, BACKUP):
         (tmp_path / name).unlink()
     damage(segment(tmp_path), segment(tmp_path).read_bytes().index(b'"type":"OrderIntended"') + 9)
-    with opened(tmp_path, "s2") as memory:
-        begun(memory)
-        assert memory.loaded.doubtful
-        memory.record(ev.Paused(time=at(50), reason="after the damage"))
-        memory.flush()
-        live = memory.state  # and no save: the process ends here
+    with opened(tmp_path, "s2") as manager:
+        begun(manager)
+        assert manager.loaded.doubtful
+        manager.record(ev.Paused(time=at(50), reason="after the damage"))
+        manager.flush()
+        live = manager.state  # and no save: the process ends here
     found = reloaded(tmp_path).loaded
     assert found.state is not None
     assert plain(found.state) == plain(live)
@@ -208,13 +208,13 @@ def test_a_journal_that_ends_before_the_snapshot_is_doubtful(tmp_path: Path) -> 
 
 
 def test_an_event_that_cannot_follow_stops_the_replay_there(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        begun(memory)
-        memory.record(bracket()[0])
-        journal = memory._journal
+    with opened(tmp_path) as manager:
+        begun(manager)
+        manager.record(bracket()[0])
+        journal = manager._journal
         assert journal is not None
         journal.append("FromTheFuture", b"{}")
-        memory.flush()
+        manager.flush()
     found = look(tmp_path)
     assert found.doubtful
     assert found.state is not None
@@ -238,9 +238,9 @@ def test_a_checkpoint_helps_where_both_snapshots_are_damaged(tmp_path: Path) -> 
 
 
 def test_a_checkpoint_of_yesterday_does_not_beat_the_journal_of_today(tmp_path: Path) -> None:
-    with opened(tmp_path, "s0") as memory:
-        begun(memory, "2025-10-03")
-        memory.save_blocking()
+    with opened(tmp_path, "s0") as manager:
+        begun(manager, "2025-10-03")
+        manager.save_blocking()
     kept = tmp_path / "checkpoints" / "s0"
     kept.mkdir(parents=True, mode=0o700)
     (kept / "000001.json").write_bytes((tmp_path / MAIN).read_bytes())
@@ -278,12 +278,12 @@ def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_looking_changes_nothing_also_beside_a_running_trader(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        begun(memory)
-        memory.record(bracket()[0])
-        memory.save_blocking()
+    with opened(tmp_path) as manager:
+        begun(manager)
+        manager.record(bracket()[0])
+        manager.save_blocking()
         before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
         found = look(tmp_path)
         assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
         assert found.state is not None
-        assert found.state.sequence == memory.state.sequence
+        assert found.state.sequence == manager.state.sequence

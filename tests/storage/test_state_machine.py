@@ -78,7 +78,7 @@ class Days(RuleBasedStateMachine):
         self.start()
 
     def teardown(self) -> None:
-        self.memory.close()
+        self.manager.close()
         shutil.rmtree(self.root)
 
     # the life of a process
@@ -87,18 +87,18 @@ class Days(RuleBasedStateMachine):
         self.runs += 1
         self.logs = self.root / str(self.runs)
         self.disk = PowerDisk()
-        self.memory = StateManager.open(self.logs, f"s{self.runs}", self.disk)
+        self.manager = StateManager.open(self.logs, f"s{self.runs}", self.disk)
         if self.runs > 1:
             self.compare_with_what_was()
-        begun(self.memory)
-        sequence = self.memory.state.sequence
+        begun(self.manager)
+        sequence = self.manager.state.sequence
         self.events[sequence] = ev.Unpaused(time=at(0))  # stands for the session's start
-        self.states[sequence] = plain(self.memory.state)
+        self.states[sequence] = plain(self.manager.state)
         self.flush()
 
     def compare_with_what_was(self) -> None:
         """i9: the loaded state is, field by field, one that was in memory, and no acknowledged event is missing."""
-        found = self.memory.loaded
+        found = self.manager.loaded
         assert found.state is not None
         assert not found.doubtful, found.notes
         assert found.damaged == []
@@ -114,7 +114,7 @@ class Days(RuleBasedStateMachine):
         shutil.copytree(self.logs, self.root / str(self.runs + 1))
         (self.root / str(self.runs + 1)).chmod(0o700)
         self.disk.calls_left = self.disk.survives = None
-        self.memory.close()
+        self.manager.close()
         shutil.rmtree(self.logs)
         self.start()
 
@@ -133,9 +133,9 @@ class Days(RuleBasedStateMachine):
         self.cut_flush()
 
     def cut_flush(self) -> None:
-        if self.memory.state.sequence > self.memory.durable_sequence:
+        if self.manager.state.sequence > self.manager.durable_sequence:
             with pytest.raises(PowerCut):
-                self.memory.flush()
+                self.manager.flush()
         self.crash()
 
     @rule(calls=st.integers(0, 7))
@@ -143,7 +143,7 @@ class Days(RuleBasedStateMachine):
         self.flush()
         self.disk.calls_left = calls
         try:
-            self.memory.save_blocking()
+            self.manager.save_blocking()
         except PowerCut:
             self.crash()
         else:
@@ -151,24 +151,24 @@ class Days(RuleBasedStateMachine):
 
     @rule()
     def flush(self) -> None:
-        self.memory.flush()
-        self.durable = self.memory.state.sequence
+        self.manager.flush()
+        self.durable = self.manager.state.sequence
 
     @rule()
     def save(self) -> None:
-        self.memory.save_blocking()
-        self.durable = self.memory.state.sequence
+        self.manager.save_blocking()
+        self.durable = self.manager.state.sequence
 
     # what happens in the market
 
     def record(self, event: ev.Event) -> None:
-        sequence = self.memory.record(event)
+        sequence = self.manager.record(event)
         self.events[sequence] = event
-        self.states[sequence] = plain(self.memory.state)
+        self.states[sequence] = plain(self.manager.state)
 
     @property
     def state(self) -> TraderState:
-        return self.memory.state
+        return self.manager.state
 
     def of_kind(self, kind: type[ev.Event]) -> list[Any]:
         return [event for event in self.events.values() if isinstance(event, kind)]
@@ -235,7 +235,7 @@ class Days(RuleBasedStateMachine):
     @rule(pick=picks)
     def i5_no_reference_is_announced_twice(self, pick: int) -> None:
         with pytest.raises(InvariantError, match="announced twice"):
-            self.memory.record(self.picked(ev.OrderIntended, pick))
+            self.manager.record(self.picked(ev.OrderIntended, pick))
 
     @invariant()
     def i13_each_execution_counts_once(self) -> None:

@@ -39,57 +39,57 @@ def pause(text: str) -> ev.Paused:
     return ev.Paused(time=at(1), reason=text)
 
 
-def live(memory: StateManager) -> None:
+def live(manager: StateManager) -> None:
     """Begin inside the running event loop, as the trader does."""
-    memory.begin(DATE, ACCOUNT, GATEWAY, at(0), loop=asyncio.get_running_loop())
+    manager.begin(DATE, ACCOUNT, GATEWAY, at(0), loop=asyncio.get_running_loop())
 
 
 def test_i14_a_second_manager_is_refused_and_disturbs_nothing(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        begun(memory)
+    with opened(tmp_path) as manager:
+        begun(manager)
         with pytest.raises(LockHeldError, match=str(os.getpid())) as caught:
             opened(tmp_path, "s2")
         assert caught.value.exit_code == 4
-        memory.record(pause("still ours"))
-        memory.save_blocking()
-    with opened(tmp_path, "s2") as memory:
-        begun(memory)
-        assert memory.state.risk.paused_reason == "still ours"
+        manager.record(pause("still ours"))
+        manager.save_blocking()
+    with opened(tmp_path, "s2") as manager:
+        begun(manager)
+        assert manager.state.risk.paused_reason == "still ours"
 
 
 def test_i9_a_restart_knows_what_was_in_memory(tmp_path: Path) -> None:
     before = run(tmp_path, *bracket(), executed("a.01", TRADE, "BOT", 100, 100.0, 10), save=False)
-    with opened(tmp_path, "s2") as memory:
-        found = memory.loaded.state
+    with opened(tmp_path, "s2") as manager:
+        found = manager.loaded.state
         assert found is not None
         assert plain(found) == plain(before)
-        result = begun(memory)
+        result = begun(manager)
         assert result.resumed
-        assert memory.state.session_id == "s2"
-        memory.record(pause("second run"))
-        memory.flush()
-        assert plain(replayed(tmp_path)) == plain(memory.state)
+        assert manager.state.session_id == "s2"
+        manager.record(pause("second run"))
+        manager.flush()
+        assert plain(replayed(tmp_path)) == plain(manager.state)
 
 
 def test_i1_record_durably_returns_once_it_is_on_disk(tmp_path: Path) -> None:
     async def main() -> None:
-        with opened(tmp_path) as memory:
-            live(memory)
-            sequence = await memory.record_durably(*bracket())
-            assert memory.durable_sequence >= sequence == memory.state.sequence
-            assert plain(replayed(tmp_path)) == plain(memory.state)
+        with opened(tmp_path) as manager:
+            live(manager)
+            sequence = await manager.record_durably(*bracket())
+            assert manager.durable_sequence >= sequence == manager.state.sequence
+            assert plain(replayed(tmp_path)) == plain(manager.state)
 
     asyncio.run(main())
 
 
 def test_i7_main_and_backup_are_both_valid_after_every_save(tmp_path: Path) -> None:
     async def main() -> None:
-        with opened(tmp_path) as memory:
-            live(memory)
+        with opened(tmp_path) as manager:
+            live(manager)
             for number in range(4):
-                memory.record(pause(str(number)))
-                assert await memory.save()
-            assert memory.saves == 4
+                manager.record(pause(str(number)))
+                assert await manager.save()
+            assert manager.saves == 4
 
     asyncio.run(main())
     found = reloaded(tmp_path).loaded
@@ -108,9 +108,9 @@ def test_i10_the_loop_runs_while_a_snapshot_waits_for_the_disk(tmp_path: Path) -
 
     async def main() -> int:
         ticks = 0
-        with StateManager.open(tmp_path, "s1", SlowDisk()) as memory:
-            live(memory)
-            saving = asyncio.create_task(memory.save())
+        with StateManager.open(tmp_path, "s1", SlowDisk()) as manager:
+            live(manager)
+            saving = asyncio.create_task(manager.save())
             while not saving.done():
                 await asyncio.sleep(0.001)
                 ticks += 1
@@ -125,18 +125,18 @@ def test_a_refused_snapshot_is_told_and_the_next_one_mends_it(tmp_path: Path, ca
     disk = FailingDisk()
 
     async def main() -> None:
-        with StateManager.open(tmp_path, "s1", disk) as memory:
-            live(memory)
-            assert await memory.save()
+        with StateManager.open(tmp_path, "s1", disk) as manager:
+            live(manager)
+            assert await manager.save()
             whole = (tmp_path / MAIN).read_bytes()
-            await memory.record_durably(pause("not saved"))
+            await manager.record_durably(pause("not saved"))
             disk.failing[call] = errno.ENOSPC
-            assert not await memory.save()
-            assert "No space left" in memory.last_save_error
+            assert not await manager.save()
+            assert "No space left" in manager.last_save_error
             assert (tmp_path / MAIN).read_bytes() == whole
             disk.failing.clear()
-            assert await memory.save()
-            assert memory.last_save_error == ""
+            assert await manager.save()
+            assert manager.last_save_error == ""
 
     asyncio.run(main())
     found = reloaded(tmp_path).loaded.state
@@ -150,22 +150,22 @@ def test_i11_a_failed_sync_is_final(tmp_path: Path, call: str) -> None:
     told: list[SyncFailedError] = []
 
     async def main() -> None:
-        with StateManager.open(tmp_path, "s1", disk) as memory:
-            live(memory)
-            memory.on_failure = told.append
-            assert await memory.save()
+        with StateManager.open(tmp_path, "s1", disk) as manager:
+            live(manager)
+            manager.on_failure = told.append
+            assert await manager.save()
             disk.failing[call] = errno.EIO
-            memory.record(pause("lost"))
+            manager.record(pause("lost"))
             with pytest.raises(SyncFailedError):
-                await memory.save()
+                await manager.save()
             disk.failing.clear()
             await asyncio.sleep(0)
-            assert memory.failure is told[0]
-            for attempt in (lambda: memory.record(pause("again")), memory.save_blocking, memory.flush):
+            assert manager.failure is told[0]
+            for attempt in (lambda: manager.record(pause("again")), manager.save_blocking, manager.flush):
                 with pytest.raises(SyncFailedError):
                     attempt()
             with pytest.raises(SyncFailedError):
-                await memory.save()
+                await manager.save()
 
     asyncio.run(main())
     assert len(told) == 1
@@ -173,55 +173,55 @@ def test_i11_a_failed_sync_is_final(tmp_path: Path, call: str) -> None:
 
 def test_i11_a_failed_sync_is_final_without_a_loop_too(tmp_path: Path) -> None:
     disk = FailingDisk()
-    with StateManager.open(tmp_path, "s1", disk) as memory:
-        begun(memory)
-        memory.flush()
+    with StateManager.open(tmp_path, "s1", disk) as manager:
+        begun(manager)
+        manager.flush()
         disk.failing["fdatasync"] = errno.EIO
-        memory.record(pause("lost"))
+        manager.record(pause("lost"))
         with pytest.raises(SyncFailedError):
-            memory.flush()
+            manager.flush()
         disk.failing.clear()
-        sequence = memory.state.sequence
+        sequence = manager.state.sequence
         with pytest.raises(SyncFailedError):
-            memory.record(pause("again"))
-        assert memory.state.sequence == sequence
-        assert memory.failure is not None
+            manager.record(pause("again"))
+        assert manager.state.sequence == sequence
+        assert manager.failure is not None
 
 
 def test_a_snapshot_never_claims_what_the_journal_may_lose(tmp_path: Path) -> None:
     disk = FailingDisk()
 
     async def main() -> None:
-        with StateManager.open(tmp_path, "s1", disk) as memory:
-            live(memory)
-            assert await memory.save()
+        with StateManager.open(tmp_path, "s1", disk) as manager:
+            live(manager)
+            assert await manager.save()
             whole = (tmp_path / MAIN).read_bytes()
             disk.failing["fdatasync"] = errno.EIO
-            memory.record(pause("lost"))
+            manager.record(pause("lost"))
             with pytest.raises(SyncFailedError):
-                await memory.save()
+                await manager.save()
             assert (tmp_path / MAIN).read_bytes() == whole
 
     asyncio.run(main())
 
 
 def test_what_the_loader_would_refuse_is_not_written(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        begun(memory)
+    with opened(tmp_path) as manager:
+        begun(manager)
         for event in (*bracket(), executed("a.01", TRADE, "BOT", 100, 100.0, 10)):
-            memory.record(event)
-        memory.save_blocking()
+            manager.record(event)
+        manager.save_blocking()
         whole = (tmp_path / MAIN).read_bytes()
-        memory.state.positions["TSLA"].stop_price = float("nan")
+        manager.state.positions["TSLA"].stop_price = float("nan")
         with pytest.raises(BadContentError):
-            memory.save_blocking()
+            manager.save_blocking()
         assert (tmp_path / MAIN).read_bytes() == whole
 
 
 def test_a_refused_event_changes_neither_state_nor_journal(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        begun(memory)
-        before = plain(memory.state)
+    with opened(tmp_path) as manager:
+        begun(manager)
+        before = plain(manager.state)
         for event in (
             ev.OrderChanged(time=at(1), order_ref="never-announced", status="filled"),
             executed("a.01", TRADE, "BOT", 1, float("inf"), 0),
@@ -229,44 +229,44 @@ def test_a_refused_event_changes_neither_state_nor_journal(tmp_path: Path) -> No
             ev.OrderModifyIntended(time=at(1), order_ref="never-announced", quantity=1, stop_price=1.0, reason=""),
         ):
             with pytest.raises((InvariantError, BadContentError)):
-                memory.record(event)
-        assert plain(memory.state) == before
-        memory.record(pause("goes on"))
-        memory.flush()
-        assert plain(replayed(tmp_path)) == plain(memory.state)
+                manager.record(event)
+        assert plain(manager.state) == before
+        manager.record(pause("goes on"))
+        manager.flush()
+        assert plain(replayed(tmp_path)) == plain(manager.state)
 
 
 def test_what_is_recorded_is_not_the_callers_own_object(tmp_path: Path) -> None:
     entry = bracket()[0]
-    with opened(tmp_path) as memory:
-        begun(memory)
-        memory.record(entry)
+    with opened(tmp_path) as manager:
+        begun(manager)
+        manager.record(entry)
         entry.order.quantity = 7
-        assert memory.state.orders[TRADE].quantity == 100
+        assert manager.state.orders[TRADE].quantity == 100
 
 
 def test_i5_an_order_reference_is_used_once_for_ever(tmp_path: Path) -> None:
     run(tmp_path, *bracket())
-    with opened(tmp_path, "s2") as memory:
-        begun(memory)
+    with opened(tmp_path, "s2") as manager:
+        begun(manager)
         with pytest.raises(InvariantError, match="announced twice"):
-            memory.record(bracket()[0])
+            manager.record(bracket()[0])
 
 
 def test_nothing_is_recorded_before_begin(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        assert not memory.begun
+    with opened(tmp_path) as manager:
+        assert not manager.begun
         with pytest.raises(InvariantError):
-            memory.record(pause("too early"))
+            manager.record(pause("too early"))
         with pytest.raises(InvariantError):
-            _ = memory.state
+            _ = manager.state
 
 
 def test_leftovers_of_a_cut_write_are_removed_and_the_folder_is_private(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
-    with opened(logs) as memory:
-        begun(memory)
-        leftover = memory.folder.write_temp(MAIN, b"half")
+    with opened(logs) as manager:
+        begun(manager)
+        leftover = manager.folder.write_temp(MAIN, b"half")
     assert (logs / leftover).exists()
     opened(logs, "s2").close()
     assert not (logs / leftover).exists()
@@ -276,33 +276,33 @@ def test_leftovers_of_a_cut_write_are_removed_and_the_folder_is_private(tmp_path
 def test_events_told_in_memory_and_through_the_files_give_the_same(tmp_path: Path) -> None:
     """The manager's path (encode, journal, decode) against plain application."""
     events = [*bracket(), executed("a.01", TRADE, "BOT", 60, 100.0, 10), pause("x")]
-    with opened(tmp_path) as memory:
-        begun(memory)
-        expected = reloaded_copy(memory)
+    with opened(tmp_path) as manager:
+        begun(manager)
+        expected = reloaded_copy(manager)
         for event in events:
-            memory.record(event)
-        assert plain(memory.state) == plain(tell(expected, *events))
+            manager.record(event)
+        assert plain(manager.state) == plain(tell(expected, *events))
 
 
-def reloaded_copy(memory: StateManager) -> TraderState:
+def reloaded_copy(manager: StateManager) -> TraderState:
     """The state as its own file gives it back."""
-    return decode_state(encode_state(memory.state, at(0)))[0]
+    return decode_state(encode_state(manager.state, at(0)))[0]
 
 
 def test_what_both_snapshots_cover_may_go_and_either_of_them_still_restores_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StateManager, "segment_bytes", 4096)
-    with opened(tmp_path) as memory:
-        begun(memory)
+    with opened(tmp_path) as manager:
+        begun(manager)
         for number in range(300):
-            memory.record(ev.EquityMarked(time=at(number), equity=1000.0 + number, daily_pnl=0.0))
+            manager.record(ev.EquityMarked(time=at(number), equity=1000.0 + number, daily_pnl=0.0))
             if number in (200, 250):
-                memory.save_blocking()
+                manager.save_blocking()
         before = len(list((tmp_path / "journal" / DATE).glob("segment-*")))
-        memory.drop_covered()
-        memory.flush()
-        sequence = memory.state.sequence
+        manager.drop_covered()
+        manager.flush()
+        sequence = manager.state.sequence
     left = list((tmp_path / "journal" / DATE).glob("segment-*"))
     assert 1 < len(left) < before
     for lost in ("trader_state.json", "trader_state_backup.json"):

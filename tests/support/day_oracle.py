@@ -127,24 +127,24 @@ class _Watch:
 def signals(candles: list[Candle], pivot: float) -> list[Signal]:
     """Every LONG signal of a day (of the mirrored day for SHORT)."""
     found: list[Signal] = []
-    watches: list[_Watch] = []
+    monitors: list[_Watch] = []
     for at in range(1, len(candles)):
         candle, before = candles[at], candles[at - 1]
         breaks = before.close <= pivot < candle.close
         momentum = breaks and _is_momentum(candles, at)
         confirmed = []
-        for watch in list(watches):
-            path = _confirmation(watch, candles, at, pivot)
+        for monitor in list(monitors):
+            path = _confirmation(monitor, candles, at, pivot)
             if path:
-                confirmed.append(Signal(candle.minute, candles[watch.start].minute, path))
-            if path or at - watch.start >= 4:
-                watches.remove(watch)
+                confirmed.append(Signal(candle.minute, candles[monitor.start].minute, path))
+            if path or at - monitor.start >= 4:
+                monitors.remove(monitor)
         if momentum:
             found.append(Signal(candle.minute, candle.minute, "momentum"))
         elif confirmed:
             found.append(confirmed[0])
         elif breaks:
-            watches.append(_Watch(at))
+            monitors.append(_Watch(at))
     return found
 
 
@@ -154,16 +154,16 @@ def _is_momentum(candles: list[Candle], at: int) -> bool:
     return ratio(candles, at) >= 1.3 - EPSILON and body > 0 and large
 
 
-def _confirmation(watch: _Watch, candles: list[Candle], at: int, pivot: float) -> str:
+def _confirmation(monitor: _Watch, candles: list[Candle], at: int, pivot: float) -> str:
     """The path by which this candle confirms an earlier break, if it does."""
     candle, near = candles[at], 0.003 * abs(pivot)
-    if at - watch.start <= 2 and candle.low <= pivot + near + EPSILON:
-        watch.touched = at
-    watch.held &= candle.close > pivot and candle.low >= pivot - near - EPSILON
+    if at - monitor.start <= 2 and candle.low <= pivot + near + EPSILON:
+        monitor.touched = at
+    monitor.held &= candle.close > pivot and candle.low >= pivot - near - EPSILON
     again = candle.close > pivot and candle.close > candles[at - 1].close and ratio(candles, at) >= 1.2 - EPSILON
-    if at - watch.touched <= 2 and again:
+    if at - monitor.touched <= 2 and again:
         return "pullback_retest"
-    return "sustained" if watch.held and at - watch.start == 2 else ""
+    return "sustained" if monitor.held and at - monitor.start == 2 else ""
 
 
 # Filters and exits

@@ -14,7 +14,7 @@ every wait has a condition and a bound.
 """
 
 from crashlab.compare import ACCOUNT, CLIENT_ID, differences, filled_entries, live_stops, realized_pnl
-from crashlab.processes import CALM, DATE, ROOT, SYMBOLS, WAIT_S, Trader, rows, scanner, status, wait_for, words
+from crashlab.processes import CALM, DATE, ROOT, SYMBOLS, WAIT_S, Trader, row_texts, rows, scanner, status, wait_for
 
 __all__ = [
     "ACCOUNT",
@@ -29,9 +29,9 @@ __all__ = [
     "filled_entries",
     "live_stops",
     "realized_pnl",
+    "row_texts",
     "rows",
     "scanner",
     "status",
     "wait_for",
-    "words",
 ]

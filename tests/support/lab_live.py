@@ -102,9 +102,9 @@ class Live:
 
     async def price(self, symbol: str = "TSLA") -> float:
         """The market's last price, as the trader sees it."""
-        watch = self.engine.watches[symbol]
-        await self.until(lambda: watch.price == watch.price)
-        return watch.price
+        monitor = self.engine.monitors[symbol]
+        await self.until(lambda: monitor.price == monitor.price)
+        return monitor.price
 
     async def send_entry(
         self, symbol: str = "TSLA", side: Side = "LONG", shares: int = 100, *, stop_pct: float = 5.0
@@ -117,7 +117,7 @@ class Live:
         now = self.session.clock.now()
         signal = Signal(symbol, side, "momentum", pivot, price, now, now, 2.0)
         stop = round(price * (1 - towards * stop_pct / 100), 2)
-        return await self.desk.enter(signal, setup, self.engine.watches[symbol].con_id, shares, stop)
+        return await self.desk.enter(signal, setup, self.engine.monitors[symbol].con_id, shares, stop)
 
     async def enter(
         self, symbol: str = "TSLA", side: Side = "LONG", shares: int = 100, *, stop_pct: float = 5.0
@@ -136,14 +136,14 @@ class Live:
 
     async def judge(self, symbol: str = "TSLA", side: Side = "LONG", pivot: float | None = None) -> str:
         """Give the strategy a confirmed break now; the filter that blocked it, or "" where an entry was sent."""
-        await self.until(lambda: self.engine.watches[symbol].buffer.warm)
+        await self.until(lambda: self.engine.monitors[symbol].buffer.warm)
         before, price, now = dict(self.state.filter_blocks), await self.price(symbol), self.session.clock.now()
         at = pivot if pivot is not None else round(price * (1 - sign(side) * 0.001), 2)
         last = self.state.last_signals.get(symbol)  # a new clock may begin a second behind
         broke = now if last is None else max(now, last.break_time + timedelta(minutes=1))
         signal = Signal(symbol, side, "sustained", at, price, broke, broke, 2.0)
         entries_open = self.state.connection.entries_open
-        await self.engine.entries.judge(self.engine.watches[symbol], signal, now, entries_open=entries_open)
+        await self.engine.entries.judge(self.engine.monitors[symbol], signal, now, entries_open=entries_open)
         return next((name for name, count in self.state.filter_blocks.items() if count != before.get(name, 0)), "")
 
     def set_price(self, price: float, symbol: str = "TSLA") -> None:
@@ -195,9 +195,9 @@ async def live(
     """
     config = settings(gateway, folder, **overrides)
     clock, stopping = Clock(real_gateway=False), Stopping()
-    with StateManager.open(config.files.logs_dir, make_session_id(datetime.now(UTC))) as memory:
-        memory.on_failure = stopping.fail
-        sessions = SessionStore(memory.folder)
+    with StateManager.open(config.files.logs_dir, make_session_id(datetime.now(UTC))) as manager:
+        manager.on_failure = stopping.fail
+        sessions = SessionStore(manager.folder)
         sessions.mark_crashed(datetime.now(UTC))
         endpoint = await find_endpoint(config)
         broker = make_broker(config, endpoint, clock)
@@ -207,7 +207,7 @@ async def live(
             await broker.disconnect()
             raise
         line = Connected(endpoint, broker, account)
-        session = TradingSession(config, options or RunOptions(), clock, memory, sessions, line, stopping)
+        session = TradingSession(config, options or RunOptions(), clock, manager, sessions, line, stopping)
         run = Live(gateway, config.files.logs_dir, session)
         run.running = asyncio.create_task(session.run(lambda _: None))
         try:
@@ -224,7 +224,7 @@ async def _started(run: Live, *, ready: bool) -> None:
     """Until it has its books, or (ready) until it trades; what its start raised is raised here."""
     deadline = time.monotonic() + WAIT_S
     assert run.running is not None
-    while not (_trades(run) if ready else run.session.memory.begun):
+    while not (_trades(run) if ready else run.session.manager.begun):
         if run.running.done():
             run.running.result()
         assert time.monotonic() < deadline, f"the trader did not get ready; the books: {run.state}"

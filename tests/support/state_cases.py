@@ -153,28 +153,28 @@ def opened(logs: Path, session: str = "s1") -> StateManager:
 
 
 def begun(
-    memory: StateManager, date: str = DATE, account: str = ACCOUNT, gateway: str = GATEWAY, *, fresh: bool = False
+    manager: StateManager, date: str = DATE, account: str = ACCOUNT, gateway: str = GATEWAY, *, fresh: bool = False
 ) -> Begun:
-    return memory.begin(date, account, gateway, at(0), fresh=fresh)
+    return manager.begin(date, account, gateway, at(0), fresh=fresh)
 
 
 def run(logs: Path, *events: ev.Event, save: bool = True, session: str = "s1") -> TraderState:
     """One run: start, record, save if told so, stop. Returns what was in memory at the end."""
-    with opened(logs, session) as memory:
-        begun(memory)
+    with opened(logs, session) as manager:
+        begun(manager)
         for event in events:
-            memory.record(event)
-        memory.flush()
+            manager.record(event)
+        manager.flush()
         if save:
-            memory.save_blocking()
-        return memory.state
+            manager.save_blocking()
+        return manager.state
 
 
 def reloaded(logs: Path) -> StateManager:
     """What a start finds; the lock is let go of at once."""
-    memory = opened(logs, "look")
-    memory.close()
-    return memory
+    manager = opened(logs, "look")
+    manager.close()
+    return manager
 
 
 def replayed(logs: Path, date: str = DATE) -> TraderState:
@@ -191,13 +191,13 @@ def segment(logs: Path, number: int = 1, date: str = DATE) -> Path:
 
 def two_generations(logs: Path) -> TraderState:
     """A backup before the entry's fill, a main after it, and one event more in the journal alone."""
-    with opened(logs) as memory:
-        begun(memory)
+    with opened(logs) as manager:
+        begun(manager)
         for order in bracket():
-            memory.record(order)
-        memory.save_blocking()
-        memory.record(executed("a.01", TRADE, "BOT", 100, 100.0, 10))
-        memory.save_blocking()
-        memory.record(ev.Paused(time=at(20), reason="lunch"))
-        memory.flush()
-        return memory.state
+            manager.record(order)
+        manager.save_blocking()
+        manager.record(executed("a.01", TRADE, "BOT", 100, 100.0, 10))
+        manager.save_blocking()
+        manager.record(ev.Paused(time=at(20), reason="lunch"))
+        manager.flush()
+        return manager.state

@@ -47,14 +47,14 @@ def run(before: list[str], port: int, logs: Path, *flags: str, **settings: str) 
     return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
 
 
-def assert_refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+def assert_refused(done: subprocess.CompletedProcess[str], code: int, *text: str) -> None:
     """The exit code, and on standard error one sentence of what happened and one of what to do."""
     assert done.returncode == code, done.stdout + done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == 2, done.stderr
     assert all(re.fullmatch(r"\S.*[.?]", line) for line in lines), done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    for word in words:
+    for word in text:
         assert word in done.stderr
 
 
@@ -93,7 +93,7 @@ def past(gateway: RunningGateway, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "text"),
     [
         (None, f"There is no {SCAN}"),
         (b"", "not valid JSON"),
@@ -104,7 +104,7 @@ def past(gateway: RunningGateway, tmp_path: Path) -> Path:
     ids=["none", "0 bytes", "torn", "not text", "not a list"],
 )
 def test_the_scanners_file_is_unusable(
-    content: bytes | None, words: str, gateway: RunningGateway, past: Path, tmp_path: Path
+    content: bytes | None, text: str, gateway: RunningGateway, past: Path, tmp_path: Path
 ) -> None:
     scans = tmp_path / "bad"
     scans.mkdir()
@@ -112,7 +112,7 @@ def test_the_scanners_file_is_unusable(
         (scans / SCAN).write_bytes(content)
     before = contents(past)
     done = trader(gateway.port, past, "--scanner-dir", str(scans))
-    assert_refused(done, 2, words)
+    assert_refused(done, 2, text)
     assert before.keys() <= contents(past).keys()
 
 
@@ -165,7 +165,7 @@ def rewrite_state(logs: Path, **changes: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "text"),
     [
         ({"trading_date": "2025-10-03"}, "2025-10-03"),
         ({"account": "DU7777777"}, "DU7777777"),
@@ -174,13 +174,13 @@ def rewrite_state(logs: Path, **changes: str) -> None:
     ids=["another date", "another account", "another gateway"],
 )
 def test_i8_state_of_another_is_set_aside(
-    changes: dict[str, str], words: str, gateway: RunningGateway, past: Path, tmp_path: Path
+    changes: dict[str, str], text: str, gateway: RunningGateway, past: Path, tmp_path: Path
 ) -> None:
     rewrite_state(past, **changes)
     before = contents(past)
     done = trader(gateway.port, past, "--scanner-dir", str(scanner(tmp_path)), "--duration", "0.01")
     assert (done.returncode, done.stderr) == (0, "")
-    assert words in done.stdout
+    assert text in done.stdout
     assert_nothing_lost({"trader_state.json": before["trader_state.json"]}, past)
     now = json.loads((past / "trader_state.json").read_text())
     assert (now["date"], now["account"]) == (DATE, "DU1234567")
@@ -337,7 +337,7 @@ def test_a_file_may_not_grow(gateway: RunningGateway, past: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "text"),
     [
         ("[gateway]\nclient_idd = 3", "Did you mean client_id?"),
         ("[gatway]\nclient_id = 3", "Did you mean"),
@@ -348,11 +348,11 @@ def test_a_file_may_not_grow(gateway: RunningGateway, past: Path) -> None:
         ("[gateway\n", "not valid TOML"),
     ],
 )
-def test_a_wrong_setting(line: str, words: str, past: Path, tmp_path: Path) -> None:
+def test_a_wrong_setting(line: str, text: str, past: Path, tmp_path: Path) -> None:
     config = tmp_path / "mine.toml"
     config.write_text(line)
     before = contents(past)
-    assert_refused(trader(1, past, "--config", str(config)), 2, words, "mine.toml")
+    assert_refused(trader(1, past, "--config", str(config)), 2, text, "mine.toml")
     assert contents(past) == before
 
 
@@ -362,7 +362,7 @@ def test_a_wrong_environment_variable(past: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("flags", "text"),
     [
         (("frobnicate",), "no command 'frobnicate'"),
         (("statsu",), "Did you mean status?"),
@@ -380,9 +380,9 @@ def test_a_wrong_environment_variable(past: Path) -> None:
         (("--config", "no/such/file.toml"), "no/such/file.toml"),
     ],
 )
-def test_a_wrong_flag(flags: tuple[str, ...], words: str, tmp_path: Path) -> None:
+def test_a_wrong_flag(flags: tuple[str, ...], text: str, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
-    assert_refused(trader(1, logs, *flags), 2, words)
+    assert_refused(trader(1, logs, *flags), 2, text)
     assert not logs.exists()  # it did not even begin
 
 

@@ -11,88 +11,38 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from killing_proxy import PLACE_ORDER, KillingProxy, Verdict
 from lab import ROOT, Trader, filled_entries, live_stops, rows, status, wait_for
+from lab_positions import (
+    AT_THE_BREAK,
+    BOTH_SIDES,
+    LONG_ONLY,
+    assert_nothing_twice,
+    events,
+    in_position,
+    run_to,
+    shares,
+    subscribed,
+)
 
 from paper_gateway.testing import RunningGateway
-from state.storage.journal import read_journal
-from trader.core.orders.order_ref import parse_ref
 
-AT_THE_BREAK = ("--speed", "1", "--start", "09:46:00", "--date", "2025-10-06")
-BOTH_SIDES = ("--symbols", "TSLA,NVDA")  # TSLA breaks upward, NVDA downward
-LONG_ONLY = ("--symbols", "TSLA")
-FAST = 60.0
 STRACE = shutil.which("strace")
-
-
-def shares(gateway: RunningGateway) -> dict[str, int]:
-    """What the account holds, signed."""
-    return {row["symbol"]: row["quantity"] for row in gateway.truth()["positions"]}
-
-
-def run_to(gateway: RunningGateway, reached: Callable[[], Any], bound_s: float = 30.0, speed: float = FAST) -> None:
-    """Let session time run until the condition holds, then let it go on slowly."""
-    gateway.ctl("speed", speed=speed)
-    wait_for(reached, bound_s)
-    gateway.ctl("speed", speed=1.0)
-
-
-@contextmanager
-def in_position(tmp_path: Path, *flags: str) -> Iterator[tuple[RunningGateway, Trader]]:
-    """A trader just after its entries filled and their stops are in force."""
-    wanted = set(flags[1].split(","))
-    with RunningGateway(*AT_THE_BREAK) as gateway, Trader(gateway, tmp_path, *flags) as trader:
-        subscribed(trader)
-        run_to(gateway, lambda: shares(gateway).keys() >= wanted)
-        trader.wait_agreed()
-        yield gateway, trader
 
 
 def at_least(gateway: RunningGateway, executions: int) -> Callable[[], bool]:
     return lambda: len(gateway.truth()["executions"]) >= executions
 
 
-def subscribed(trader: Trader) -> None:
-    """Wait until it trades, and not only guards what it holds."""
-    trader.wait_ready()
-    wait_for(lambda: "Subscribed to" in trader.output())
-
-
 def assert_sound(trader: Trader, gateway: RunningGateway) -> dict[str, Any]:
     """No difference to IBKR's truth, no position without its stop, no order twice. Returns the status."""
     found = trader.wait_agreed()
     assert_nothing_twice(gateway.truth(), trader.logs)
-    return found
-
-
-def assert_nothing_twice(truth: dict[str, Any], logs: Path) -> None:
-    """One permId an orderRef, one entry an attempt, one entry a signal (invariant 5)."""
-    perm_ids: dict[str, set[int]] = {}
-    for item in (*truth["open_orders"], *truth["completed_orders"], *truth["executions"]):
-        perm_ids.setdefault(item["order_ref"], set()).add(item["perm_id"])
-    assert {ref: ids for ref, ids in perm_ids.items() if ref and len(ids) > 1} == {}
-    entries = [ref for text in perm_ids if (ref := parse_ref(text)) is not None and ref.role == "entry"]
-    attempts = Counter((ref.symbol, ref.side, ref.attempt) for ref in entries)
-    assert {key: count for key, count in attempts.items() if count > 1} == {}
-    signals = Counter((e["symbol"], e["side"], e["break_time"]) for e in events(logs, "SignalTaken"))
-    assert {key: count for key, count in signals.items() if count > 1} == {}
-    assert len(signals) >= len(entries)
-
-
-def events(logs: Path, kind: str) -> list[dict[str, Any]]:
-    """The journal's events of one kind, of all days."""
-    found = []
-    for day in sorted((logs / "journal").iterdir()):
-        for record in read_journal(day).records:
-            if record.type == kind:
-                found.append(json.loads(bytes(record.data)))
     return found
 
 

@@ -70,19 +70,19 @@ def test_save_and_load_state(tmp_path: Path) -> None:
 
 def test_reject_stale_state(tmp_path: Path) -> None:
     with freeze_time("2025-10-03 19:00:00"):
-        with opened(tmp_path) as memory:
-            begun(memory, "2025-10-03")
+        with opened(tmp_path) as manager:
+            begun(manager, "2025-10-03")
             for event in TRADED:
-                memory.record(event)
-            memory.save_blocking()
+                manager.record(event)
+            manager.save_blocking()
         whole = (tmp_path / MAIN).read_bytes()
-    with freeze_time("2025-10-06 13:45:00"), opened(tmp_path, "s2") as memory:
-        result = begun(memory)
+    with freeze_time("2025-10-06 13:45:00"), opened(tmp_path, "s2") as manager:
+        result = begun(manager)
         assert not result.resumed
         assert "2025-10-03" in result.why
-        assert memory.state.positions == {}
-        assert memory.state.attempts == []
-        assert memory.state.daily_pnl == 0.0
+        assert manager.state.positions == {}
+        assert manager.state.attempts == []
+        assert manager.state.daily_pnl == 0.0
         assert result.previous is not None
         assert result.previous.positions["TSLA"].held == 50
         assert (tmp_path / result.set_aside / MAIN).read_bytes() == whole
@@ -91,12 +91,12 @@ def test_reject_stale_state(tmp_path: Path) -> None:
 def test_validate_today_state(tmp_path: Path) -> None:
     with freeze_time("2025-10-06 14:00:00"):
         run(tmp_path, *TRADED)
-    with freeze_time("2025-10-06 14:05:00"), opened(tmp_path, "s2") as memory:
-        result = begun(memory)
+    with freeze_time("2025-10-06 14:05:00"), opened(tmp_path, "s2") as manager:
+        result = begun(manager)
         assert (result.resumed, result.why) == (True, "")
-        assert memory.state.session_id == "s2"
-        assert memory.state.positions["TSLA"].held == 50
-        assert memory.state.risk.loss_limit_hit
+        assert manager.state.session_id == "s2"
+        assert manager.state.positions["TSLA"].held == 50
+        assert manager.state.risk.loss_limit_hit
 
 
 def test_position_serialization(tmp_path: Path) -> None:
@@ -233,12 +233,12 @@ def test_ibkr_has_position_state_doesnt(tmp_path: Path) -> None:
 
 
 def test_atomic_write_pattern(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        begun(memory)
-        memory.save_blocking()
+    with opened(tmp_path) as manager:
+        begun(manager)
+        manager.save_blocking()
         first = (tmp_path / MAIN).read_bytes()
-        memory.record(ev.Paused(time=at(1), reason="lunch"))
-        memory.save_blocking()
+        manager.record(ev.Paused(time=at(1), reason="lunch"))
+        manager.save_blocking()
         assert (tmp_path / BACKUP).read_bytes() == first
         assert (tmp_path / MAIN).stat().st_mode & 0o777 == 0o600
         second = (tmp_path / MAIN).read_bytes()

@@ -142,11 +142,11 @@ def row_of(decision: Decision) -> Row:
         signal.path,
         hh_mm(signal.broke),
         decision.verdict,
-        words(decision.exit) if decision.exit else "",
+        text(decision.exit) if decision.exit else "",
     )
 
 
-def words(end: Exit) -> str:
+def text(end: Exit) -> str:
     partial = f"partial {hh_mm(end.partial)}, " if end.partial is not None else ""
     return f"{partial}{end.reason} {hh_mm(end.minute)}"
 
@@ -337,5 +337,5 @@ def test_the_oracle_tells_one_fill_from_another() -> None:
         for c in days["HOOD"]
         if c.minute >= minute("09:58")
     ]
-    ends = [words(exit_of(from_0958, Fill(-price, minute("09:58"), -132.90), -129.25)) for price in (132.5, 132.3)]
+    ends = [text(exit_of(from_0958, Fill(-price, minute("09:58"), -132.90), -129.25)) for price in (132.5, 132.3)]
     assert ends == ["partial 10:01, breakeven_stop_hit 10:02", "time_rule 10:06"]

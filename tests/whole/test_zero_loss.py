@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from lab import CALM, Trader, filled_entries, live_stops, scanner, wait_for
 from lab_live import Live, live
+from lab_positions import AT_THE_BREAK, assert_nothing_twice, run_to, shares, subscribed
 from state_cases import begun, opened, plain, reloaded, replayed, segment
-from test_crash_processes import AT_THE_BREAK, assert_nothing_twice, run_to, shares, subscribed
 
 from paper_gateway.testing import RunningGateway
 from state.domain import events as ev
@@ -32,23 +32,23 @@ def pause(text: str, seconds: float = 1) -> ev.Paused:
     return ev.Paused(time=datetime(2025, 10, 6, 13, 45, tzinfo=UTC), reason=text)
 
 
-def told(memory: StateManager, *reasons: str) -> None:
+def told(manager: StateManager, *reasons: str) -> None:
     """Record pauses, so that the last reason tells which events the state holds."""
     for reason in reasons:
-        memory.record(pause(reason))
-    memory.flush()
+        manager.record(pause(reason))
+    manager.flush()
 
 
 # Snapshots carry the sequence they cover, and the journal reaches below the backup's
 
 
 def test_a_snapshot_says_which_event_it_holds_and_the_journal_reaches_below_the_backup(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        begun(memory)
+    with opened(tmp_path) as manager:
+        begun(manager)
         for number in range(30):
-            told(memory, str(number))
-            memory.save_blocking()
-        said = memory.state.sequence
+            told(manager, str(number))
+            manager.save_blocking()
+        said = manager.state.sequence
     found = reloaded(tmp_path).loaded
     assert found.snapshot_sequence == said
     assert found.state is not None
@@ -60,19 +60,19 @@ def test_a_snapshot_says_which_event_it_holds_and_the_journal_reaches_below_the_
 
 
 def test_damage_that_a_snapshot_has_passed_is_not_told_for_ever(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        begun(memory)
-        told(memory, *"abcdef")
-        memory.save_blocking()
+    with opened(tmp_path) as manager:
+        begun(manager)
+        told(manager, *"abcdef")
+        manager.save_blocking()
     file = segment(tmp_path)
     data = bytearray(file.read_bytes())
     data[data.index(b'"c"') + 1] = ord("X")
     file.write_bytes(data)
-    with opened(tmp_path, "s2") as memory:
-        assert memory.loaded.doubtful
-        begun(memory)
-        told(memory, "after the damage")
-        memory.save_blocking()
+    with opened(tmp_path, "s2") as manager:
+        assert manager.loaded.doubtful
+        begun(manager)
+        told(manager, "after the damage")
+        manager.save_blocking()
     after = reloaded(tmp_path).loaded
     assert (after.doubtful, after.notes) == (False, [])
     assert after.state is not None
@@ -80,10 +80,10 @@ def test_damage_that_a_snapshot_has_passed_is_not_told_for_ever(tmp_path: Path) 
 
 
 def test_a_journal_that_is_gone_is_told(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        begun(memory)
-        told(memory, "a")
-        memory.save_blocking()
+    with opened(tmp_path) as manager:
+        begun(manager)
+        told(manager, "a")
+        manager.save_blocking()
     segment(tmp_path).unlink()
     found = reloaded(tmp_path).loaded
     assert found.doubtful
@@ -97,18 +97,18 @@ def test_a_journal_that_is_gone_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", ["fresh", "other account"])
 def test_i8_nothing_is_replayed_across_a_break(tmp_path: Path, way: str, lost: str) -> None:
     """Checkpoints and journal of before the break are there, with higher numbers; both snapshots are lost."""
-    with opened(tmp_path, "before") as memory:
-        begun(memory)
-        told(memory, *(str(number) for number in range(20)))
-        memory.save_blocking()
-        CheckpointStore(memory.folder, "before").write(memory.state, {}, {}, datetime.now(UTC))
-    with opened(tmp_path, "after") as memory:
-        begun(memory, account="DU1234567" if way == "fresh" else "DU7654321", fresh=way == "fresh")
-        assert not memory.state.risk.paused
-        told(memory, *(f"new {number}" for number in range(40)))
-        memory.save_blocking()
-        memory.save_blocking()
-        live_state = plain(memory.state)
+    with opened(tmp_path, "before") as manager:
+        begun(manager)
+        told(manager, *(str(number) for number in range(20)))
+        manager.save_blocking()
+        CheckpointStore(manager.folder, "before").write(manager.state, {}, {}, datetime.now(UTC))
+    with opened(tmp_path, "after") as manager:
+        begun(manager, account="DU1234567" if way == "fresh" else "DU7654321", fresh=way == "fresh")
+        assert not manager.state.risk.paused
+        told(manager, *(f"new {number}" for number in range(40)))
+        manager.save_blocking()
+        manager.save_blocking()
+        live_state = plain(manager.state)
     for name in (MAIN, BACKUP):
         if lost == "removed":
             (tmp_path / name).unlink()
@@ -125,11 +125,11 @@ def test_a_start_that_died_while_it_set_aside_leaves_one_of_both_and_no_mixture(
     """The snapshots are in the archive and the journal is not yet, or the new one was not begun."""
     for step in ("snapshots moved", "journal moved too"):
         folder = tmp_path / step
-        with opened(folder, "before") as memory:
-            begun(memory)
-            told(memory, "old")
-            memory.save_blocking()
-            before = memory.state.sequence
+        with opened(folder, "before") as manager:
+            begun(manager)
+            told(manager, "old")
+            manager.save_blocking()
+            before = manager.state.sequence
         archive = folder / "archive" / "x"
         archive.mkdir(parents=True, mode=0o700)
         for name in (MAIN, BACKUP):
@@ -137,10 +137,10 @@ def test_a_start_that_died_while_it_set_aside_leaves_one_of_both_and_no_mixture(
                 (folder / name).rename(archive / name)
         if step == "journal moved too":
             (folder / "journal" / "2025-10-06").rename(archive / "2025-10-06")
-        with opened(folder, "after") as memory:
-            result = begun(memory)
+        with opened(folder, "after") as manager:
+            result = begun(manager)
             assert result.resumed is (step == "snapshots moved")
-            assert memory.state.sequence == (before + 1 if result.resumed else 1)
+            assert manager.state.sequence == (before + 1 if result.resumed else 1)
 
 
 # The day's P&L, against a sum of its own
@@ -200,7 +200,7 @@ def disturb(gateway: RunningGateway, dice: random.Random) -> None:
             gateway.ctl("repeat", exec_id=one["exec_id"])
 
 
-def trade_by_hand(gateway: RunningGateway) -> None:
+def trade_of_manual_execution(gateway: RunningGateway) -> None:
     """Three shares less of the first position; the market stands nearly still, so that its stop can follow."""
     for symbol, held in list(shares(gateway).items())[:1]:
         if abs(held) > 3:
@@ -215,7 +215,7 @@ def test_i13_the_days_p_and_l_is_right_to_the_cent_whatever_was_killed_when(tmp_
         for turn in range(4):
             with Trader(gateway, tmp_path) as trader:
                 assert_pnl(trader, gateway)
-                trade_by_hand(gateway)
+                trade_of_manual_execution(gateway)
                 assert_pnl(trader, gateway)
                 subscribed(trader)
                 gateway.ctl("speed", speed=90.0)
@@ -274,8 +274,8 @@ def test_any_two_of_the_three_may_be_lost_while_trades_are_open_and_closed(
             await run.until(lambda: run.position().held == 60)
             await run.until(lambda: run.position().stop_price == run.position().entry_price)
             await run.agreed()
-            saves = run.session.memory.saves
-            await run.until(lambda: run.session.memory.saves >= saves + 2)
+            saves = run.session.manager.saves
+            await run.until(lambda: run.session.manager.saves >= saves + 2)
             before = books(run)
             await run.crash()
         lose(tmp_path / "logs", *lost)

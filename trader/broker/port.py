@@ -180,7 +180,7 @@ class MessageFact(msgspec.Struct, frozen=True):
     order_ref: str = ""
 
 
-class LineFact(msgspec.Struct, frozen=True):
+class ConnectionFact(msgspec.Struct, frozen=True):
     """The line to IBKR: `down` socket lost, `broken` 1100 or 2110 with the socket up, `restored` 1101 or 1102."""
 
     state: Literal["down", "broken", "restored"]
@@ -188,7 +188,9 @@ class LineFact(msgspec.Struct, frozen=True):
     data_lost: bool = False
 
 
-Fact = OrderFact | ExecutionFact | CommissionFact | PositionFact | BarFact | PricesFact | MessageFact | LineFact
+Fact = (
+    OrderFact | ExecutionFact | CommissionFact | PositionFact | BarFact | PricesFact | MessageFact | ConnectionFact
+)
 
 
 @dataclass(slots=True)

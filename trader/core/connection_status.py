@@ -12,11 +12,11 @@ LINE_KEY = "line"
 _BACK = " It is back since "
 
 
-class Standing:
+class ConnectionStatus:
     """Entries are open only behind a line that is up and a gate that has passed."""
 
-    def __init__(self, memory: StateManager, clock: Clock) -> None:
-        self._memory = memory
+    def __init__(self, manager: StateManager, clock: Clock) -> None:
+        self._memory = manager
         self._clock = clock
         self._held_because: set[str] = set()  # reasons of our own, whatever the line says
 
@@ -79,7 +79,7 @@ class Standing:
             "the circuit breaker tripped": risk.breaker_tripped,
             "the daily loss limit is reached": risk.loss_limit_hit,
         }
-        closed = ", ".join(words for words, applies in limits.items() if applies)
+        closed = ", ".join(text for text, applies in limits.items() if applies)
         if not entries_open:
             return "Entries are closed"
         return f"Entries stay closed ({closed})" if closed else "Entries are open"

@@ -39,13 +39,13 @@ class Day:
                 continue
             if (now - order.intended_at).total_seconds() > limit_s:
                 self._engine.desk.cancel(order, f"it did not fill within {limit_s:g} s")
-                self._engine.memory.record(
+                self._engine.manager.record(
                     OrderChanged(time=now, order_ref=order.order_ref, status="working", text=TIMED_OUT)
                 )
 
     def _market_closed(self, now: datetime) -> bool:
         """Whether the day's last session is over, by the hours that IBKR told."""
-        closes = [watch.hours.close_time(now.date()) for watch in self._engine.watches.values()]
+        closes = [monitor.hours.close_time(now.date()) for monitor in self._engine.monitors.values()]
         if not closes:
             return False
         known = [moment for moment in closes if moment is not None]

@@ -26,8 +26,8 @@ from trader.broker.port import (
     BarFact,
     Broker,
     CommissionFact,
+    ConnectionFact,
     ExecutionFact,
-    LineFact,
     MessageFact,
     OrderFact,
     PositionFact,
@@ -36,7 +36,7 @@ from trader.broker.port import (
 from trader.clock import Clock
 from trader.config.sections import Config
 from trader.core.bars import Candle
-from trader.core.connection_status import Standing
+from trader.core.connection_status import ConnectionStatus
 from trader.core.entries import Entries
 from trader.core.exits import Exits
 from trader.core.limits import Limits
@@ -50,7 +50,7 @@ from trader.core.orders.broker_events import (
 )
 from trader.core.orders.closing import OrderDesk
 from trader.core.orders.protection import wanted_stop_size
-from trader.core.view import Watch
+from trader.core.view import SymbolMonitor
 from trader.errors import BrokerError
 
 _log = logging.getLogger("trader.core")
@@ -61,18 +61,20 @@ COMPETING_SESSION = 10197
 class Engine:
     """Takes messages in, and reacts. The recovery side plugs in through `on_answer` and `on_reconnect`."""
 
-    def __init__(self, config: Config, clock: Clock, memory: StateManager, broker: Broker, desk: OrderDesk) -> None:
+    def __init__(
+        self, config: Config, clock: Clock, manager: StateManager, broker: Broker, desk: OrderDesk
+    ) -> None:
         self.config = config
         self.clock = clock
-        self.memory = memory
+        self.manager = manager
         self.broker = broker
         self.desk = desk
         self.entries = Entries(config, desk)
         self.exits = Exits(config, desk)
-        self._limits = Limits(memory, clock, config.risk)
-        self.watches: dict[str, Watch] = {}
+        self._limits = Limits(manager, clock, config.risk)
+        self.monitors: dict[str, SymbolMonitor] = {}
         self.inbox = cast("asyncio.Queue[Message]", broker.facts.queue)
-        self.standing = Standing(memory, clock)
+        self.connection_status = ConnectionStatus(manager, clock)
         self.activity = 0  # counts what makes an older broker snapshot stale
         self.save_wanted = asyncio.Event()
         self.compare_wanted = asyncio.Event()
@@ -90,7 +92,7 @@ class Engine:
     @property
     def state(self) -> TraderState:
         """The books."""
-        return self.memory.state
+        return self.manager.state
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -157,29 +159,29 @@ class Engine:
             self._take_message(message)
         elif isinstance(message, PositionFact):
             self._take_position(message)
-        elif isinstance(message, LineFact):
+        elif isinstance(message, ConnectionFact):
             self._take_line(message)
 
     def _record(self, event: Event | None) -> None:
         if event is None:
             return
-        self.memory.record(event)
+        self.manager.record(event)
         self.activity += 1
 
     def _take_prices(self, fact: PricesFact) -> None:
         now = self.clock.now()
         for symbol, price in fact.prices.items():
-            watch = self.watches.get(symbol)
-            if watch is not None:
-                watch.take_price(price, now)
+            monitor = self.monitors.get(symbol)
+            if monitor is not None:
+                monitor.take_price(price, now)
                 self._priced.add(symbol)
 
     def _take_bar(self, fact: BarFact) -> None:
-        watch = self.watches.get(fact.symbol)
-        if watch is None:
+        monitor = self.monitors.get(fact.symbol)
+        if monitor is None:
             return
         try:
-            candle = watch.take_bar(fact.bar, self.clock.now())
+            candle = monitor.take_bar(fact.bar, self.clock.now())
         except TraderError as error:
             _log.warning("%s: %s", fact.symbol, error)
             return
@@ -241,12 +243,12 @@ class Engine:
         if ours != fact.position.quantity:
             self.compare_wanted.set()
 
-    def _take_line(self, fact: LineFact) -> None:
+    def _take_line(self, fact: ConnectionFact) -> None:
         if fact.state == "restored":
             _log.info("The line to IBKR is restored: %s", fact.text)
             self.inbox.put_nowait(Reconnected())
             return
-        self.standing.lose(connected=fact.state != "down", reason=fact.text)
+        self.connection_status.lose(connected=fact.state != "down", reason=fact.text)
         if fact.state == "down":
             self.line_lost.set()
 
@@ -259,8 +261,8 @@ class Engine:
         for symbol in sorted(priced & set(self.state.positions)):
             await self.guarded(symbol, self._manage)
         candles, self._candles = self._candles, []
-        for words in self._limits.check(self.entries.equity):
-            self.alert("", words)
+        for text in self._limits.check(self.entries.equity):
+            self.alert("", text)
         for symbol, candle in candles:
             await self.guarded(symbol, partial(self._judge, candle))
 
@@ -277,13 +279,13 @@ class Engine:
             _log.exception("%s: halted by an unexpected error.", symbol)
             if symbol not in self.state.halted:
                 reason = f"{HALTED_BY_DEFECT}{error!r}"
-                self.memory.record(SymbolHalted(time=self.clock.now(), symbol=symbol, reason=reason))
+                self.manager.record(SymbolHalted(time=self.clock.now(), symbol=symbol, reason=reason))
             self.alert(symbol, f"{symbol} is halted by an unexpected error: {error!r}")
 
     async def _after_fill(self, symbol: str) -> None:
         position = self.state.positions.get(symbol)
         if position is not None and wanted_stop_size(self.state, position) > 0:
-            if self.standing.ready and not self.desk.is_closing(position):
+            if self.connection_status.ready and not self.desk.is_closing(position):
                 await self.desk.resize_stop(position)
         elif position is None:
             self._report_close(symbol)
@@ -294,23 +296,23 @@ class Engine:
 
     async def _manage(self, symbol: str) -> None:
         position = self.state.positions.get(symbol)
-        if position is None or not self.standing.ready:
+        if position is None or not self.connection_status.ready:
             return
-        watch = self.watches.get(symbol)
-        if watch is None:
+        monitor = self.monitors.get(symbol)
+        if monitor is None:
             await self.on_new_position(symbol)
         else:
-            await self.exits.manage(position, watch, self.clock.now())
+            await self.exits.manage(position, monitor, self.clock.now())
 
     async def _judge(self, candle: Candle, symbol: str) -> None:
-        watch = self.watches[symbol]
+        monitor = self.monitors[symbol]
         age_s = (self.clock.now() - candle.end).total_seconds() / self.clock.speed
-        for signal in watch.signals(candle):
+        for signal in monitor.signals(candle):
             if age_s > self.config.entry.signal_max_age_s:
                 _log.warning("%s: %s %s is %.0f s old: not acted upon.", symbol, signal.side, signal.path, age_s)
                 continue
             line = self.state.connection
-            await self.entries.judge(watch, signal, self.clock.now(), entries_open=line.entries_open)
+            await self.entries.judge(monitor, signal, self.clock.now(), entries_open=line.entries_open)
 
     def _report_close(self, symbol: str) -> None:
         done = [
@@ -331,7 +333,7 @@ class Engine:
 
     def alert(self, symbol: str, text: str) -> None:
         """Something that the operator should know; the same again replaces the earlier one."""
-        self.memory.record(
+        self.manager.record(
             AlertRaised(time=self.clock.now(), symbol=symbol, text=text, key=f"{symbol}:{text[:40]}")
         )
 

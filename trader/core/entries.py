@@ -10,7 +10,7 @@ from trader.core.orders.closing import OrderDesk
 from trader.core.sizing import size_entry, stop_price
 from trader.core.strategy.ps60.breakout import Signal
 from trader.core.strategy.ps60.filters import EntryContext, first_block
-from trader.core.view import Watch
+from trader.core.view import SymbolMonitor
 
 _log = logging.getLogger("trader.entries")
 
@@ -24,21 +24,21 @@ class Entries:
         self.equity = 0.0
         self.buying_power = 0.0
 
-    async def judge(self, watch: Watch, signal: Signal, now: datetime, *, entries_open: bool) -> None:
+    async def judge(self, monitor: SymbolMonitor, signal: Signal, now: datetime, *, entries_open: bool) -> None:
         """Enter on a signal, or count the filter that blocks it."""
-        setup = watch.setup
+        setup = monitor.setup
         if setup is None:
             return
         state = self._desk.state
-        context = self._context(state, watch, signal, now, entries_open=entries_open)
+        context = self._context(state, monitor, signal, now, entries_open=entries_open)
         blocked = first_block(signal, context, self.config.entry, self.config.risk)
         if blocked == "duplicate_signal" and self._counted_before(state, signal):
             return
         if blocked is not None:
             self._block(signal, blocked, now)
             return
-        stop = stop_price(signal.side, signal.pivot, watch.price, self.config.size, watch.min_tick)
-        quantity = size_entry(self.equity, watch.price, stop, self.buying_power, self.config.size)
+        stop = stop_price(signal.side, signal.pivot, monitor.price, self.config.size, monitor.min_tick)
+        quantity = size_entry(self.equity, monitor.price, stop, self.buying_power, self.config.size)
         if quantity < 1:
             _log.warning(
                 "%s: %s %s, but the risk allows less than one share.", signal.symbol, signal.side, signal.path
@@ -49,13 +49,13 @@ class Entries:
             signal.side,
             signal.symbol,
             quantity,
-            watch.price,
+            monitor.price,
             signal.path,
             signal.pivot,
             signal.volume_ratio,
             stop,
         )
-        await self._desk.enter(signal, setup, watch.con_id, quantity, stop)
+        await self._desk.enter(signal, setup, monitor.con_id, quantity, stop)
 
     def _counted_before(self, state: TraderState, signal: Signal) -> bool:
         """The very signal that was acted upon, met again after a restart refilled the bars: nothing new."""
@@ -64,7 +64,7 @@ class Entries:
 
     def _block(self, signal: Signal, name: str, now: datetime) -> None:
         _log.info("%s: %s %s blocked by %s.", signal.symbol, signal.side, signal.path, name)
-        self._desk.memory.record(
+        self._desk.manager.record(
             EntryBlocked(
                 time=now,
                 symbol=signal.symbol,
@@ -77,22 +77,22 @@ class Entries:
         )
 
     def _context(
-        self, state: TraderState, watch: Watch, signal: Signal, now: datetime, *, entries_open: bool
+        self, state: TraderState, monitor: SymbolMonitor, signal: Signal, now: datetime, *, entries_open: bool
     ) -> EntryContext:
         symbol = signal.symbol
         pending = {o.symbol for o in state.orders.values() if o.role == "entry" and o.is_live}
         occupied = set(state.positions) | pending
         last = state.last_signals.get(symbol)
         halted = symbol in state.halted
-        setup = watch.setup
+        setup = monitor.setup
         return EntryContext(
             now=now,
-            window=watch.hours.entry_window(now.date(), self.config.entry),
-            price=watch.price,
+            window=monitor.hours.entry_window(now.date(), self.config.entry),
+            price=monitor.price,
             target1=setup.target1_of(signal.side) if setup is not None else float("nan"),
-            warm=watch.buffer.warm,
-            atr=watch.atr,
-            range_5m=watch.range_5m,
+            warm=monitor.buffer.warm,
+            atr=monitor.atr,
+            range_5m=monitor.range_5m,
             attempts=state.attempts_for(symbol, signal.side, signal.pivot),
             open_positions=len(occupied),
             held=symbol in occupied or symbol in state.foreign,

@@ -9,7 +9,7 @@ from state.domain.model import Position
 from trader.config.sections import Config
 from trader.core.orders.closing import OrderDesk
 from trader.core.strategy.ps60.exits import Close, MoveStop, PositionView, TakePartial, decide
-from trader.core.view import Watch
+from trader.core.view import SymbolMonitor
 
 _log = logging.getLogger("trader.exits")
 
@@ -24,38 +24,40 @@ class Exits:
         self._desk = desk
         self._closing_since: dict[str, float] = {}
 
-    async def manage(self, position: Position, watch: Watch, now: datetime) -> None:
+    async def manage(self, position: Position, monitor: SymbolMonitor, now: datetime) -> None:
         """Act on the newest price. Stops and exits pass every limit and breaker (f19)."""
         if not position.managed or position.symbol in self._desk.state.halted:
             return
         if self._desk.is_closing(position):
-            await self._push(position, watch)
+            await self._push(position, monitor)
             return
-        flatten_at = watch.hours.flatten_time(now.date(), self.config.entry)
-        for action in decide(self._view(position, watch), watch.price, now, self.config.exit, flatten_at):
+        flatten_at = monitor.hours.flatten_time(now.date(), self.config.entry)
+        for action in decide(self._view(position, monitor), monitor.price, now, self.config.exit, flatten_at):
             if isinstance(action, TakePartial):
-                await self._desk.take_partial(position, action.shares, action.reason, watch.price, watch.min_tick)
+                await self._desk.take_partial(
+                    position, action.shares, action.reason, monitor.price, monitor.min_tick
+                )
             elif isinstance(action, MoveStop):
                 await self._desk.move_stop(position, action.price, action.reason)
             elif isinstance(action, Close):
-                await self.close(position, watch, action.reason)
+                await self.close(position, monitor, action.reason)
 
-    async def close(self, position: Position, watch: Watch, reason: str) -> None:
+    async def close(self, position: Position, monitor: SymbolMonitor, reason: str) -> None:
         """Out now, at the market."""
-        reference = watch.price if math.isfinite(watch.price) else position.entry_price
+        reference = monitor.price if math.isfinite(monitor.price) else position.entry_price
         self._closing_since[position.trade_id] = time.monotonic()
-        await self._desk.close(position, reason, reference, watch.min_tick)
+        await self._desk.close(position, reason, reference, monitor.min_tick)
 
-    async def _push(self, position: Position, watch: Watch) -> None:
+    async def _push(self, position: Position, monitor: SymbolMonitor) -> None:
         """A stop at the market that did not execute: the price ran away from it, so it is brought there again."""
         since = self._closing_since.setdefault(position.trade_id, time.monotonic())
-        if time.monotonic() - since < CLOSE_AGAIN_S or not math.isfinite(watch.price):
+        if time.monotonic() - since < CLOSE_AGAIN_S or not math.isfinite(monitor.price):
             return
         stop = self._desk.state.protection(position)
         if stop is not None:
-            await self.close(position, watch, stop.reason)
+            await self.close(position, monitor, stop.reason)
 
-    def _view(self, position: Position, watch: Watch) -> PositionView:
+    def _view(self, position: Position, monitor: SymbolMonitor) -> PositionView:
         state = self._desk.state
         exits = [order for order in state.live_orders(position.symbol) if order.role == "exit"]
         return PositionView(
@@ -70,5 +72,5 @@ class Exits:
             target1=position.target1,
             partials=frozenset(partial.reason for partial in position.partials_taken),
             pending_exit_shares=sum(order.pending for order in exits),
-            min_tick=watch.min_tick,
+            min_tick=monitor.min_tick,
         )

@@ -86,10 +86,10 @@ class Flatten:
         position = desk.state.positions.get(symbol)
         if position is None or desk.is_closing(position):
             return
-        await self._market.watch(symbol)
-        watch = self._engine.watches.get(symbol)
-        if watch is not None:
-            await self._engine.exits.close(position, watch, "flatten")
+        await self._market.monitor(symbol)
+        monitor = self._engine.monitors.get(symbol)
+        if monitor is not None:
+            await self._engine.exits.close(position, monitor, "flatten")
 
     def _give_up(self, request: Request) -> None:
         """Say what is still open. What was sent stays sent, and the stops stay in force."""
@@ -99,8 +99,8 @@ class Flatten:
         state, waited_s = self._engine.state, time.monotonic() - self._since
         held = ", ".join(f"{p.symbol} {p.quantity:+d}" for p in state.positions.values()) or "no position"
         orders = sum(order.is_live for order in state.orders.values())
-        words = f"Not known to be flat after {waited_s:.0f} s: {held}, {orders} orders of ours are open"
+        text = f"Not known to be flat after {waited_s:.0f} s: {held}, {orders} orders of ours are open"
         if not state.connection.ready:
-            words += f"; {state.connection.reason}"
-        _log.error("%s.", words)
-        request.answer(ok=False, error=f"{words}.", hint=HINT, exit_code=BrokerError.exit_code)
+            text += f"; {state.connection.reason}"
+        _log.error("%s.", text)
+        request.answer(ok=False, error=f"{text}.", hint=HINT, exit_code=BrokerError.exit_code)

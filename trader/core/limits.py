@@ -12,8 +12,8 @@ from trader.core.strategy.ps60.filters import breaker_trips, daily_loss_reached
 class Limits:
     """Asked after whatever changed the books: fills, late commissions, refusals, what reconciliation booked."""
 
-    def __init__(self, memory: StateManager, clock: Clock, rules: RiskRules) -> None:
-        self._memory = memory
+    def __init__(self, manager: StateManager, clock: Clock, rules: RiskRules) -> None:
+        self._memory = manager
         self._clock = clock
         self._rules = rules
         self._checked_at = -1  # the event up to which all was looked at

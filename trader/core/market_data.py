@@ -12,7 +12,7 @@ from trader.config.sections import Config
 from trader.core.bars import CANDLE_S, Bar, minute_of
 from trader.core.engine import Engine
 from trader.core.strategy.ps60.setups import SetupList
-from trader.core.view import Watch
+from trader.core.view import SymbolMonitor
 from trader.errors import BrokerError, MarketDataError
 from trader.hours import MarketHours
 
@@ -40,11 +40,11 @@ class Market:
         """Watch every setup and every position."""
         by_symbol = {setup.symbol: setup for setup in self.setups.setups}
         symbols = sorted(set(by_symbol) | set(self.engine.state.positions))
-        await asyncio.gather(*(self.watch(symbol) for symbol in symbols))
+        await asyncio.gather(*(self.monitor(symbol) for symbol in symbols))
 
-    async def watch(self, symbol: str) -> None:
+    async def monitor(self, symbol: str) -> None:
         """Start to watch one symbol; what fails in one stays in that one."""
-        if symbol in self.engine.watches:
+        if symbol in self.engine.monitors:
             return
         try:
             instrument = await self._broker.instrument(symbol)
@@ -52,7 +52,7 @@ class Market:
         except (BrokerError, MarketDataError) as error:
             _log.warning("%s is not watched: %s", symbol, error)
             now = self.engine.clock.now()
-            self.engine.memory.record(
+            self.engine.manager.record(
                 AlertRaised(
                     time=now, symbol=symbol, text=f"{symbol} is not watched: {error.what}", key=f"watch-{symbol}"
                 )
@@ -62,39 +62,39 @@ class Market:
         if warning:
             _log.warning("%s: %s", symbol, warning)
         setup = self.setups.get(symbol)
-        watch = Watch(symbol, instrument.con_id, instrument.min_tick, hours, setup, self.config.entry)
-        self.engine.watches[symbol] = watch
+        monitor = SymbolMonitor(symbol, instrument.con_id, instrument.min_tick, hours, setup, self.config.entry)
+        self.engine.monitors[symbol] = monitor
         self._broker.subscribe(symbol)
         if any(alert.key == f"watch-{symbol}" for alert in self.engine.state.alerts):
-            self.engine.memory.record(AlertCleared(time=self.engine.clock.now(), key=f"watch-{symbol}"))
+            self.engine.manager.record(AlertCleared(time=self.engine.clock.now(), key=f"watch-{symbol}"))
 
     async def backfill(self) -> None:
         """Bars from disk, then from IBKR what is still missing: a restart is warm at once."""
-        await asyncio.gather(*(self._fill(watch) for watch in list(self.engine.watches.values())))
+        await asyncio.gather(*(self._fill(monitor) for monitor in list(self.engine.monitors.values())))
 
     async def mend_gaps(self) -> None:
         """Fetch what fell between the history and the first live bar, or was lost on the way; each hole once."""
         tried: set[tuple[str, datetime]] = set()
         while True:
             await asyncio.sleep(MEND_EVERY_S)
-            for watch in list(self.engine.watches.values()):
-                new = [hole for hole in watch.buffer.holes() if (watch.symbol, hole[0]) not in tried]
+            for monitor in list(self.engine.monitors.values()):
+                new = [hole for hole in monitor.buffer.holes() if (monitor.symbol, hole[0]) not in tried]
                 if new and self._broker.connected:
-                    tried.update((watch.symbol, start) for start, _ in new)
-                    await self._mend(watch, new[0][0], new[-1][1])
+                    tried.update((monitor.symbol, start) for start, _ in new)
+                    await self._mend(monitor, new[0][0], new[-1][1])
 
-    async def _mend(self, watch: Watch, start: datetime, end: datetime) -> None:
+    async def _mend(self, monitor: SymbolMonitor, start: datetime, end: datetime) -> None:
         span_s = min(max((end - start).total_seconds(), CANDLE_S), HISTORY_S)
         try:
-            watch.backfill(await self._broker.history(watch.symbol, end, int(span_s)), keep=True)
+            monitor.backfill(await self._broker.history(monitor.symbol, end, int(span_s)), keep=True)
         except (BrokerError, MarketDataError) as error:
-            _log.info("%s: bars from %s to %s stay missing: %s", watch.symbol, start, end, error.what)
+            _log.info("%s: bars from %s to %s stay missing: %s", monitor.symbol, start, end, error.what)
 
     async def keep_bars(self) -> None:
         """Write new bars to disk, a few seconds' worth at a time, in a worker thread."""
         while True:
             await asyncio.sleep(KEEP_EVERY_S)
-            new = {watch.symbol: watch.take_unwritten() for watch in self.engine.watches.values()}
+            new = {monitor.symbol: monitor.take_unwritten() for monitor in self.engine.monitors.values()}
             stored = {symbol: [_stored(bar) for bar in bars] for symbol, bars in new.items() if bars}
             if not stored:
                 continue
@@ -103,25 +103,25 @@ class Market:
             except (DiskError, StateError) as error:
                 _log.warning("Bars were not kept: %s A restart will fetch them from IBKR.", error.what)
 
-    async def _fill(self, watch: Watch) -> None:
+    async def _fill(self, monitor: SymbolMonitor) -> None:
         """Whole minutes of the last hour only: half a minute would make a candle that never was."""
         now = self.engine.clock.now()
         oldest = minute_of(now) - timedelta(seconds=HISTORY_S - CANDLE_S)
         try:
-            kept = await asyncio.to_thread(self._store.read, watch.symbol)
-            watch.backfill([_bar(bar) for bar in kept if bar.time >= oldest])
+            kept = await asyncio.to_thread(self._store.read, monitor.symbol)
+            monitor.backfill([_bar(bar) for bar in kept if bar.time >= oldest])
         except (DiskError, StateError, MarketDataError) as error:
-            _log.warning("%s: bars on disk are not used: %s", watch.symbol, error.what)
-        gaps = watch.buffer.missing(now)
+            _log.warning("%s: bars on disk are not used: %s", monitor.symbol, error.what)
+        gaps = monitor.buffer.missing(now)
         if not gaps:
             return
-        since = gaps[0][0] if watch.buffer.bars else oldest
+        since = gaps[0][0] if monitor.buffer.bars else oldest
         span_s = min(max((now - since).total_seconds(), CANDLE_S), HISTORY_S)
         try:
-            history = await self._broker.history(watch.symbol, now, int(span_s))
-            watch.backfill([bar for bar in history if bar.time >= oldest], keep=True)
+            history = await self._broker.history(monitor.symbol, now, int(span_s))
+            monitor.backfill([bar for bar in history if bar.time >= oldest], keep=True)
         except (BrokerError, MarketDataError) as error:
-            _log.warning("%s: no history (%s); it warms up from live bars.", watch.symbol, error.what)
+            _log.warning("%s: no history (%s); it warms up from live bars.", monitor.symbol, error.what)
 
 
 def _stored(bar: Bar) -> StoredBar:

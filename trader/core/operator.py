@@ -8,7 +8,7 @@ from datetime import datetime
 from state.domain.events import ForeignSeen, Paused, Unpaused
 from state.errors import CorruptFileError, SyncFailedError, TraderError
 from state.manager import StateManager
-from state.storage.pause_request import WISHES, forget_wishes, read_wishes, wishes_wait
+from state.storage.pause_request import PAUSE_REQUEST, forget_pause_request, pause_request_waits, read_pause_request
 from trader.broker.port import BrokerPosition
 from trader.core.engine import Engine
 from trader.core.flatten import Flatten
@@ -57,8 +57,8 @@ class Operator:
             request.answer(ok=False, error=error.what, hint=error.hint, exit_code=error.exit_code)
         except Exception as error:  # noqa: BLE001 - a defect in a command must not end the care for positions
             _log.exception("%s failed.", request.command)
-            words = f"`{request.command}` failed: {error!r}."
-            request.answer(ok=False, error=words, hint="See trader.log.", exit_code=TraderError.exit_code)
+            text = f"`{request.command}` failed: {error!r}."
+            request.answer(ok=False, error=text, hint="See trader.log.", exit_code=TraderError.exit_code)
 
     async def go_on(self) -> None:
         """Every half second: what is still to be done, and whether it is done."""
@@ -74,12 +74,12 @@ class Operator:
         request.answer(ok=True, paused=True, reason=self.engine.state.risk.paused_reason)
 
     async def _pause_durably(self, reason: str) -> None:
-        await self.engine.memory.record_durably(Paused(time=self.engine.clock.now(), reason=reason))
+        await self.engine.manager.record_durably(Paused(time=self.engine.clock.now(), reason=reason))
         _log.warning("PAUSED: %s. No new entries; stops and exits go on.", reason)
         await self._said_last()
 
     async def _unpause(self, request: Request) -> None:
-        await self.engine.memory.record_durably(Unpaused(time=self.engine.clock.now()))
+        await self.engine.manager.record_durably(Unpaused(time=self.engine.clock.now()))
         _log.warning("Unpaused: entries are possible again.")
         await self._said_last()
         request.answer(ok=True, paused=False)
@@ -87,9 +87,9 @@ class Operator:
     async def _said_last(self) -> None:
         """The last word on pausing is in the journal: an earlier one, left for a start, is void."""
         self.engine.save_wanted.set()
-        folder = self.engine.memory.folder
-        if wishes_wait(folder):
-            await asyncio.to_thread(forget_wishes, folder)
+        folder = self.engine.manager.folder
+        if pause_request_waits(folder):
+            await asyncio.to_thread(forget_pause_request, folder)
 
     # Adopting
 
@@ -101,13 +101,13 @@ class Operator:
         if problem is not None or holding is None:
             request.answer(ok=False, error=problem, hint="See `status`.")
             return
-        await self.market.watch(symbol)
-        watch = self.engine.watches.get(symbol)
-        price = watch.price if watch is not None and is_price(watch.price) else None
+        await self.market.monitor(symbol)
+        monitor = self.engine.monitors.get(symbol)
+        price = monitor.price if monitor is not None and is_price(monitor.price) else None
         now = self.engine.clock.now()
         event = adoption(symbol, holding, self.market.setups.get(symbol), price, now)
         gone = ForeignSeen(time=now, symbol=symbol, con_id=holding.con_id, quantity=0, avg_cost=0.0)
-        await self.engine.memory.record_durably(event, gone)
+        await self.engine.manager.record_durably(event, gone)
         _log.warning("ADOPTED %s %+d with estimated values.", symbol, holding.quantity)
         self.engine.activity += 1  # an answer that is on its way does not know of it
         self._waiting[symbol] = (request, time.monotonic())
@@ -125,7 +125,7 @@ class Operator:
             return f"{symbol} is managed already."
         if self.engine.desk.dry_run:
             return "This is a dry run, which sends no stop, so nothing can be adopted."
-        if not self.engine.standing.ready:
+        if not self.engine.connection_status.ready:
             return f"Books and IBKR are not compared yet ({self.engine.state.connection.reason})."
         if holding is None:
             return f"The account holds no foreign position in {symbol or 'a symbol without a name'}."
@@ -146,11 +146,11 @@ class Operator:
             )
         elif position is None or time.monotonic() - since > ADOPT_TIMEOUT_S:
             del self._waiting[symbol]
-            words = f"{symbol} is managed now, but IBKR has not confirmed its stop"
+            text = f"{symbol} is managed now, but IBKR has not confirmed its stop"
             if position is None:
-                words = f"{symbol} was closed before its stop was in force"
+                text = f"{symbol} was closed before its stop was in force"
             code = BrokerError.exit_code
-            request.answer(ok=False, error=f"{words}.", hint="See `status` and trader.log.", exit_code=code)
+            request.answer(ok=False, error=f"{text}.", hint="See `status` and trader.log.", exit_code=code)
 
     async def _start_flattening(self, request: Request) -> None:
         """Pause durably, then cancel entries, then close, then verify: an entry cannot slip in between (p17)."""
@@ -170,18 +170,18 @@ def _one_line(text: str) -> str:
     return " ".join(plain.split())[:REASON_LENGTH_MAX]
 
 
-async def take_up_wishes(memory: StateManager, now: datetime) -> None:
+async def take_pause_request(manager: StateManager, now: datetime) -> None:
     """A pause or unpause that was asked for while no trader ran becomes part of the state. now: session time."""
     try:
-        wishes = read_wishes(memory.folder)
+        request = read_pause_request(manager.folder)
     except CorruptFileError as error:
-        kept = memory.folder.quarantine(WISHES, error.reason)
+        kept = manager.folder.quarantine(PAUSE_REQUEST, error.reason)
         _log.error("%s It is kept as quarantine/%s; entries are paused until you say `unpause`.", error.what, kept)
-        await memory.record_durably(Paused(time=now, reason=f"{WISHES} was damaged"))
+        await manager.record_durably(Paused(time=now, reason=f"{PAUSE_REQUEST} was damaged"))
         return
-    if wishes is None:
+    if request is None:
         return
-    event = Paused(time=now, reason=wishes.reason) if wishes.paused else Unpaused(time=now)
-    await memory.record_durably(event)
-    forget_wishes(memory.folder)
-    _log.warning("%s, as asked for while no trader ran: %s.", event.kind(), wishes.reason)
+    event = Paused(time=now, reason=request.reason) if request.paused else Unpaused(time=now)
+    await manager.record_durably(event)
+    forget_pause_request(manager.folder)
+    _log.warning("%s, as asked for while no trader ran: %s.", event.kind(), request.reason)

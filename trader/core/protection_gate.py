@@ -60,7 +60,7 @@ class Gate:
             self._merge(rows, outcome)
             if isinstance(answer, BrokerSnapshot) and self._may_go_on(outcome):
                 self._note_money(answer)
-                self.engine.standing.set(connected=True, ready=not outcome.plan.conflicts, reason=reason)
+                self.engine.connection_status.set(connected=True, ready=not outcome.plan.conflicts, reason=reason)
                 return rows, answer
             if isinstance(answer, Unknown):
                 self._tell_unknown(answer)
@@ -103,23 +103,21 @@ class Gate:
             self.engine.save_wanted.set()
         self._hold_for(outcome.plan.conflicts)
         if outcome.guarded:
-            self.engine.standing.set(
+            self.engine.connection_status.set(
                 connected=True, ready=True, reason="books and IBKR agree, every position is guarded"
             )
         elif outcome.doubtful:
-            words = (
-                "; ".join(f"{p.symbol}: {p.words}" for p in outcome.problems) or "a difference is being confirmed"
-            )
-            self.engine.standing.set(connected=True, ready=False, reason=words)
+            text = "; ".join(f"{p.symbol}: {p.text}" for p in outcome.problems) or "a difference is being confirmed"
+            self.engine.connection_status.set(connected=True, ready=False, reason=text)
         if outcome.unsettled:
             self.engine.compare_wanted.set()
 
     def _hold_for(self, conflicts: list[str]) -> None:
         """A conflict halts its symbol and closes the entries; what else is held is managed on."""
         if conflicts:
-            self.engine.standing.hold_entries(IN_CONFLICT)
+            self.engine.connection_status.hold_entries(IN_CONFLICT)
         else:
-            self.engine.standing.release_entries(IN_CONFLICT)
+            self.engine.connection_status.release_entries(IN_CONFLICT)
 
     def _activity(self) -> int:
         """Changes with each fact that was booked and each order that was sent: an older answer is stale then."""
@@ -154,22 +152,22 @@ class Gate:
             if (row.decision in QUIET and row.decision != "foreign") or row in self._told:
                 continue
             self._told.add(row)
-            _log.warning("RECONCILED %s: %s", row.symbol, row.words)
+            _log.warning("RECONCILED %s: %s", row.symbol, row.text)
             if row.severity in ("warning", "conflict"):
                 key = f"{row.symbol}:{row.decision}"
-                self.engine.memory.record(
-                    AlertRaised(time=self.engine.clock.now(), symbol=row.symbol, text=row.words, key=key)
+                self.engine.manager.record(
+                    AlertRaised(time=self.engine.clock.now(), symbol=row.symbol, text=row.text, key=key)
                 )
         if outcome.passed and any(alert.key == UNKNOWN_KEY for alert in state.alerts):
-            self.engine.memory.record(AlertCleared(time=self.engine.clock.now(), key=UNKNOWN_KEY))
+            self.engine.manager.record(AlertCleared(time=self.engine.clock.now(), key=UNKNOWN_KEY))
 
     def _tell_unknown(self, answer: Unknown) -> None:
         missing = ", ".join(answer.missing)
-        words = f"IBKR gave no complete answer ({missing}): nothing is dropped, no entries"
+        text = f"IBKR gave no complete answer ({missing}): nothing is dropped, no entries"
         if not any(alert.key == UNKNOWN_KEY for alert in self.engine.state.alerts):
-            _log.warning("%s. %s", words, answer.reason)
-            self.engine.memory.record(AlertRaised(time=self.engine.clock.now(), text=words, key=UNKNOWN_KEY))
-        self.engine.standing.set(connected=self.engine.broker.connected, ready=False, reason=words)
+            _log.warning("%s. %s", text, answer.reason)
+            self.engine.manager.record(AlertRaised(time=self.engine.clock.now(), text=text, key=UNKNOWN_KEY))
+        self.engine.connection_status.set(connected=self.engine.broker.connected, ready=False, reason=text)
 
     def _note_money(self, snapshot: BrokerSnapshot) -> None:
         """Equity and buying power for sizing, the day's anchor, and a point of the curve each minute."""
@@ -178,9 +176,9 @@ class Gate:
         engine.entries.equity, engine.entries.buying_power = values.net_liquidation, values.buying_power
         now = engine.clock.now()
         if engine.state.risk.start_equity is None:
-            engine.memory.record(EquityAnchored(time=now, equity=values.net_liquidation))
+            engine.manager.record(EquityAnchored(time=now, equity=values.net_liquidation))
         minute = f"{now:%H:%M}"
         if minute != self._marked_minute:
             self._marked_minute = minute
             event = EquityMarked(time=now, equity=values.net_liquidation, daily_pnl=engine.state.daily_pnl)
-            engine.memory.record(event)
+            engine.manager.record(event)

@@ -12,7 +12,7 @@ from trader.core.strategy.ps60.setups import Setup
 from trader.hours import MarketHours
 
 
-class Watch:
+class SymbolMonitor:
     """What the engine knows of a symbol's market. Without a setup it is watched only to manage a position."""
 
     def __init__(

@@ -54,13 +54,13 @@ class App:
         for line in report.banner(live=gateway.live and not gateway.embedded):
             say(line)
         files = self.config.files
-        with StateManager.open(files.logs_dir, make_session_id(datetime.now(UTC))) as memory:
-            memory.on_failure = self.stopping.fail
+        with StateManager.open(files.logs_dir, make_session_id(datetime.now(UTC))) as manager:
+            manager.on_failure = self.stopping.fail
             end_logging = start_logging(
                 files.logs_dir, files.log_level, self.clock.now, files.log_max_mb, files.log_files
             )
             try:
-                return await self._run_with(memory)
+                return await self._run_with(manager)
             except DiskSilentError as error:
                 _leave_at_once(error)
             finally:
@@ -68,25 +68,25 @@ class App:
                 await asyncio.get_running_loop().shutdown_default_executor()
                 end_logging()
 
-    async def _run_with(self, memory: StateManager) -> int:
+    async def _run_with(self, manager: StateManager) -> int:
         self.mark("load")
-        sessions = SessionStore(memory.folder)
+        sessions = SessionStore(manager.folder)
         telling = asyncio.create_task(_tell_crashed(sessions))  # the disk works while the line comes up
-        connecting = asyncio.ensure_future(self._connect(memory))
+        connecting = asyncio.ensure_future(self._connect(manager))
         going_on = await self.stopping.unless_asked(connecting)
         await telling
         if not going_on:
             return 0
         line = connecting.result()
         try:
-            session = TradingSession(self.config, self.options, self.clock, memory, sessions, line, self.stopping)
+            session = TradingSession(self.config, self.options, self.clock, manager, sessions, line, self.stopping)
             session.timings_ms = self.timings_ms
             return await session.run(self.mark)
         finally:
             with contextlib.suppress(BrokerError):  # the line may be gone already; nothing is lost by that
                 await line.broker.disconnect()
 
-    async def _connect(self, memory: StateManager) -> Connected:
+    async def _connect(self, manager: StateManager) -> Connected:
         """Three tries; then the state file alone is shown and kept, and it goes on trying."""
         told = False
         while True:
@@ -96,7 +96,7 @@ class App:
                 account = await connect(self.config, endpoint, broker, self.clock, tries=1 if told else 3)
             except BrokerUnreachableError as error:
                 if not told:
-                    self._tell_unreachable(memory, error)
+                    self._tell_unreachable(manager, error)
                     told = True
                 await asyncio.sleep(RETRY_S)
                 continue
@@ -115,11 +115,11 @@ class App:
         if warning:
             _log.warning("%s", warning)
 
-    def _tell_unreachable(self, memory: StateManager, error: TraderError) -> None:
+    def _tell_unreachable(self, manager: StateManager, error: TraderError) -> None:
         """The state file alone: shown, kept, and not acted upon."""
         say(f"✗ {error.what}")
         say(f"  {error.hint}")
-        state = memory.loaded.state
+        state = manager.loaded.state
         if state is not None:
             say(
                 f"⚠️  IBKR is not reachable: the state of {state.trading_date} is all there is, and it may have "

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 
-from trader.broker.port import Broker, LineFact
+from trader.broker.port import Broker, ConnectionFact
 from trader.clock import Clock
 from trader.core.engine import Engine
 from trader.core.messages import Reconnected
@@ -78,7 +78,7 @@ class Line:
                 if missed >= MISSED_BEATS:
                     missed = 0
                     await self._broker.disconnect()
-                    self._engine.inbox.put_nowait(LineFact("down", "no answer to the heartbeat"))
+                    self._engine.inbox.put_nowait(ConnectionFact("down", "no answer to the heartbeat"))
                 continue
             missed = 0
 

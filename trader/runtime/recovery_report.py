@@ -33,12 +33,12 @@ def opening(loaded: Loaded, begun: Begun) -> list[str]:
         lines += _quoted(begun.previous)
     state = loaded.state
     if not begun.resumed or state is None:
-        words = (
+        text = (
             "No previous state found (clean start)"
             if not loaded.found_anything
             else ("No state could be applied: IBKR's own records are all there is")
         )
-        return [*lines, words]
+        return [*lines, text]
     lines.append(f"📂 Loaded state file from {_when(loaded.saved_at, state)} ({loaded.source})")
     if loaded.replayed:
         lines.append(f"   Journal: {loaded.replayed} later events replayed, up to event {state.sequence}")
@@ -63,8 +63,8 @@ def validation(rows: Iterable[Row], snapshot: BrokerSnapshot) -> list[str]:
 def row_line(row: Row) -> str:
     """One decision in words."""
     if row.decision in ("matched", "adopted", "partial_taken"):
-        return f"{MARKS[row.severity]} RECOVERED: {row.symbol} {row.words}"
-    return f"{MARKS[row.severity]} {row.symbol}: {row.words}"
+        return f"{MARKS[row.severity]} RECOVERED: {row.symbol} {row.text}"
+    return f"{MARKS[row.severity]} {row.symbol}: {row.text}"
 
 
 def closing(state: TraderState, *, resumed: bool) -> list[str]:

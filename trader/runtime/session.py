@@ -20,7 +20,7 @@ from trader.config.run_options import RunOptions
 from trader.config.sections import Config
 from trader.core.engine import Engine
 from trader.core.market_data import Market
-from trader.core.operator import Operator, take_up_wishes
+from trader.core.operator import Operator, take_pause_request
 from trader.core.orders.closing import OrderDesk
 from trader.core.protection_gate import Gate
 from trader.core.reconciliation.plan import Row
@@ -49,7 +49,7 @@ class TradingSession:
         config: Config,
         options: RunOptions,
         clock: Clock,
-        memory: StateManager,
+        manager: StateManager,
         sessions: SessionStore,
         line: Connected,
         stopping: Stopping,
@@ -57,15 +57,15 @@ class TradingSession:
         self.config = config
         self.options = options
         self.clock = clock
-        self.memory = memory
+        self.manager = manager
         self.sessions = sessions
         self.line = line
         self.stopping = stopping
         self.timings_ms: dict[str, float] = {}
         self.desk = OrderDesk(
-            memory, line.broker, clock, line.account, config.gateway.client_id, dry_run=options.dry_run
+            manager, line.broker, clock, line.account, config.gateway.client_id, dry_run=options.dry_run
         )
-        self.engine = Engine(config, clock, memory, line.broker, self.desk)
+        self.engine = Engine(config, clock, manager, line.broker, self.desk)
         self.record: SessionRecord | None = None
         self.operator: Operator | None = None
         self.pass_second: Callable[[], None] = lambda: None
@@ -75,25 +75,25 @@ class TradingSession:
     @property
     def state(self) -> TraderState:
         """The books."""
-        return self.memory.state
+        return self.manager.state
 
     async def run(self, mark: Callable[[str], None]) -> int:
         """Trade until told to stop; the exit code. Errors that carry one are raised."""
         self._check_resume()
         begun = self._begin()
         setups, scanner_error = self._load_setups()
-        self.record = SessionRecord(self.config, self.memory, self.sessions, self.line)
+        self.record = SessionRecord(self.config, self.manager, self.sessions, self.line)
         symbols = [setup.symbol for setup in setups.setups]
         self._recording = asyncio.create_task(asyncio.to_thread(self.record.start, symbols, resumed=begun.resumed))
         gate = Gate(
             self.engine, Settler(self.desk, self.clock, {s.symbol: s for s in setups.setups}), self.line.account
         )
-        market = Market(self.config, self.engine, setups, BarStore(self.memory.folder, self.state.trading_date))
+        market = Market(self.config, self.engine, setups, BarStore(self.manager.folder, self.state.trading_date))
         self.operator = Operator(self.engine, gate, market)
         self.engine.on_request = self.operator.take
-        async with serve(self.memory.folder, self.engine.inbox.put_nowait):
+        async with serve(self.manager.folder, self.engine.inbox.put_nowait):
             # Once the socket is there: who found no trader has left a wish, or asks again.
-            await take_up_wishes(self.memory, self.clock.now())
+            await take_pause_request(self.manager, self.clock.now())
             return await self._recover_and_trade(gate, market, begun, scanner_error, mark)
 
     async def _recover_and_trade(
@@ -105,7 +105,7 @@ class TradingSession:
         mark: Callable[[str], None],
     ) -> int:
         """The protection gate, the report, and then the engine. The operator is answered all the while."""
-        say("\n".join(report.opening(self.memory.loaded, begun)))
+        say("\n".join(report.opening(self.manager.loaded, begun)))
         line = Line(self.line.broker, self.clock, self.engine, self.line.endpoint.speed)
         self._begin_tasks(line.heartbeat(), line.keep_up())
         gate.mark = gate.settler.mark = mark
@@ -120,7 +120,7 @@ class TradingSession:
         await self._recorded()
         self.record.set_initial_value(snapshot.values.net_liquidation)
         await self._keep_report(rows, begun)
-        await self.memory.save()
+        await self.manager.save()
         if scanner_error is not None and not self.state.positions:
             await self._end()
             raise scanner_error
@@ -135,7 +135,7 @@ class TradingSession:
         wanted = self.options.resume_session
         if not wanted:
             return
-        found = self.memory.loaded.state
+        found = self.manager.loaded.state
         session = self.sessions.get(wanted)
         why = ""
         if session is None:
@@ -155,7 +155,7 @@ class TradingSession:
 
     def _begin(self) -> Begun:
         """Take up the state of this date, account and gateway, or set it aside (invariant 8)."""
-        begun = self.memory.begin(
+        begun = self.manager.begin(
             self.clock.trading_date().isoformat(),
             self.line.account,
             self.line.endpoint.identity,
@@ -163,11 +163,11 @@ class TradingSession:
             loop=asyncio.get_running_loop(),
             fresh=self.options.fresh,
         )
-        if self.memory.loaded.doubtful:
+        if self.manager.loaded.doubtful:
             _log.warning("Events may be missing on disk; IBKR's own records take their place.")
         for symbol, reason in list(self.state.halted.items()):
             if reason.startswith(HALTED_BY_DEFECT):  # a new run may try again
-                self.memory.record(SymbolReleased(time=self.clock.now(), symbol=symbol))
+                self.manager.record(SymbolReleased(time=self.clock.now(), symbol=symbol))
         return begun
 
     def _load_setups(self) -> tuple[SetupList, ScannerError | None]:
@@ -193,11 +193,11 @@ class TradingSession:
             if not conflicts:
                 return []  # a suspected split halts its symbol; the others are traded
             say("\n".join(report.row_line(row) for row in rows))
-            await self.memory.save()
+            await self.manager.save()
             await self._end()
-            words = "; ".join(f"{row.symbol}: {row.words}" for row in conflicts)
+            text = "; ".join(f"{row.symbol}: {row.text}" for row in conflicts)
             raise ConflictError(
-                f"The books and IBKR contradict each other ({words}).",
+                f"The books and IBKR contradict each other ({text}).",
                 "Settle it in TWS, or start with --accept-broker to take IBKR's count.",
             )
         accepted = await gate.settler.accept_broker(snapshot, symbols)
@@ -206,12 +206,12 @@ class TradingSession:
 
     async def _keep_report(self, rows: list[Row], begun: Begun) -> None:
         """For later readers. The plan was carried out and said already, so a failure warns and no more."""
-        notes = [*self.memory.loaded.notes, *begun.notes]
+        notes = [*self.manager.loaded.notes, *begun.notes]
         try:
             await asyncio.to_thread(
                 report.write_report,
-                self.memory.folder,
-                f"{self.memory.session_id}.json",
+                self.manager.folder,
+                f"{self.manager.session_id}.json",
                 self.state,
                 rows,
                 notes,
@@ -230,14 +230,14 @@ class TradingSession:
         from trader.runtime.timers import Housekeeping
 
         await market.open()
-        say(f"✓ Subscribed to {len(self.engine.watches)} symbols")
+        say(f"✓ Subscribed to {len(self.engine.monitors)} symbols")
         self.pass_second = Day(self.engine, self.stopping, self.options.duration_min).pass_second
         self.engine.on_answer = gate.take_answer
         self.engine.on_reconnect = self._reconnected(gate, market)
         self.engine.on_second = self._each_second
-        self.engine.on_new_position = market.watch
+        self.engine.on_new_position = market.monitor
         assert self.record is not None
-        checkpoints = CheckpointStore(self.memory.folder, self.memory.session_id)
+        checkpoints = CheckpointStore(self.manager.folder, self.manager.session_id)
         housekeeping = Housekeeping(
             self.config, self.engine, checkpoints, lambda: _values(gate), self.record.parameters
         )
@@ -282,10 +282,12 @@ class TradingSession:
     def _reconnected(self, gate: Gate, market: Market) -> Callable[[], Coroutine[Any, Any, None]]:
         async def compare_again() -> None:
             """The same path as at the start: gate first, then the bars that were missed."""
-            self.engine.standing.set(connected=True, ready=False, reason="reconnected; comparing books and IBKR")
+            self.engine.connection_status.set(
+                connected=True, ready=False, reason="reconnected; comparing books and IBKR"
+            )
             rows, _ = await gate.pass_gate("reconnected, the protection gate has passed")
             for row in rows:
-                _log.info("RECONNECTED %s: %s", row.symbol, row.words)
+                _log.info("RECONNECTED %s: %s", row.symbol, row.text)
             self._begin_tasks(_reopen(market))  # history takes seconds; positions are managed meanwhile
 
         return compare_again
@@ -299,15 +301,15 @@ class TradingSession:
         """Final save, session closed, stops left. After a failed disk nothing is written any more."""
         await self._end_tasks()
         failure = self.stopping.failure
-        if self.memory.failure is not None:
-            raise self.memory.failure
+        if self.manager.failure is not None:
+            raise self.manager.failure
         reason = self.stopping.reason or "ended"
         status: Literal["completed", "crashed"] = "completed" if failure is None else "crashed"
-        self.engine.standing.set(connected=False, ready=False, reason=reason)
-        self.memory.record(
-            SessionEnded(time=self.clock.now(), session_id=self.memory.session_id, status=status, reason=reason)
+        self.engine.connection_status.set(connected=False, ready=False, reason=reason)
+        self.manager.record(
+            SessionEnded(time=self.clock.now(), session_id=self.manager.session_id, status=status, reason=reason)
         )
-        await self._in_time(self.memory.save())
+        await self._in_time(self.manager.save())
         if self.record is not None:
             await self._recorded()
             self.record.finish(status, value, reason)
@@ -326,7 +328,7 @@ class TradingSession:
             async with asyncio.timeout(END_TIMEOUT_S):
                 await work
         except TimeoutError:
-            raise DiskSilentError(self.memory.folder.path, END_TIMEOUT_S) from None
+            raise DiskSilentError(self.manager.folder.path, END_TIMEOUT_S) from None
 
 
 async def _reopen(market: Market) -> None:

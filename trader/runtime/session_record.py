@@ -15,16 +15,16 @@ from trader.runtime.connect import Connected
 class SessionRecord:
     """Writes `sessions/<id>.json` at the start, when the money is known, and at the end."""
 
-    def __init__(self, config: Config, memory: StateManager, store: SessionStore, line: Connected) -> None:
-        self._memory = memory
+    def __init__(self, config: Config, manager: StateManager, store: SessionStore, line: Connected) -> None:
+        self._memory = manager
         self._store = store
         self.parameters = msgspec.to_builtins(
             {"entry": config.entry, "size": config.size, "exit": config.exit, "risk": config.risk}
         )
         self._session = Session(
-            session_id=memory.session_id,
+            session_id=manager.session_id,
             started_at=datetime.now(UTC),
-            trading_date=memory.state.trading_date,
+            trading_date=manager.state.trading_date,
             account=line.account,
             gateway=line.endpoint.identity,
             pid=os.getpid(),

@@ -50,16 +50,16 @@ class Housekeeping:
 
     async def watch_disk(self) -> None:
         """A disk that stops answering fails no call: it is seen by what stays undurable. Entries wait for it."""
-        memory, standing = self.engine.memory, self.engine.standing
-        expected, since = memory.state.sequence, time.monotonic()
+        manager, connection_status = self.engine.manager, self.engine.connection_status
+        expected, since = manager.state.sequence, time.monotonic()
         while True:
             await asyncio.sleep(SECOND_S)
-            if memory.durable_sequence >= expected:
-                expected, since = memory.state.sequence, time.monotonic()
-                standing.release_entries(SILENT)
+            if manager.durable_sequence >= expected:
+                expected, since = manager.state.sequence, time.monotonic()
+                connection_status.release_entries(SILENT)
             elif time.monotonic() - since > SILENT_S:
                 since = time.monotonic()
-                standing.hold_entries(SILENT)
+                connection_status.hold_entries(SILENT)
                 self.engine.alert(
                     "", f"The disk of the logs folder did not answer for {SILENT_S:.0f} s: no entries."
                 )
@@ -67,15 +67,15 @@ class Housekeeping:
     async def check_disk(self) -> None:
         """Once: does this folder's disk keep what it promises? If not, the operator has to know."""
         try:
-            found = await asyncio.to_thread(probe, self.engine.memory.folder)
+            found = await asyncio.to_thread(probe, self.engine.manager.folder)
         except SyncFailedError as error:
-            self.engine.memory.on_failure(error)
+            self.engine.manager.on_failure(error)
         except (DiskError, StateError) as error:
             _log.warning("The disk could not be probed: %s", error)
         else:
-            for words in found.warnings:
-                _log.warning("NOT DURABLE: %s.", words)
-                self.engine.alert("", f"The logs folder is not durable: {words}.")
+            for text in found.warnings:
+                _log.warning("NOT DURABLE: %s.", text)
+                self.engine.alert("", f"The logs folder is not durable: {text}.")
 
     async def seconds(self) -> None:
         """A beat for what depends on time alone: the time rule, the end of the day, entry timeouts."""
@@ -97,14 +97,14 @@ class Housekeeping:
 
     async def save(self) -> None:
         """One snapshot. If it fails the journal still holds everything; entries close until one succeeds."""
-        memory = self.engine.memory
-        failed_before = bool(memory.last_save_error)
-        if not await memory.save():
-            _log.error("The state was not saved: %s", memory.last_save_error)
-            self.engine.standing.hold_entries(NOT_SAVED)
+        manager = self.engine.manager
+        failed_before = bool(manager.last_save_error)
+        if not await manager.save():
+            _log.error("The state was not saved: %s", manager.last_save_error)
+            self.engine.connection_status.hold_entries(NOT_SAVED)
         elif failed_before:
             _log.info("The state is saved again.")
-            self.engine.standing.release_entries(NOT_SAVED)
+            self.engine.connection_status.release_entries(NOT_SAVED)
 
     async def checkpoint_regularly(self) -> None:
         """Often while positions are open, rarely while not. A failure warns, and trading goes on."""
@@ -123,7 +123,7 @@ class Housekeeping:
         """Take one, prune what is old. A failure warns, and trading goes on; the next one is tried."""
         files, store, engine = self.config.files, self.checkpoints, self.engine
         try:
-            await store.take(engine.memory, self._account_values(), self._parameters, datetime.now(UTC))
+            await store.take(engine.manager, self._account_values(), self._parameters, datetime.now(UTC))
             await asyncio.to_thread(
                 store.prune,
                 files.keep_checkpoints,
@@ -132,7 +132,7 @@ class Housekeeping:
                 datetime.now(UTC),
             )
         except SyncFailedError as error:
-            engine.memory.on_failure(error)
+            engine.manager.on_failure(error)
         except (DiskError, StateError) as error:
             _log.warning("No checkpoint this time: %s", error)
             self._warn_if_overdue()
@@ -152,13 +152,13 @@ class Housekeeping:
                 if pruned.removed:
                     _log.info("Removed as old: %s.", ", ".join(pruned.removed))
                 if pruned.tight:
-                    self.engine.memory.drop_covered()
+                    self.engine.manager.drop_covered()
                     self.engine.alert(
                         "", f"Only {pruned.free_bytes / 2**20:.0f} MiB are free on the disk of {logs_dir}."
                     )
             await asyncio.sleep(MAKE_ROOM_S)
 
     def _warn_if_overdue(self) -> None:
-        words = overdue(self._last_checkpoint, self.config.files.checkpoint_interval_s, datetime.now(UTC))
-        if words:
-            self.engine.alert("", words)
+        text = overdue(self._last_checkpoint, self.config.files.checkpoint_interval_s, datetime.now(UTC))
+        if text:
+            self.engine.alert("", text)

@@ -32,7 +32,7 @@ from trader.broker.ibkr.questions import (
 )
 from trader.broker.ibkr.snapshots import PARTS, build_snapshot
 from trader.broker.ibkr.translate import ACCOUNT_TAGS, bars_between, history_chunks, instrument_of
-from trader.broker.port import BrokerAnswer, Facts, Instrument, LineFact, OrderTicket, Unknown
+from trader.broker.port import BrokerAnswer, ConnectionFact, Facts, Instrument, OrderTicket, Unknown
 from trader.core.bars import Bar
 from trader.errors import BrokerError, BrokerUnreachableError, ClientIdInUseError
 
@@ -71,7 +71,7 @@ class IbkrBroker:
         self._answer_timeout_s = answer_timeout_s
         self._now = now
         self._client: PacedClient | None = None
-        self._ear: Listener | None = None
+        self._listener: Listener | None = None
         self._next_request_id = FIRST_REQUEST_ID
         self._issued_order_id = 0
         self._subscriptions: dict[str, _Subscription | None] = {}
@@ -96,18 +96,18 @@ class IbkrBroker:
         """One try, in place of any connection before. BrokerUnreachableError, or ClientIdInUseError on 326."""
         async with self._connecting:
             await self.disconnect()
-            ear = Listener(self._client_id, self.facts, self._renew_data)
-            ear.account = self._ear.account if self._ear else ""
-            client = PacedClient(ear)
-            await self._open(client, ear)
-            self._client, self._ear = client, ear
+            listener = Listener(self._client_id, self.facts, self._renew_data)
+            listener.account = self._listener.account if self._listener else ""
+            client = PacedClient(listener)
+            await self._open(client, listener)
+            self._client, self._listener = client, listener
             self.resubscribe_all()
 
-    async def _open(self, client: PacedClient, ear: Listener) -> None:
+    async def _open(self, client: PacedClient, listener: Listener) -> None:
         started = client.open(self._host, self._port, self._client_id, self._connect_timeout_s)
         opening = asyncio.ensure_future(started)
         try:
-            await asyncio.wait({opening, ear.closed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({opening, listener.closed}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not opening.done():
                 opening.cancel()
@@ -115,16 +115,16 @@ class IbkrBroker:
         error = None if opening.cancelled() else opening.exception()
         if opening.cancelled() or error is not None or not client.isReady():
             await client.close()
-            raise self._refusal(ear, error)
+            raise self._refusal(listener, error)
 
-    def _refusal(self, ear: Listener, error: BaseException | None) -> BrokerError:
-        code, text = ear.refusal or (0, "")
+    def _refusal(self, listener: Listener, error: BaseException | None) -> BrokerError:
+        code, text = listener.refusal or (0, "")
         if code == CLIENT_ID_IN_USE:
             return ClientIdInUseError(
                 f"Client id {self._client_id} is in use at {self._where}.",
                 "Stop the other program, or wait until TWS has let go of a crashed one; orders belong to this id.",
             )
-        if ear.heard_anything:
+        if listener.heard_anything:
             return BrokerUnreachableError(
                 f"What answers at {self._where} started no API session: {text or 'it went silent or closed'}.",
                 "Check that it is TWS or IB Gateway, logged in, with the API enabled for this computer.",
@@ -141,30 +141,30 @@ class IbkrBroker:
 
     async def disconnect(self) -> None:
         """Close the socket; orders stay at IBKR. No fact is told of it."""
-        client, ear = self._client, self._ear
+        client, listener = self._client, self._listener
         self._client = None
         self._subscriptions = dict.fromkeys(self._subscriptions)
-        if client is None or ear is None:
+        if client is None or listener is None:
             return
-        ear.questions.fail_all(
+        listener.questions.fail_all(
             BrokerUnreachableError("The connection was closed by this program.", "Connect again.")
         )
         await client.close()
 
     def _line(self) -> tuple[PacedClient, Listener]:
-        if self._client is None or self._ear is None or not self.connected:
+        if self._client is None or self._listener is None or not self.connected:
             raise BrokerUnreachableError(f"There is no connection to {self._where}.", "Connect first.")
-        return self._client, self._ear
+        return self._client, self._listener
 
     async def _ask(
-        self, words: str, request: Callable[[PacedClient, int], object], timeout_s: float = 0.0, key: str = ""
+        self, text: str, request: Callable[[PacedClient, int], object], timeout_s: float = 0.0, key: str = ""
     ) -> list[Any]:
         """Ask one question; `key` is its kind where IBKR gives it no id. Raises as `Questions.answer`."""
-        client, ear = self._line()
+        client, listener = self._line()
         request_id = self._request_id()
-        question = ear.questions.ask(key or request_id, words)
+        question = listener.questions.ask(key or request_id, text)
         request(client, request_id)
-        return await ear.questions.answer(question, timeout_s or self._answer_timeout_s)
+        return await listener.questions.answer(question, timeout_s or self._answer_timeout_s)
 
     def _request_id(self) -> int:
         self._next_request_id += 1
@@ -175,13 +175,15 @@ class IbkrBroker:
     async def current_time(self) -> int:
         """The broker's clock, whole seconds since the epoch; the heartbeat. Raises BrokerUnreachableError."""
         async with self._asking_time:
-            _, ear = self._line()
-            before = ear.times_heard
+            _, listener = self._line()
+            before = listener.times_heard
             try:
                 rows = await self._ask(TIME, lambda client, _: client.ask_time(), key=TIME)
             except BrokerUnreachableError:
-                if ear.times_heard > before:  # an answer came, though not the last one: nothing older is on its way
-                    ear.questions.forget_owed(TIME)
+                if (
+                    listener.times_heard > before
+                ):  # an answer came, though not the last one: nothing older is on its way
+                    listener.questions.forget_owed(TIME)
                 raise
             return int(rows[-1])
 
@@ -190,22 +192,22 @@ class IbkrBroker:
         async with self._asking:
             try:
                 await self._renew_if_in_doubt()
-                _, ear = self._line()
+                _, listener = self._line()
                 if account not in self.accounts:
                     return Unknown(("account values",), f"{self._where} does not manage the account {account}")
-                ear.account = account
+                listener.account = account
                 for _ in range(SNAPSHOT_TRIES):
-                    changes = ear.changes
-                    answer = await self._ask_all(account, ear)
-                    if isinstance(answer, Unknown) or changes == ear.changes:
+                    changes = listener.changes
+                    answer = await self._ask_all(account, listener)
+                    if isinstance(answer, Unknown) or changes == listener.changes:
                         return answer
             except BrokerError as error:
                 return Unknown(PARTS, str(error))
             return Unknown(PARTS, "the account kept changing while it was asked for")
 
-    async def _ask_all(self, account: str, ear: Listener) -> BrokerAnswer:
-        if ear.broken_by:
-            return Unknown(PARTS, f"TWS has lost IBKR's servers (message {ear.broken_by})")
+    async def _ask_all(self, account: str, listener: Listener) -> BrokerAnswer:
+        if listener.broken_by:
+            return Unknown(PARTS, f"TWS has lost IBKR's servers (message {listener.broken_by})")
         # The filter's client id 0 means every client in some versions and only client 0 in others, so our own
         # client's executions are asked for as well.
         answers = await asyncio.gather(
@@ -220,7 +222,7 @@ class IbkrBroker:
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, BrokerError):
                 raise answer
-        return build_snapshot(account, self._now(), answers, ear.orders, ear.commissions)
+        return build_snapshot(account, self._now(), answers, listener.orders, listener.commissions)
 
     async def _ask_account_values(self) -> list[Any]:
         asked: list[int] = []
@@ -236,8 +238,8 @@ class IbkrBroker:
                 self._client.end_account_values(asked[0])
 
     async def _renew_if_in_doubt(self) -> None:
-        _, ear = self._line()
-        owed = [kind for kind in ear.questions.owed if kind != TIME]
+        _, listener = self._line()
+        owed = [kind for kind in listener.questions.owed if kind != TIME]
         if not owed:
             return
         _log.warning("The answer for %s never came; connecting anew before asking again", " and ".join(owed))
@@ -247,7 +249,7 @@ class IbkrBroker:
                 return
             except BrokerError as error:
                 if attempt == RENEW_TRIES:
-                    self.facts.queue.put_nowait(LineFact("down", str(error)))
+                    self.facts.queue.put_nowait(ConnectionFact("down", str(error)))
                     raise
             await asyncio.sleep(RENEW_PAUSE_S)
 
@@ -277,9 +279,9 @@ class IbkrBroker:
         while (wait_s := self._pacer.wait_s(symbol, asked, time.monotonic())) > 0:  # noqa: ASYNC110 - only time passes
             await asyncio.sleep(wait_s)
         self._pacer.asked(symbol, asked, time.monotonic())
-        words, timeout_s = f"the bars of {symbol}", self._answer_timeout_s * HISTORY_PATIENCE
+        text, timeout_s = f"the bars of {symbol}", self._answer_timeout_s * HISTORY_PATIENCE
         try:
-            return await self._ask(words, lambda client, i: client.ask_bars(i, symbol, end, seconds), timeout_s)
+            return await self._ask(text, lambda client, i: client.ask_bars(i, symbol, end, seconds), timeout_s)
         except RefusedError as error:
             if error.code == NO_DATA and "no data" in error.what:
                 return []
@@ -305,15 +307,15 @@ class IbkrBroker:
                 self._request_data(name)
 
     def _request_data(self, symbol: str) -> None:
-        client, ear = self._line()
+        client, listener = self._line()
         before = self._subscriptions.get(symbol)
         if before is not None:
             client.unsubscribe(before.bars_id, before.prices_id)
-            ear.symbols.pop(before.bars_id, None)
-            ear.symbols.pop(before.prices_id, None)
+            listener.symbols.pop(before.bars_id, None)
+            listener.symbols.pop(before.prices_id, None)
         subscription = _Subscription(self._request_id(), self._request_id())
         self._subscriptions[symbol] = subscription
-        ear.symbols[subscription.bars_id] = ear.symbols[subscription.prices_id] = symbol
+        listener.symbols[subscription.bars_id] = listener.symbols[subscription.prices_id] = symbol
         client.subscribe(subscription.bars_id, subscription.prices_id, symbol)
 
     # Orders
@@ -323,8 +325,8 @@ class IbkrBroker:
 
         Raises BrokerError without a connection, or where IBKR's numbers have run out.
         """
-        _, ear = self._line()
-        order_id = max(ear.next_order_id, ear.highest_order_id + 1, above + 1, self._issued_order_id + 1)
+        _, listener = self._line()
+        order_id = max(listener.next_order_id, listener.highest_order_id + 1, above + 1, self._issued_order_id + 1)
         if order_id >= FIRST_REQUEST_ID:
             raise BrokerError(
                 f"The next order id would be {order_id}, beyond what this program can use.",
@@ -335,9 +337,9 @@ class IbkrBroker:
 
     def send(self, tickets: list[OrderTicket]) -> None:
         """Write the orders in one go; the same id again modifies. Raises BrokerError before anything is written."""
-        client, ear = self._line()
+        client, listener = self._line()
         for ticket in tickets:
-            ear.orders.sent(ticket, self._client_id)
+            listener.orders.sent(ticket, self._client_id)
         client.send_orders(tickets)
 
     async def changed(self, order_id: int, quantity: int, timeout_s: float) -> bool:

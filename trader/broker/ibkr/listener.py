@@ -29,10 +29,10 @@ from trader.broker.ibkr.translate import (
     amount_or_none,
     bar_of,
     completed_order_of,
+    connection_fact_of,
     execution_of,
     is_managed_kind,
     is_notice,
-    line_fact_of,
     open_order_of,
     position_of,
     whole,
@@ -41,10 +41,10 @@ from trader.broker.port import (
     BarFact,
     BrokerOrder,
     CommissionFact,
+    ConnectionFact,
     ExecutionFact,
     Fact,
     Facts,
-    LineFact,
     MessageFact,
     OrderFact,
     PositionFact,
@@ -113,7 +113,7 @@ class Listener:
         """The socket of a connection that was ready was closed by the other side."""
         error = BrokerUnreachableError("The connection to TWS or IB Gateway was lost.", "It is tried again.")
         self.questions.fail_all(error)
-        self._tell(LineFact("down", error.what))
+        self._tell(ConnectionFact("down", error.what))
 
     def tcpDataArrived(self) -> None:
         self.heard_anything = True
@@ -159,9 +159,9 @@ class Listener:
         self._tell(MessageFact(errorCode, errorString, order_id, symbol, order.order_ref if order else ""))
 
     def _is_about_line(self, code: int, text: str) -> bool:
-        line = line_fact_of(code, text)
+        line = connection_fact_of(code, text)
         if line is None and self.broken_by == 2110 and code in _FARM_IS_OK:
-            line = LineFact("restored", f"{code} {text}")
+            line = ConnectionFact("restored", f"{code} {text}")
         if line is None:
             return False
         self.broken_by = code if line.state == "broken" else 0

@@ -41,7 +41,7 @@ class Question:
     """One question. `rows` is the answer so far; `done` is set by the end marker, or fails."""
 
     key: Key
-    words: str
+    text: str
     done: asyncio.Future[None]
     rows: list[Any] = field(default_factory=list)
     ended: bool = False
@@ -59,11 +59,11 @@ class Questions:
         """Kinds of question without id whose answers were given up and may still come."""
         return tuple(kind for kind, count in self._owed.items() if count > 0)
 
-    def ask(self, key: Key, words: str) -> Question:
+    def ask(self, key: Key, text: str) -> Question:
         """Open a question; call it before the request is written. `words` name it in errors."""
         if key in self._open:
-            raise InvariantError(f"The broker was asked for {words} while the same question was open.")
-        question = Question(key, words, asyncio.get_running_loop().create_future())
+            raise InvariantError(f"The broker was asked for {text} while the same question was open.")
+        question = Question(key, text, asyncio.get_running_loop().create_future())
         self._open[key] = question
         return question
 
@@ -78,7 +78,7 @@ class Questions:
                 await question.done
         except TimeoutError:
             raise BrokerUnreachableError(
-                f"IBKR did not answer the question for {question.words} within {timeout_s:g} s.",
+                f"IBKR did not answer the question for {question.text} within {timeout_s:g} s.",
                 "Look at TWS or IB Gateway: it may be restarting or waiting for a login.",
             ) from None
         finally:
@@ -124,10 +124,10 @@ class Questions:
             question.done.set_exception(error)
         return True
 
-    def fail_where(self, words: str, error: BrokerError) -> None:
+    def fail_where(self, text: str, error: BrokerError) -> None:
         """Fail each open question that is named by these words."""
         for question in list(self._open.values()):
-            if question.words == words:
+            if question.text == text:
                 self.fail(question.key, error)
 
     def fail_all(self, error: BrokerError) -> None:

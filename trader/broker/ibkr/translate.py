@@ -19,8 +19,8 @@ from trader.broker.port import (
     BrokerExecution,
     BrokerOrder,
     BrokerPosition,
+    ConnectionFact,
     Instrument,
-    LineFact,
     OrderTicket,
 )
 from trader.core.bars import Bar, check_bar
@@ -230,10 +230,10 @@ def history_chunks(end: datetime, seconds: int, chunk_s: int) -> list[tuple[date
     return chunks
 
 
-def line_fact_of(code: int, text: str) -> LineFact | None:
+def connection_fact_of(code: int, text: str) -> ConnectionFact | None:
     """1100 and 2110: broken; 1101 and 1102: restored, the first with its market data lost. None for the rest."""
     state = _LINE_STATES.get(code)
-    return LineFact(state, f"{code} {text}", data_lost=code == 1101) if state else None
+    return ConnectionFact(state, f"{code} {text}", data_lost=code == 1101) if state else None
 
 
 def is_notice(code: int) -> bool:

@@ -15,5 +15,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> int:
     """Ask the running trader."""
     answer = ask_trader(config, "adopt", {"symbol": args.symbol})
-    words = "{symbol}: {quantity:+d} shares are managed now; stop at {stop_price} (permId {stop_perm_id})."
-    return report_answer(answer, "adopt", words, as_json=args.json)
+    text = "{symbol}: {quantity:+d} shares are managed now; stop at {stop_price} (permId {stop_perm_id})."
+    return report_answer(answer, "adopt", text, as_json=args.json)

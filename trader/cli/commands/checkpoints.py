@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from observers.report.words import duration, real_time, settings_lines
+from observers.report.formats import duration, real_time, settings_lines
 from state.domain.model import TraderState
 from state.errors import LockHeldError, StateError
 from state.history.restore import differences, refuse_other, restore
-from state.history.trading_day import read_daybook, state_at
+from state.history.trading_day import read_trading_day, state_at
 from state.storage.checkpoint_info import CheckpointInfo, overdue
 from state.storage.checkpoints import CheckpointStore
 from state.storage.codec import encode_state
@@ -130,7 +130,7 @@ def _show_moment(args: argparse.Namespace, folder: Folder) -> int:
     """Any moment of a date, rebuilt from a checkpoint before it and the journal."""
     date = trading_date(folder, args.date)
     moment = moment_of(date, args.at)
-    past = state_at(folder, read_daybook(folder, date), moment)
+    past = state_at(folder, read_trading_day(folder, date), moment)
     if args.json:
         say_json(
             {

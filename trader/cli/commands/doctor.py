@@ -35,7 +35,7 @@ class Finding(msgspec.Struct):
 
     what: str
     result: Literal["ok", "warning", "failed"]
-    words: str
+    text: str = msgspec.field(name="words")  # the key of `doctor --json`
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         say_json(findings)
     else:
         marks = {"ok": "✓", "warning": "⚠️", "failed": "✗"}
-        say(table(("", "what", "found"), [(marks[f.result], f.what, f.words) for f in findings]))
+        say(table(("", "what", "found"), [(marks[f.result], f.what, f.text) for f in findings]))
     if unreachable:
         return UNREACHABLE_EXIT
     return FAILED_EXIT if any(f.result == "failed" for f in findings) else 0
@@ -68,8 +68,8 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 def _versions() -> Iterator[Finding]:
     known = PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]
-    words = f"{sys.version.split()[0]} (tested on 3.11 to 3.13)"
-    yield Finding("Python", "ok" if known else "warning", words)
+    text = f"{sys.version.split()[0]} (tested on 3.11 to 3.13)"
+    yield Finding("Python", "ok" if known else "warning", text)
     for name in PACKAGES:
         try:
             yield Finding(name, "ok", version(name))
@@ -95,10 +95,8 @@ def _files(config: Config) -> Iterator[Finding]:
             yield Finding("logs folder", "ok", f"{logs_dir} belongs to this user alone")
             yield _space(logs_dir)
             report = probe(folder)
-            words = f"{report.fs_type or 'unknown file system'}, a flush takes {report.median_us:.0f} µs"
-            yield Finding(
-                "durability", "warning" if report.warnings else "ok", "; ".join([words, *report.warnings])
-            )
+            text = f"{report.fs_type or 'unknown file system'}, a flush takes {report.median_us:.0f} µs"
+            yield Finding("durability", "warning" if report.warnings else "ok", "; ".join([text, *report.warnings]))
             loaded = load(folder)
     except TraderError as error:
         yield Finding("logs folder", "failed", str(error))
@@ -108,8 +106,8 @@ def _files(config: Config) -> Iterator[Finding]:
     if loaded.state is not None:
         age_s = (datetime.now(UTC) - loaded.saved_at).total_seconds() if loaded.saved_at is not None else 0.0
         state = loaded.state
-        words = f"{state.trading_date}, event {state.sequence} from {loaded.source}, saved {age_s:.0f} s ago"
-        yield Finding("state", "ok", words)
+        text = f"{state.trading_date}, event {state.sequence} from {loaded.source}, saved {age_s:.0f} s ago"
+        yield Finding("state", "ok", text)
 
 
 def _space(logs_dir: object) -> Finding:

@@ -14,5 +14,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> int:
     """Ask the running trader, and wait until it is flat."""
     answer = ask_trader(config, "flatten", {})
-    words = "Flat: every position of ours is closed, entries are paused. Today's P&L: ${daily_pnl:.2f}."
-    return report_answer(answer, "flatten", words, as_json=args.json)
+    text = "Flat: every position of ours is closed, entries are paused. Today's P&L: ${daily_pnl:.2f}."
+    return report_answer(answer, "flatten", text, as_json=args.json)

@@ -17,7 +17,7 @@ def ask_trader(config: Config, command: str, arguments: dict[str, Any]) -> dict[
         return ask(folder, command, arguments)
 
 
-def report_answer(answer: dict[str, Any] | None, command: str, words: str, *, as_json: bool) -> int:
+def report_answer(answer: dict[str, Any] | None, command: str, text: str, *, as_json: bool) -> int:
     """Print an answer; the exit code. Where it was refused or failed: the two sentences, and its own exit code."""
     if answer is None:
         raise BrokerUnreachableError(
@@ -31,5 +31,5 @@ def report_answer(answer: dict[str, Any] | None, command: str, words: str, *, as
     if as_json:
         say_json(answer)
     else:
-        say(words.format(**answer))
+        say(text.format(**answer))
     return 0

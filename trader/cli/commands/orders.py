@@ -2,9 +2,9 @@
 
 import argparse
 
-from observers.report.words import clock_time
+from observers.report.formats import clock_time
 from state.history.orders import OrderLife, order_lives
-from state.history.trading_day import Daybook, read_daybook
+from state.history.trading_day import TradingDay, read_trading_day
 from trader.cli.commands.reading import logs_folder, trading_date
 from trader.config.sections import Config
 from trader.errors import UntrustedStateError
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> int:
     """Print the orders; exit code 5 where the journal's chain is broken, so that some may be missing."""
     with logs_folder(config) as folder:
-        day = read_daybook(folder, trading_date(folder, args.date))
+        day = read_trading_day(folder, trading_date(folder, args.date))
     symbol = args.symbol.upper() if args.symbol else ""
     lives = [life for life in order_lives(day.entries) if symbol in ("", life.symbol)]
     if args.json:
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     return 0
 
 
-def journal_verdict(day: Daybook) -> dict[str, object]:
+def journal_verdict(day: TradingDay) -> dict[str, object]:
     """What the chain of the journal's records is worth."""
     return {
         "verdict": day.verdict,
@@ -51,7 +51,7 @@ def journal_verdict(day: Daybook) -> dict[str, object]:
     }
 
 
-def broken_chain(day: Daybook) -> UntrustedStateError:
+def broken_chain(day: TradingDay) -> UntrustedStateError:
     """The damage by name."""
     detail = " ".join(part for part in (day.detail, *day.problems) if part)
     return UntrustedStateError(

@@ -4,7 +4,7 @@ import argparse
 from datetime import UTC, datetime
 
 from state.storage.files import Folder
-from state.storage.pause_request import write_wishes
+from state.storage.pause_request import write_pause_request
 from trader.cli.commands.operator_request import ask_trader, report_answer
 from trader.config.sections import Config
 
@@ -24,13 +24,13 @@ def set_paused(args: argparse.Namespace, config: Config, *, paused: bool, reason
     """The one thing that `pause` and `unpause` do."""
     command = "pause" if paused else "unpause"
     answer = ask_trader(config, command, {"reason": reason})
-    words = "Paused: no new entries; stops and exits go on." if paused else "Unpaused: entries are possible again."
+    text = "Paused: no new entries; stops and exits go on." if paused else "Unpaused: entries are possible again."
     if answer is None:
         with Folder.open(config.files.logs_dir) as folder:
-            write_wishes(folder, paused=paused, reason=reason, at=datetime.now(UTC))
+            write_pause_request(folder, paused=paused, reason=reason, at=datetime.now(UTC))
         # One that started meanwhile may have looked for a wish before it was there; it answers by now.
         answer = ask_trader(config, command, {"reason": reason})
     if answer is None:
         answer = {"ok": True, "paused": paused, "running": False}
-        words = f"No trader is running; the next start will be {'paused' if paused else 'unpaused'}."
-    return report_answer(answer, command, words, as_json=args.json)
+        text = f"No trader is running; the next start will be {'paused' if paused else 'unpaused'}."
+    return report_answer(answer, command, text, as_json=args.json)

@@ -3,7 +3,7 @@
 import argparse
 from datetime import UTC, datetime
 
-from observers.report.words import duration, real_time, settings_lines
+from observers.report.formats import duration, real_time, settings_lines
 from state.storage.checkpoints import CheckpointStore
 from state.storage.files import Folder
 from state.storage.lock import LOCK_NAME, holder

@@ -13,7 +13,7 @@ from state.domain.events import (
     OrderAcknowledged,
     OrderChanged,
 )
-from state.domain.executions import is_news, split_exec_id, trade_by_hand
+from state.domain.executions import is_new_execution, split_exec_id, trade_of_manual_execution
 from state.domain.model import Order, TraderState
 from trader.broker.port import BrokerExecution, BrokerOrder, CommissionFact, MessageFact
 from trader.clock import EASTERN
@@ -48,11 +48,11 @@ def order_events(state: TraderState, order: BrokerOrder, now: datetime) -> Itera
 
 def execution_event(state: TraderState, execution: BrokerExecution, now: datetime) -> ExecutionSeen | None:
     """An execution that the books do not hold and that concerns them, or None."""
-    if not is_news(state, execution.exec_id):
+    if not is_new_execution(state, execution.exec_id):
         return None
     trade_id = ""
     if execution.order_ref not in state.orders:
-        trade_id = trade_by_hand(state, execution.symbol, execution.time)
+        trade_id = trade_of_manual_execution(state, execution.symbol, execution.time)
         if not trade_id and split_exec_id(execution.exec_id)[0] not in state.executions:
             return None
     return ExecutionSeen(

@@ -39,7 +39,7 @@ class OrderDesk:
 
     def __init__(
         self,
-        memory: StateManager,
+        manager: StateManager,
         broker: Broker,
         clock: Clock,
         account: str,
@@ -47,7 +47,7 @@ class OrderDesk:
         *,
         dry_run: bool = False,
     ) -> None:
-        self.memory = memory
+        self.manager = manager
         self.account = account
         self.client_id = client_id
         self.dry_run = dry_run
@@ -62,7 +62,7 @@ class OrderDesk:
     @property
     def state(self) -> TraderState:
         """The books."""
-        return self.memory.state
+        return self.manager.state
 
     def in_flight(self) -> set[str]:
         """OrderRefs whose absence or size at IBKR proves nothing yet: not answered, or changed a moment ago."""
@@ -249,7 +249,7 @@ class OrderDesk:
         self.sends += 1
         self._sent_at |= dict.fromkeys(new, math.inf)  # until it is written, IBKR cannot know of it
         try:
-            await self.memory.record_durably(*intents)
+            await self.manager.record_durably(*intents)
             _log.info("%s.", what)
             self._broker.send(tickets)
         except BaseException:

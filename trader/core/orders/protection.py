@@ -57,7 +57,7 @@ class Violation(msgspec.Struct, frozen=True):
     """One reason why the protection gate stays shut."""
 
     symbol: str
-    words: str
+    text: str
 
 
 def violations(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[Violation]:
@@ -68,11 +68,11 @@ def violations(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> 
             continue
         at_broker = snapshot.quantity(position.symbol)
         if at_broker != position.quantity:
-            words = f"the books hold {position.quantity:+d} shares, IBKR {at_broker:+d}"
-            problems.append(Violation(position.symbol, words))
+            text = f"the books hold {position.quantity:+d} shares, IBKR {at_broker:+d}"
+            problems.append(Violation(position.symbol, text))
         if min(_refusals(state, position, "stop"), _refusals(state, position, "exit")) >= REFUSALS_MAX:
-            words = "IBKR refuses its stop and its exit: guard or close it in TWS"
-            problems.append(Violation(position.symbol, words))
+            text = "IBKR refuses its stop and its exit: guard or close it in TWS"
+            problems.append(Violation(position.symbol, text))
     for action in protection_actions(state, snapshot, client_id):
         problems.append(Violation(action.symbol, describe(action)))
     return problems

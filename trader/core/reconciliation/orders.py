@@ -18,7 +18,7 @@ from trader.core.strategy.ps60.setups import Setup
 PARTIALS = ("partial_1r", "partial_target1")
 
 
-def book_facts(
+def record_facts(
     draft: Draft, snapshot: BrokerSnapshot, setups: Mapping[str, Setup], in_flight: Collection[str]
 ) -> None:
     """Book every execution and order status that the snapshot holds and the state does not.

@@ -38,7 +38,7 @@ class Row(msgspec.Struct, frozen=True):
 
     symbol: str
     decision: Decision
-    words: str
+    text: str = msgspec.field(name="words")  # the name in the recovery reports
     severity: Severity = "ok"
     evidence: tuple[str, ...] = ()
 

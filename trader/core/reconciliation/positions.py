@@ -64,11 +64,11 @@ def _changed_row(
 ) -> Row:
     """Executions that were not known explain the new count: those of our orders, or of somebody's hand in TWS."""
     was_held = before.positions[position.symbol].held
-    by_hand = any(after.executions[key].by_hand for key in position.fills if key not in before.executions)
-    grown: Decision = "count_corrected" if by_hand else "entry_filled"
+    manual = any(after.executions[key].manual for key in position.fills if key not in before.executions)
+    grown: Decision = "count_corrected" if manual else "entry_filled"
     decision: Decision = grown if position.held > was_held else "partial_taken"
-    words = f"{text}: {was_held} -> {position.held} by {'a trade by hand' if by_hand else 'our executions'}"
-    return Row(position.symbol, decision, words, "warning" if by_hand else "info", evidence)
+    text = f"{text}: {was_held} -> {position.held} by {'a trade by hand' if manual else 'our executions'}"
+    return Row(position.symbol, decision, text, "warning" if manual else "info", evidence)
 
 
 def _conflict(draft: Draft, plan: Plan, symbol: str, ours: int, theirs: int) -> None:
@@ -117,11 +117,11 @@ def _take_count(before: TraderState, draft: Draft, plan: Plan, position: Positio
         )
     )
     if held == 0:
-        words = f"{position.side} {was} shares are gone and no execution says how: not restored, exit unknown"
-        plan.rows.append(Row(symbol, "closed_unexplained", words, "warning"))
+        text = f"{position.side} {was} shares are gone and no execution says how: not restored, exit unknown"
+        plan.rows.append(Row(symbol, "closed_unexplained", text, "warning"))
         return
-    words = f"the books say {was} shares, IBKR says {held}: using IBKR's count, no execution explains it"
-    plan.rows.append(Row(symbol, "count_corrected", words, "warning"))
+    text = f"the books say {was} shares, IBKR says {held}: using IBKR's count, no execution explains it"
+    plan.rows.append(Row(symbol, "count_corrected", text, "warning"))
 
 
 def _compare_flat(
@@ -156,26 +156,26 @@ def _show_foreign(draft: Draft, plan: Plan, holding: BrokerPosition) -> None:
                 avg_cost=holding.avg_cost,
             )
         )
-    words = (
+    text = (
         f"{holding.quantity:+d} shares @ avg ${holding.avg_cost:.2f} are in the account and not ours: shown with "
         f"ESTIMATED values, not managed; `adopt {holding.symbol}` takes them over"
     )
-    plan.rows.append(Row(holding.symbol, "foreign", words, "info"))
+    plan.rows.append(Row(holding.symbol, "foreign", text, "info"))
 
 
 def _closed_row(before: TraderState, state: TraderState, was: Position) -> Row:
     trade = state.closed.get(was.trade_id)
     if trade is None or trade.exit_price is None:
         return Row(was.symbol, "closed_unexplained", f"{was.side} {was.held} shares are gone", "warning")
-    by_hand = any(state.executions[key].by_hand for key in trade.fills if key not in before.executions)
-    words = (
+    manual = any(state.executions[key].manual for key in trade.fills if key not in before.executions)
+    text = (
         f"{was.side} {was.held} shares closed while away at ${trade.exit_price:.2f} "
         f"({trade.exit_reason}), P&L ${trade.realized_pnl:+.2f}: not restored"
     )
     evidence = tuple(_fill_words(state, key) for key in trade.fills if key not in before.executions)
-    if by_hand:
-        return Row(was.symbol, "closed_by_hand", words, "warning", evidence)
-    return Row(was.symbol, "closed_while_down", words, "info", evidence)
+    if manual:
+        return Row(was.symbol, "closed_by_hand", text, "warning", evidence)
+    return Row(was.symbol, "closed_while_down", text, "info", evidence)
 
 
 def _fill_words(state: TraderState, key: str) -> str:

@@ -11,7 +11,7 @@ from trader.broker.port import BrokerAnswer, BrokerSnapshot, Unknown
 from trader.core.orders.actions import BrokerAction, ExitAtMarket, ModifyStop, PlaceStop, describe
 from trader.core.orders.protection import protection_actions
 from trader.core.reconciliation.draft import Draft
-from trader.core.reconciliation.orders import book_facts
+from trader.core.reconciliation.orders import record_facts
 from trader.core.reconciliation.plan import Plan, Row
 from trader.core.reconciliation.positions import compare_symbols
 from trader.core.strategy.ps60.setups import Setup
@@ -34,7 +34,7 @@ def reconcile(
         return _unknown(state, answer)
     draft = Draft(state, now)
     plan = Plan(complete=True)
-    book_facts(draft, answer, setups, in_flight)
+    record_facts(draft, answer, setups, in_flight)
     compare_symbols(state, draft, answer, plan)
     _order_rows(state, draft.state, plan)
     plan.events = draft.events
@@ -111,8 +111,8 @@ def _foreign_client_rows(state: TraderState, snapshot: BrokerSnapshot, client_id
     """Our own orders under another client id can be seen but not managed."""
     for order in snapshot.open_orders:
         if order.order_ref in state.orders and order.client_id not in (client_id, 0):
-            words = (
+            text = (
                 f"order {order.order_ref} belongs to client id {order.client_id}: "
                 f"start with --client-id {order.client_id} to manage it"
             )
-            plan.rows.append(Row(order.symbol, "other_client", words, "warning"))
+            plan.rows.append(Row(order.symbol, "other_client", text, "warning"))

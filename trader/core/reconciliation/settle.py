@@ -85,7 +85,7 @@ class Settler:
         if not plan.uncertain:
             self._suspected = None
         if plan.events:
-            await self.desk.memory.record_durably(*plan.events)
+            await self.desk.manager.record_durably(*plan.events)
         await self.desk.carry_out(plan.actions)
         problems = violations(self.desk.state, answer, self.desk.client_id)
         passed = not plan.actions and not plan.conflicts and not problems
@@ -102,10 +102,10 @@ class Settler:
         for symbol in symbols:
             holding = next((p for p in snapshot.positions if p.symbol == symbol and p.quantity), None)
             events = acceptance(self.desk.state, symbol, holding, self.setups.get(symbol), self._clock.now())
-            await self.desk.memory.record_durably(*events)
+            await self.desk.manager.record_durably(*events)
             count = holding.quantity if holding is not None else 0
-            words = f"IBKR's {count:+d} shares accepted on the operator's word; values are ESTIMATED"
-            rows.append(Row(symbol, "adopted", words, "warning"))
+            text = f"IBKR's {count:+d} shares accepted on the operator's word; values are ESTIMATED"
+            rows.append(Row(symbol, "adopted", text, "warning"))
         return rows
 
     def _seen_twice(self, plan: Plan) -> bool:
@@ -121,6 +121,6 @@ class Settler:
         for position in list(self.desk.state.positions.values()):
             recovery = "estimated" if position.estimated else "verified"
             if position.recovery != recovery:
-                self.desk.memory.record(
+                self.desk.manager.record(
                     PositionVerified(time=self._clock.now(), symbol=position.symbol, recovery=recovery)
                 )

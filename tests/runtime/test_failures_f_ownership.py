@@ -99,11 +99,11 @@ def test_f23_half_days_end_early(tmp_path: Path) -> None:
         (scans / "scanner_results_20251128.json").write_text((scans / "scanner_results_20251006.json").read_text())
         with RunningGateway("--date", "2025-11-28", "--start", "12:54:57") as gateway:
             async with live(gateway, tmp_path) as run:
-                watch = run.engine.watches["TSLA"]
-                at = watch.hours.flatten_time(date(2025, 11, 28), run.session.config.entry)
+                monitor = run.engine.monitors["TSLA"]
+                at = monitor.hours.flatten_time(date(2025, 11, 28), run.session.config.entry)
                 assert at is not None
                 assert f"{at:%H:%M}" == "12:55"
-                assert watch.hours.flatten_time(date(2025, 11, 29), run.session.config.entry) is None
+                assert monitor.hours.flatten_time(date(2025, 11, 29), run.session.config.entry) is None
                 await run.enter()
                 await run.until(lambda: not run.state.positions)
                 assert [t.exit_reason for t in run.state.closed.values()] == ["end_of_day"]

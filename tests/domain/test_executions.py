@@ -20,7 +20,7 @@ from state_cases import (
 )
 
 from state.domain import events as ev
-from state.domain.executions import is_news, split_exec_id, trade_by_hand
+from state.domain.executions import is_new_execution, split_exec_id, trade_of_manual_execution
 from state.domain.invariants import check_state
 from state.domain.model import Position, Side, TraderState
 from state.errors import InvariantError
@@ -102,8 +102,8 @@ def test_i13_the_same_execution_again_changes_nothing() -> None:
     before = state.positions["TSLA"].held, state.daily_pnl, state.orders[TRADE].filled
     tell(state, *[executed("a.01", TRADE, "BOT", 100, 100.0, 10)] * 3)
     assert (state.positions["TSLA"].held, state.daily_pnl, state.orders[TRADE].filled) == before
-    assert not is_news(state, "a.01")
-    assert is_news(state, "a.02")
+    assert not is_new_execution(state, "a.01")
+    assert is_new_execution(state, "a.02")
 
 
 def test_p12_a_correction_takes_the_place_of_what_it_corrects() -> None:
@@ -153,7 +153,7 @@ def test_f15_a_sale_beyond_what_is_held_is_a_flip_with_its_true_p_and_l() -> Non
     flipped = state.closed[TRADE]
     assert (flipped.held, flipped.oversold) == (0, 50)
     assert flipped.realized_pnl == pytest.approx(50 * 1 - 50 * 1)
-    assert trade_by_hand(state, "TSLA", at(30)) == TRADE
+    assert trade_of_manual_execution(state, "TSLA", at(30)) == TRADE
     tell(state, executed("d.01", "", "BOT", 50, 98.0, 30, trade=TRADE))
     covered = trade(state)
     assert covered.oversold == 0
@@ -163,9 +163,9 @@ def test_f15_a_sale_beyond_what_is_held_is_a_flip_with_its_true_p_and_l() -> Non
 def test_a_hand_that_sold_while_the_stop_sold_all_made_a_flip_however_late_it_is_told() -> None:
     state = entered()
     tell(state, executed("b.01", STOP, "SLD", 100, 99.0, 21))
-    assert trade_by_hand(state, "TSLA", at(22)) == "", "sold after our trade had ended: somebody else's"
-    assert trade_by_hand(state, "TSLA", at(9)) == "", "before our entry"
-    assert trade_by_hand(state, "TSLA", at(21)) == TRADE
+    assert trade_of_manual_execution(state, "TSLA", at(22)) == "", "sold after our trade had ended: somebody else's"
+    assert trade_of_manual_execution(state, "TSLA", at(9)) == "", "before our entry"
+    assert trade_of_manual_execution(state, "TSLA", at(21)) == TRADE
     tell(state, executed("h.01", "", "SLD", 3, 99.0, 21, trade=TRADE))
     flipped = state.closed[TRADE]
     assert (flipped.held, flipped.oversold, state.positions) == (0, 3, {})
@@ -218,9 +218,9 @@ def test_a_trade_whose_end_was_estimated_takes_the_late_execution_by_hand() -> N
     state = entered()
     tell(state, adjusted(0, 100.0, 100))
     assert state.closed[TRADE].exit_reason == "unknown"
-    assert trade_by_hand(state, "TSLA", at(80)) == TRADE
-    assert trade_by_hand(state, "TSLA", at(5)) == ""
-    assert trade_by_hand(state, "TSLA", at(500)) == ""
+    assert trade_of_manual_execution(state, "TSLA", at(80)) == TRADE
+    assert trade_of_manual_execution(state, "TSLA", at(5)) == ""
+    assert trade_of_manual_execution(state, "TSLA", at(500)) == ""
     tell(state, executed("b.01", "", "SLD", 100, 103.0, 80, trade=TRADE))
     assert state.daily_pnl == pytest.approx(300)
     assert (state.closed[TRADE].exit_reason, state.daily_pnl_estimated) == ("closed_by_hand", False)
@@ -241,7 +241,7 @@ def test_an_adoption_enters_at_ibkrs_average_cost() -> None:
     assert (adopted.held, adopted.entry_price, adopted.entry_time, adopted.commissions) == (100, 250.0, at(40), 0.0)
     assert not state.foreign
     assert not state.daily_pnl_estimated
-    assert trade_by_hand(state, "TSLA", at(39)) == ""
+    assert trade_of_manual_execution(state, "TSLA", at(39)) == ""
     check_state(state)
     with pytest.raises(InvariantError, match="held already"):
         tell(state, ev.PositionAdopted(time=at(41), position=source))

@@ -83,7 +83,7 @@ def test_p02_fills_during_an_outage_are_asked_for_when_it_ends(
             (trade,) = run.state.closed.values()
             assert (trade.exit_reason, trade.pnl_estimated) == ("stop_loss_hit", False)
             run.set_price(301.0)
-            await run.until(lambda: run.engine.watches["TSLA"].price == 301.0), "its prices come again"
+            await run.until(lambda: run.engine.monitors["TSLA"].price == 301.0), "its prices come again"
 
     asyncio.run(story())
 
@@ -128,7 +128,7 @@ def test_p04_an_order_id_that_is_used_again_books_nothing_on_the_old_order(
             await run.crash()
         gateway.ctl("restart", roll_back=stop_id)
         async with live(gateway, tmp_path) as run:
-            run.session.memory.state.order_id_high = 0
+            run.session.manager.state.order_id_high = 0
             await run.enter("NVDA", "LONG", 50)
             assert min(o.order_id for o in run.orders("entry", "NVDA")) <= stop_id, "an id is used again"
             await run.agreed()
