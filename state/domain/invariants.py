@@ -42,6 +42,8 @@ def _problems(state: TraderState) -> Iterator[str]:
             yield f"The order {order_ref} is for {order.quantity} shares, {order.filled} filled."
         if order.stop_price is not None and not _is_price(order.stop_price):
             yield f"The order {order_ref} has the stop price {order.stop_price}."
+    if state.halted.keys() != state.halt_causes.keys():
+        yield f"The halted symbols {sorted(state.halted)} have causes for {sorted(state.halt_causes)}."
     for row in state.attempts:
         if row.count < 0 or not _is_price(row.pivot):
             yield f"{row.symbol} has {row.count} attempts at {row.pivot}."

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from state.domain.apply import apply, new_state
+from state.domain.apply import new_state
 from state.domain.events import SessionStarted
 from state.domain.model import TraderState
 from state.errors import CorruptFileError, DiskError, StateError
-from state.storage.codec import NewerSchemaError, decode_event, decode_state
+from state.storage.codec import NewerSchemaError, decode_event, decode_state, replay_event
 from state.storage.files import Folder
 from state.storage.journal import JournalReport, Verdict, read_journal
 from state.storage.snapshot import BACKUP, MAIN
@@ -185,7 +185,7 @@ def _apply_records(loaded: Loaded, report: JournalReport, state: TraderState) ->
         if record.sequence <= state.sequence:
             continue
         try:
-            apply(state, decode_event(record.type, record.data), record.sequence)
+            replay_event(state, record.type, record.data, record.sequence)
         except StateError as error:
             loaded.notes.append(f"The journal could not be followed beyond event {state.sequence}. {error.what}")
             loaded.doubtful = True

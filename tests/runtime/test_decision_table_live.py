@@ -68,6 +68,7 @@ def believe(gateway: RunningGateway, logs: Path, shares: int, price: float, *, l
         order_id=1,
         client_id=CLIENT_ID,
         intended_at=now,
+        reason="entry",
         plan=plan,
     )
     fill = ev.ExecutionSeen(

@@ -444,7 +444,8 @@ def test_an_adopted_position_has_its_stop_and_keeps_it_after_a_crash(
             await run.until(lambda: not shapes(run))
             await run.crash()
         async with live(gateway, tmp_path) as run:
-            assert run.position(symbol).managed
+            shown = await asyncio.to_thread(status, run.logs)
+            assert [row["managed"] for row in shown["positions"] if row["symbol"] == symbol] == [True]
             assert run.position(symbol).estimated
             assert live_stops(gateway.truth(), symbol) == [stop], "the very same one"
             assert symbol not in run.state.foreign

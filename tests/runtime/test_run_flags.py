@@ -275,7 +275,8 @@ def test_fresh_sets_the_state_aside_and_takes_over_what_ibkr_records(
             await run.crash()
         async with live(gateway, tmp_path, options=RunOptions(fresh=True)) as run:
             assert run.position("TSLA").held == 100
-            assert run.position("TSLA").managed
+            shown = await asyncio.to_thread(status, run.logs)
+            assert [(row["symbol"], row["managed"]) for row in shown["positions"]] == [("TSLA", True)]
             await run.agreed()
             assert live_stops(gateway.truth(), "TSLA") == stop, "its stop was never without it"
             assert run.state.daily_pnl == pnl

@@ -1,6 +1,7 @@
 """How the line to IBKR, the protection gate and the entries stand: recorded when it changes, and said."""
 
 import logging
+from datetime import datetime
 
 from state.domain.events import AlertRaised, ConnectionChanged
 from state.manager import StateManager
@@ -9,7 +10,6 @@ from trader.clock import Clock
 _log = logging.getLogger("trader.core")
 
 LINE_KEY = "line"
-_BACK = " It is back since "
 
 
 class ConnectionStatus:
@@ -27,32 +27,47 @@ class ConnectionStatus:
 
     def set(self, *, connected: bool, ready: bool, reason: str) -> None:
         """Tell the state and the operator, if something changed."""
+        lost_at = self._memory.state.connection.lost_at
+        if not self._change(connected=connected, ready=ready, reason=reason, lost_at=lost_at):
+            return
+        if connected and ready and lost_at is not None:
+            self._tell_back(lost_at)
+
+    def _change(self, *, connected: bool, ready: bool, reason: str, lost_at: datetime | None) -> bool:
+        """Record and log a status that differs from the last one; returns whether it does."""
         line = self._memory.state.connection
         entries_open = ready and connected and not self._held_because
-        if (line.connected, line.ready, line.entries_open) == (connected, ready, entries_open):
-            return
+        if connected and ready:
+            lost_at = None
+        same = (line.connected, line.ready, line.entries_open) == (connected, ready, entries_open)
+        if same and line.lost_at == lost_at:
+            return False
         event = ConnectionChanged(
-            time=self._clock.now(), connected=connected, ready=ready, entries_open=entries_open, reason=reason
+            time=self._clock.now(),
+            connected=connected,
+            ready=ready,
+            entries_open=entries_open,
+            reason=line.reason if same else reason,
+            lost_at=lost_at,
         )
         self._memory.record(event)
-        _log.info("%s: %s.", self._entries_words(entries_open=entries_open), reason)
-        if connected and ready:
-            self._tell_back()
+        if not same:
+            _log.info("%s: %s.", self._entries_words(entries_open=entries_open), reason)
+        return True
 
     def lose(self, *, connected: bool, reason: str) -> None:
         """The line is gone, or TWS's own to IBKR (connected): since when stays before the operator's eyes (p16)."""
-        self.set(connected=connected, ready=False, reason=reason)
-        if not self._away():
-            self._alert(f"The line to IBKR was lost at {self._clock.now():%H:%M:%S} ({reason}).")
+        known, now = self._memory.state.connection.lost_at, self._clock.now()
+        self._change(connected=connected, ready=False, reason=reason, lost_at=known or now)
+        if known is None:
+            self._alert(f"The line to IBKR was lost at {now:%H:%M:%S} ({reason}).")
 
-    def _tell_back(self) -> None:
-        if away := self._away():
-            self._alert(f"{away}{_BACK}{self._clock.now():%H:%M:%S}.")
-
-    def _away(self) -> str:
-        """What was told of a line that is not back yet, by this run or by one that crashed meanwhile."""
-        told = next((alert.text for alert in self._memory.state.alerts if alert.key == LINE_KEY), _BACK)
-        return "" if _BACK in told else told
+    def _tell_back(self, lost_at: datetime) -> None:
+        """Add to the alert of the loss, told by this run or by one that crashed since, when it ended."""
+        lost = f"The line to IBKR was lost at {lost_at:%H:%M:%S}."
+        alerts = self._memory.state.alerts
+        told = next((a.text for a in alerts if a.key == LINE_KEY and a.time >= lost_at), lost)
+        self._alert(f"{told} It is back since {self._clock.now():%H:%M:%S}.")
 
     def _alert(self, text: str) -> None:
         self._memory.record(AlertRaised(time=self._clock.now(), text=text, key=LINE_KEY))

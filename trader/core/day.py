@@ -2,12 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from state.domain.events import OrderChanged
+from state.domain.events import OrderCancelSent
 from trader.core.engine import Engine
 from trader.runtime.stopping import Stopping
 
 CLOSE_MARGIN = timedelta(minutes=1)
-TIMED_OUT = "timeout: cancel sent"
 
 
 class Day:
@@ -35,13 +34,12 @@ class Day:
     def _cancel_late_entries(self, now: datetime) -> None:
         limit_s = self._engine.config.entry.order_timeout_s
         for order in list(self._engine.state.orders.values()):
-            if order.role != "entry" or order.status != "working" or order.text == TIMED_OUT:
+            if order.role != "entry" or order.status != "working" or order.cancel_reason is not None:
                 continue
             if (now - order.intended_at).total_seconds() > limit_s:
                 self._engine.desk.cancel(order, f"it did not fill within {limit_s:g} s")
-                self._engine.manager.record(
-                    OrderChanged(time=now, order_ref=order.order_ref, status="working", text=TIMED_OUT)
-                )
+                sent = OrderCancelSent(time=now, order_ref=order.order_ref, reason="timeout")
+                self._engine.manager.record(sent)
 
     def _market_closed(self, now: datetime) -> bool:
         """Whether the day's last session is over, by the hours that IBKR told."""

@@ -19,7 +19,7 @@ from state.domain.events import (
     OrderChanged,
     SymbolHalted,
 )
-from state.domain.model import HALTED_BY_DEFECT, TraderState
+from state.domain.model import TraderState
 from state.errors import SyncFailedError, TraderError
 from state.manager import StateManager
 from trader.broker.port import (
@@ -278,8 +278,10 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - a defect met in one symbol must not stop the others
             _log.exception("%s: halted by an unexpected error.", symbol)
             if symbol not in self.state.halted:
-                reason = f"{HALTED_BY_DEFECT}{error!r}"
-                self.manager.record(SymbolHalted(time=self.clock.now(), symbol=symbol, reason=reason))
+                reason = f"an unexpected error: {error!r}"
+                self.manager.record(
+                    SymbolHalted(time=self.clock.now(), symbol=symbol, reason=reason, cause="defect")
+                )
             self.alert(symbol, f"{symbol} is halted by an unexpected error: {error!r}")
 
     async def _after_fill(self, symbol: str) -> None:

@@ -5,7 +5,7 @@ import math
 import time
 from datetime import datetime
 
-from state.domain.model import Position
+from state.domain.model import OrderReason, Position
 from trader.config.sections import Config
 from trader.core.orders.closing import OrderDesk
 from trader.core.strategy.ps60.exits import Close, MoveStop, PositionView, TakePartial, decide
@@ -26,7 +26,7 @@ class Exits:
 
     async def manage(self, position: Position, monitor: SymbolMonitor, now: datetime) -> None:
         """Act on the newest price. Stops and exits pass every limit and breaker (f19)."""
-        if not position.managed or position.symbol in self._desk.state.halted:
+        if position.symbol in self._desk.state.halted:
             return
         if self._desk.is_closing(position):
             await self._push(position, monitor)
@@ -42,7 +42,7 @@ class Exits:
             elif isinstance(action, Close):
                 await self.close(position, monitor, action.reason)
 
-    async def close(self, position: Position, monitor: SymbolMonitor, reason: str) -> None:
+    async def close(self, position: Position, monitor: SymbolMonitor, reason: OrderReason) -> None:
         """Out now, at the market."""
         reference = monitor.price if math.isfinite(monitor.price) else position.entry_price
         self._closing_since[position.trade_id] = time.monotonic()

@@ -133,7 +133,7 @@ def write_report(
         "gateway": state.gateway,
         "rows": rows,
         "notes": notes,
-        "positions": state.positions,
+        "positions": {s: {**msgspec.to_builtins(p), "managed": True} for s, p in state.positions.items()},
         "daily_pnl": round(state.daily_pnl, 2),
         "halted": state.halted,
         "ready": state.connection.ready,

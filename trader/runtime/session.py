@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
 from state.domain.events import SessionEnded, SymbolReleased
-from state.domain.model import HALTED_BY_DEFECT, TraderState
+from state.domain.model import TraderState
 from state.errors import DiskError, DiskSilentError, StateError, SyncFailedError, TraderError
 from state.manager import Begun, StateManager, mismatch
 from state.storage.bars import BarStore
@@ -165,8 +165,8 @@ class TradingSession:
         )
         if self.manager.loaded.doubtful:
             _log.warning("Events may be missing on disk; IBKR's own records take their place.")
-        for symbol, reason in list(self.state.halted.items()):
-            if reason.startswith(HALTED_BY_DEFECT):  # a new run may try again
+        for symbol, cause in list(self.state.halt_causes.items()):
+            if cause == "defect":  # a new run may try again
                 self.manager.record(SymbolReleased(time=self.clock.now(), symbol=symbol))
         return begun
 

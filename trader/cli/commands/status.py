@@ -179,7 +179,6 @@ def _row(state: TraderState, position: Position) -> PositionRow:
         stop_perm_id=stop.perm_id if stop is not None else None,
         stop_quantity=stop.pending if stop is not None else 0,
         remaining=position.remaining,
-        managed=position.managed,
         recovery=position.recovery,
         side=position.side,
         con_id=position.con_id,

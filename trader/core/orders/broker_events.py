@@ -14,7 +14,7 @@ from state.domain.events import (
     OrderChanged,
 )
 from state.domain.executions import is_new_execution, split_exec_id, trade_of_manual_execution
-from state.domain.model import Order, TraderState
+from state.domain.model import Order, RefusalKind, TraderState
 from trader.broker.port import BrokerExecution, BrokerOrder, CommissionFact, MessageFact
 from trader.clock import EASTERN
 
@@ -41,7 +41,7 @@ def order_events(state: TraderState, order: BrokerOrder, now: datetime) -> Itera
     if order.status in CANCELLED:
         yield _changed(known, "cancelled", order, now)
     elif order.status == "Inactive":
-        yield _changed(known, "rejected", order, now)
+        yield _changed(known, "rejected", order, now, refusal="inactive")
     elif order.status != "Filled" and known.is_live:  # what filled is known from executions alone (f17)
         yield _changed(known, "working", order, now)
 
@@ -88,7 +88,14 @@ def message_events(state: TraderState, fact: MessageFact, now: datetime) -> Iter
     elif fact.code in REFUSALS:
         if order.status == "intended":
             text = f"{fact.code}: {fact.text}"
-            yield OrderChanged(time=now, order_ref=order.order_ref, status="rejected", text=text)
+            yield OrderChanged(
+                time=now,
+                order_ref=order.order_ref,
+                status="rejected",
+                text=text,
+                refusal="message",
+                refusal_code=fact.code,
+            )
         yield BrokerErrorCounted(time=now, text=f"{order.symbol}: {fact.code} {fact.text}")
 
 
@@ -99,8 +106,17 @@ def find_order(state: TraderState, order_id: int) -> Order | None:
 
 
 def _changed(
-    known: Order, status: Literal["working", "cancelled", "rejected"], order: BrokerOrder, now: datetime
+    known: Order,
+    status: Literal["working", "cancelled", "rejected"],
+    order: BrokerOrder,
+    now: datetime,
+    refusal: RefusalKind | None = None,
 ) -> OrderChanged:
     return OrderChanged(
-        time=now, order_ref=known.order_ref, status=status, broker_status=order.status, text=order.text
+        time=now,
+        order_ref=known.order_ref,
+        status=status,
+        broker_status=order.status,
+        text=order.text,
+        refusal=refusal,
     )

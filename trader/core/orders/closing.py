@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from state.domain.events import Event, OrderIntended, OrderModifyIntended, SignalTaken
-from state.domain.model import EntryPlan, Order, Position, TraderState, entry_action, exit_action, sign
+from state.domain.model import EntryPlan, Order, OrderReason, Position, TraderState, entry_action, exit_action, sign
 from state.manager import StateManager
 from trader.broker.port import Broker, OrderTicket
 from trader.clock import Clock
@@ -22,16 +22,16 @@ from trader.core.orders.actions import BrokerAction, CancelOrder, ExitAtMarket, 
 from trader.core.orders.order_ref import RefMaker
 from trader.core.orders.protection import wanted_stop_size
 from trader.core.strategy.ps60.breakout import Signal
+from trader.core.strategy.ps60.exits import StopReason
 from trader.core.strategy.ps60.setups import Setup
 
 _log = logging.getLogger("trader.desk")
 
-CLOSE_REASONS = frozenset({"time_rule", "end_of_day", "flatten", "partial_1r", "partial_target1"})
 THROUGH = 0.005  # how far beyond the last price a stop is brought to execute at once
 UNANSWERED_S = 5.0  # real seconds after which IBKR's silence about a new order says something
 CONFIRM_S = 2.0  # real seconds in which IBKR confirms a smaller stop
 CHANGING_S = 1.5  # real seconds for which IBKR's picture of a changed order may still be the old one
-STOP_REASONS = {"breakeven": "breakeven_stop_hit", "trail": "trailing_stop_hit"}
+STOP_REASONS: dict[StopReason, OrderReason] = {"breakeven": "breakeven_stop_hit", "trail": "trailing_stop_hit"}
 
 
 class OrderDesk:
@@ -115,7 +115,9 @@ class OrderDesk:
         )
         return ref
 
-    async def take_partial(self, position: Position, shares: int, reason: str, price: float, tick: float) -> None:
+    async def take_partial(
+        self, position: Position, shares: int, reason: OrderReason, price: float, tick: float
+    ) -> None:
         """Sell (buy back) some of a position: the stop shrinks, and once IBKR says so the exit goes out.
 
         A stop that filled before the change reached it has closed all there was: then no exit may leave. Without
@@ -129,7 +131,9 @@ class OrderDesk:
         if shares >= covered:
             await self.close(position, reason, price, tick)
             return
-        smaller = self._modified(stop, stop.filled + covered - shares, position.stop_price, stop.reason)
+        smaller = self._modified(
+            stop, stop.filled + covered - shares, position.stop_price, stop.reason, closing=stop.closing
+        )
         size = smaller.quantity
         what = f"{position.symbol}: stop for {size - stop.filled} shares, before {reason}"
         await self._send([self._stop_ticket(stop, smaller)], [smaller], what)
@@ -138,7 +142,7 @@ class OrderDesk:
         else:
             _log.warning("%s: no %s: IBKR has not confirmed that the stop is smaller.", position.symbol, reason)
 
-    async def _exit(self, position: Position, shares: int, reason: str) -> None:
+    async def _exit(self, position: Position, shares: int, reason: OrderReason) -> None:
         """Send an exit at the market."""
         ref = self._refs.closing(position.trade_id, "exit", position.symbol, position.side, position.attempt)
         order = self._order(
@@ -155,17 +159,17 @@ class OrderDesk:
         what = f"{position.symbol}: {reason}, {shares} of {position.held} shares"
         await self._send([self._ticket(order)], [self._intent(order)], what)
 
-    async def move_stop(self, position: Position, price: float, reason: str) -> None:
+    async def move_stop(self, position: Position, price: float, reason: StopReason) -> None:
         """Bring the stop to a better price."""
         stop = self.state.protection(position)
         if stop is None:
             return
         size = stop.filled + wanted_stop_size(self.state, position)
-        change = self._modified(stop, size, price, STOP_REASONS.get(reason, reason))
+        change = self._modified(stop, size, price, STOP_REASONS[reason])
         what = f"{position.symbol}: stop to {price:.2f} ({reason})"
         await self._send([self._stop_ticket(stop, change)], [change], what)
 
-    async def close(self, position: Position, reason: str, price: float, tick: float) -> None:
+    async def close(self, position: Position, reason: OrderReason, price: float, tick: float) -> None:
         """Bring the stop to the market so that it sells (buys back) all that is held, now."""
         stop = self.state.protection(position)
         if stop is None:
@@ -174,14 +178,14 @@ class OrderDesk:
         way: Literal["up", "down"] = "up" if position.side == "LONG" else "down"
         through = round_to_tick(price * (1 + sign(position.side) * THROUGH), tick, way)
         size = stop.filled + wanted_stop_size(self.state, position)
-        change = self._modified(stop, size, through, reason)
+        change = self._modified(stop, size, through, reason, closing=True)
         what = f"{position.symbol}: out, {reason} ({position.held} shares)"
         await self._send([self._stop_ticket(stop, change)], [change], what)
 
     def is_closing(self, position: Position) -> bool:
         """Whether the stop was brought to the market already."""
         stop = self.state.protection(position)
-        return stop is not None and stop.reason in CLOSE_REASONS
+        return stop is not None and stop.closing
 
     async def resize_stop(self, position: Position) -> None:
         """Make the stop as large as what is held, less exits on their way."""
@@ -191,7 +195,7 @@ class OrderDesk:
         size = wanted_stop_size(self.state, position)
         if size == 0:
             return
-        change = self._modified(stop, stop.filled + size, position.stop_price, stop.reason)
+        change = self._modified(stop, stop.filled + size, position.stop_price, stop.reason, closing=stop.closing)
         await self._send([self._stop_ticket(stop, change)], [change], f"{position.symbol}: stop for {size} shares")
 
     def cancel(self, order: Order, why: str) -> None:
@@ -208,7 +212,7 @@ class OrderDesk:
                 await self._place_stop(action)
             elif isinstance(action, ModifyStop):
                 stop = self.state.orders[action.order_ref]
-                change = self._modified(stop, action.quantity, action.stop_price, stop.reason)
+                change = self._modified(stop, action.quantity, action.stop_price, stop.reason, closing=stop.closing)
                 ticket = self._stop_ticket(stop, change, order_id=action.order_id)
                 await self._send([ticket], [change], f"{action.symbol}: {describe(action)}")
             elif isinstance(action, ExitAtMarket):
@@ -269,9 +273,16 @@ class OrderDesk:
     def _intent(self, order: Order) -> OrderIntended:
         return OrderIntended(time=self._clock.now(), order=order)
 
-    def _modified(self, stop: Order, quantity: int, price: float, reason: str) -> OrderModifyIntended:
+    def _modified(
+        self, stop: Order, quantity: int, price: float, reason: OrderReason, *, closing: bool = False
+    ) -> OrderModifyIntended:
         return OrderModifyIntended(
-            time=self._clock.now(), order_ref=stop.order_ref, quantity=quantity, stop_price=price, reason=reason
+            time=self._clock.now(),
+            order_ref=stop.order_ref,
+            quantity=quantity,
+            stop_price=price,
+            reason=reason,
+            closing=closing,
         )
 
     def _order(
@@ -284,7 +295,7 @@ class OrderDesk:
         order_id: int,
         quantity: int,
         action: Literal["BUY", "SELL"],
-        reason: str,
+        reason: OrderReason,
     ) -> Order:
         return Order(
             order_ref=ref,

@@ -46,7 +46,7 @@ def protection_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: 
         agreed = position is not None and position.quantity == snapshot.quantity(symbol)
         if symbol in state.halted and not agreed:  # in conflict; what a defect halted is guarded on
             actions += _enlarging(symbol, orders, snapshot.quantity(symbol))
-        elif position is None or not position.managed:
+        elif position is None:
             actions += _orphans(state, symbol, orders, snapshot.quantity(symbol))
         else:
             actions += _guard(state, position, orders)
@@ -64,7 +64,7 @@ def violations(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> 
     """Why the gate stays shut; empty means that every managed position has its one right stop."""
     problems: list[Violation] = []
     for position in state.positions.values():
-        if not position.managed or position.symbol in state.halted:
+        if position.symbol in state.halted:
             continue
         at_broker = snapshot.quantity(position.symbol)
         if at_broker != position.quantity:

@@ -5,7 +5,7 @@ differs has no execution that explains it, and IBKR wins (invariant 3) unless th
 """
 
 from state.domain.events import ForeignSeen, PositionAdjusted, SymbolHalted, SymbolReleased
-from state.domain.model import HALTED_BY_DEFECT, Position, TraderState, sign
+from state.domain.model import Position, TraderState, sign
 from trader.broker.port import BrokerPosition, BrokerSnapshot
 from trader.core.reconciliation.draft import Draft
 from trader.core.reconciliation.plan import Decision, Plan, Row
@@ -74,14 +74,14 @@ def _changed_row(
 def _conflict(draft: Draft, plan: Plan, symbol: str, ours: int, theirs: int) -> None:
     reason = f"the books say {ours:+d} shares, IBKR says {theirs:+d}"
     if symbol not in draft.state.halted:
-        draft.record(SymbolHalted(time=draft.now, symbol=symbol, reason=reason))
+        draft.record(SymbolHalted(time=draft.now, symbol=symbol, reason=reason, cause="conflict"))
     plan.conflicts.append(symbol)
     plan.rows.append(Row(symbol, "conflict", f"{reason}: nothing is done until you decide", "conflict"))
 
 
 def _release(draft: Draft, symbol: str) -> None:
     """Books and account agree again: what halted the symbol was settled, unless it was a defect of the program."""
-    if not draft.state.halted.get(symbol, HALTED_BY_DEFECT).startswith(HALTED_BY_DEFECT):
+    if draft.state.halt_causes.get(symbol, "defect") != "defect":
         draft.record(SymbolReleased(time=draft.now, symbol=symbol))
 
 
@@ -99,7 +99,7 @@ def _halt_for_split(draft: Draft, plan: Plan, position: Position, holding: Broke
         f"${holding.avg_cost:.2f} with the cost unchanged: a split is suspected"
     )
     if position.symbol not in draft.state.halted:
-        draft.record(SymbolHalted(time=draft.now, symbol=position.symbol, reason=reason))
+        draft.record(SymbolHalted(time=draft.now, symbol=position.symbol, reason=reason, cause="split"))
     plan.rows.append(Row(position.symbol, "split_suspected", reason, "warning"))
 
 
