@@ -29,7 +29,8 @@ from state.storage.disk import Disk
 from state.storage.files import Folder
 from state.storage.journal import Journal
 from state.storage.journal.segment import SEGMENT_BYTES
-from state.storage.loader import JOURNAL, Loaded, load
+from state.storage.layout import JOURNAL
+from state.storage.loader import Loaded, load
 from state.storage.lock import FolderLock
 from state.storage.snapshot import BACKUP, MAIN, SnapshotStore
 

@@ -18,13 +18,9 @@ from state.history.trades import (
     trades_of,
 )
 from state.history.trading_day import TradingDay, last_state, read_trading_day
-from state.storage.archive import ARCHIVE
-from state.storage.files import Folder
-from state.storage.loader import JOURNAL
-from state.storage.lookup import existing_subfolder
+from state.storage.files import Folder, existing_subfolder
+from state.storage.layout import ARCHIVE, JOURNAL, RECOVERY
 from state.storage.sessions import Session, SessionStore
-
-RECOVERY = "recovery"
 
 
 class RunSpan(msgspec.Struct, kw_only=True):

@@ -4,7 +4,7 @@ Share counts are whole numbers; fractions are derived (`Position.remaining`). Ti
 session's clock. Nothing here changes itself: `state.domain.apply` alone turns events into changes.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -51,6 +51,15 @@ RefusalKind = Literal[
 ]
 UNKNOWN_PATH = "unknown"  # the entry path of a trade that was rebuilt from IBKR's records: its plan is estimated
 LIVE_STATUSES: frozenset[str] = frozenset({"intended", "working", "unknown"})
+
+
+def is_date(text: str) -> bool:
+    """Whether a text is a date such as `2025-10-06`."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def entry_action(side: Side) -> Action:

@@ -13,8 +13,8 @@ from lab_live import Live, live, setup_at
 
 from paper_gateway.testing import RunningGateway
 from state.domain.model import Position
+from state.storage.files import existing_folder
 from state.storage.loader import load
-from state.storage.lookup import existing_folder
 from trader.cli.parser import main
 from trader.core import protection_gate as gate
 from trader.core.strategy.ps60.breakout import Signal

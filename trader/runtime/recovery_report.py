@@ -9,13 +9,13 @@ import msgspec
 from state.domain.model import TraderState
 from state.manager import Begun
 from state.storage.files import Folder
+from state.storage.layout import RECOVERY
 from state.storage.loader import Loaded
 from trader.broker.port import BrokerSnapshot
 from trader.core.reconciliation.plan import Row
 from trader.output import table
 
 RULE = "=" * 80
-FOLDER = "recovery"
 MARKS = {"ok": "✓", "info": "✓", "warning": "⚠️ ", "conflict": "✗", "unknown": "?"}
 
 
@@ -140,7 +140,7 @@ def write_report(
         "timings_ms": timings_ms,
     }
     data = msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
-    with folder.subfolder(FOLDER) as reports, reports.subfolder(state.trading_date) as day:
+    with folder.subfolder(RECOVERY) as reports, reports.subfolder(state.trading_date) as day:
         day.write_new(name, data)
 
 

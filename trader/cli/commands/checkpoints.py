@@ -10,8 +10,7 @@ from state.domain.model import TraderState
 from state.errors import LockHeldError, StateError
 from state.history.restore import differences, refuse_other, restore
 from state.history.trading_day import read_trading_day, state_at
-from state.storage.checkpoint_info import CheckpointInfo, overdue
-from state.storage.checkpoints import CheckpointStore
+from state.storage.checkpoints import CheckpointInfo, CheckpointStore, overdue
 from state.storage.codec import encode_state
 from state.storage.files import Folder
 from state.storage.loader import load

@@ -21,12 +21,12 @@ from state.storage.files import Folder
 from state.storage.loader import load
 from state.storage.lock import LOCK_NAME, holder
 from state.storage.probe import probe
+from state.storage.retention import FREE_BYTES_MIN
 from trader.config.sections import Config
 from trader.output import say, say_json, table
 
 PACKAGES = ("ib_insync", "msgspec", "pytz", "python-dateutil", "numpy")
 PYTHONS = ((3, 11), (3, 13))
-FREE_BYTES_MIN = 200 * 1024 * 1024
 FAILED_EXIT, UNREACHABLE_EXIT = 1, 7
 
 

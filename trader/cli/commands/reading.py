@@ -3,9 +3,8 @@
 from datetime import date, datetime, time
 from pathlib import Path
 
-from state.storage.files import Folder
+from state.storage.files import Folder, existing_folder
 from state.storage.loader import journal_dates, load
-from state.storage.lookup import existing_folder
 from trader.clock import EASTERN
 from trader.config.sections import Config
 from trader.errors import UsageError

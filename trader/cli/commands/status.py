@@ -11,9 +11,9 @@ from typing import Literal
 import msgspec
 
 from state.domain.model import ForeignPosition, LastSignal, PivotAttempts, Position, Risk, TraderState, sign
+from state.storage.files import existing_folder
 from state.storage.loader import Loaded, load
 from state.storage.lock import LOCK_NAME, LockHolder, holder
-from state.storage.lookup import existing_folder
 from state.storage.sessions import SessionStore
 from trader.config.loader import Config
 from trader.output import say, say_json, table
