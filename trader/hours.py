@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 
-from trader.clock import EASTERN, zone
 from trader.config.sections import EntryRules
 from trader.errors import MarketDataError
+from trader.time_zones import EASTERN, zone
 
 REGULAR_OPEN, REGULAR_CLOSE, HALF_DAY_CLOSE = time(9, 30), time(16, 0), time(13, 0)
 SATURDAY = 5

@@ -13,7 +13,7 @@ from html import escape
 from observers.report.day import RunSpan
 from state.history.trades import EquityPoint, Trade
 from state.storage.bars import StoredBar
-from trader.clock import EASTERN
+from trader.time_zones import EASTERN
 
 WIDTH, HEIGHT = 960, 280
 LEFT, RIGHT, TOP, BOTTOM = 12, 76, 14, 26

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from trader.clock import EASTERN
+from trader.time_zones import EASTERN
 
 
 def clock_time(moment: datetime | None) -> str:

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from trader.clock import EASTERN
 from trader.core.bars import BAR, CANDLES_KEPT, REACH, Bar, BarBuffer, Candle
 from trader.core.strategy.indicators import atr, mean_volume, range_5m, true_ranges
 from trader.errors import MarketDataError
+from trader.time_zones import EASTERN
 
 START = EASTERN.localize(datetime.fromisoformat("2025-10-06T09:45:00"))
 

@@ -4,10 +4,10 @@ from datetime import date, datetime, time
 
 import pytest
 
-from trader.clock import EASTERN
 from trader.config.loader import EntryRules
 from trader.errors import MarketDataError
 from trader.hours import MarketHours
+from trader.time_zones import EASTERN
 
 HOURS = (
     "20251126:0930-20251126:1600;20251127:CLOSED;20251128:0930-20251128:1300;20251129:CLOSED;"

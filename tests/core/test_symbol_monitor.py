@@ -2,12 +2,12 @@
 
 from datetime import datetime, timedelta
 
-from trader.clock import EASTERN
 from trader.config.sections import EntryRules
 from trader.core.bars import BAR, Bar
 from trader.core.strategy.ps60.setups import Setup
 from trader.core.view import SymbolMonitor
 from trader.hours import MarketHours
+from trader.time_zones import EASTERN
 
 START = EASTERN.localize(datetime.fromisoformat("2025-10-06T09:50:00"))
 SETUP = Setup("TSLA", 100.0, 90.0, 105.0, 110.0, 116.18, 85.0, 80.0, 90.0)

@@ -23,7 +23,8 @@ MAX_FILE_LINES = 450
 # Imports go from a higher line to a lower one, or stay within their own. Longest prefix counts.
 TRADER_LAYERS = (
     ("trader.errors", "trader.config.run_options", "trader.startup"),
-    ("trader.clock", "trader.config"),
+    ("trader.time_zones", "trader.config"),
+    ("trader.clock",),
     ("trader.output", "trader.log", "trader.runtime.stopping", "trader.hours"),
     ("trader.core.bars", "trader.core.numbers", "trader.core.sizing", "trader.core.strategy"),
     ("trader.broker",),

@@ -17,8 +17,8 @@ from lab_live import Live, live
 
 import trader.runtime.connection
 from paper_gateway.testing import RunningGateway
-from trader.clock import parse_time
 from trader.errors import BrokerUnreachableError
+from trader.time_zones import parse_time
 
 
 @pytest.fixture

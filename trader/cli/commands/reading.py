@@ -6,9 +6,9 @@ from pathlib import Path
 from state.storage.files import Folder
 from state.storage.loader import journal_dates, load
 from state.storage.lookup import existing_folder
-from trader.clock import EASTERN
 from trader.config.sections import Config
 from trader.errors import UsageError
+from trader.time_zones import EASTERN
 
 
 def logs_folder(config: Config) -> Folder:

@@ -16,7 +16,7 @@ from state.domain.events import (
 from state.domain.executions import is_new_execution, split_exec_id, trade_of_manual_execution
 from state.domain.model import Order, TraderState
 from trader.broker.port import BrokerExecution, BrokerOrder, CommissionFact, MessageFact
-from trader.clock import EASTERN
+from trader.time_zones import EASTERN
 
 _log = logging.getLogger("trader.core.orders")
 
