@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import disk, disk_rows, durable, market_data, restart
+from bench import disk, disk_rows, durable, market_data, restart, startup
 from bench.chart import chart
 from bench.measure import Row
 from bench.report import page, table
@@ -43,6 +43,7 @@ def groups(effort: Effort, folder: Path) -> dict[str, Callable[[], list[Row]]]:
         "lag": lambda: disk_rows.loop_lag(folder / "lag", few, effort.lag_s),
         "replay": lambda: disk_rows.replay(folder / "replay", effort.rounds, effort.events),
         "restart": lambda: restart.rows(folder / "restart", effort.restarts, effort.events, effort.executions),
+        "startup": lambda: startup.rows(folder / "startup", effort.restarts),
         "market-data": lambda: market_data.rows(effort.rounds, effort.trades),
     }
 

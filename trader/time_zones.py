@@ -6,19 +6,10 @@ import re
 from datetime import UTC, datetime
 
 import pytz
-import pytz.tzfile
 
 from trader.errors import MarketDataError
 
-
-def _zone_alone(name: str) -> pytz.BaseTzInfo:
-    """As `pytz.timezone`, which looks for the files of all its 600 zones first: 6 ms of every restart."""
-    with pytz.open_resource(name) as file:  # type: ignore[attr-defined]  # public, and unknown to the stubs
-        zone_read: pytz.BaseTzInfo = pytz.tzfile.build_tzinfo(name, file)
-    return zone_read
-
-
-EASTERN = _zone_alone("US/Eastern")
+EASTERN = pytz.timezone("US/Eastern")
 
 _TWS_TIME = re.compile(r"(\d{8})(?: +|-)(\d{2}:\d{2}:\d{2})(?: +([A-Za-z][A-Za-z0-9_+/-]*))?")
 # Zone names that TWS uses and the zone database does not know, or knows as something else (EST has no summer).
@@ -71,7 +62,7 @@ def _parse(text: str | int | float) -> datetime:
         return _eastern(datetime.strptime(text, "%Y%m%d"))  # noqa: DTZ007 - US Eastern by definition
     if re.fullmatch(r"\d{9,11}(\.\d+)?", text):
         return _from_epoch(float(text))
-    import dateutil.parser  # 10 ms that a restart without such a time does not spend
+    import dateutil.parser  # imported here: IBKR sends no such time
 
     moment = dateutil.parser.isoparse(text)
     return moment if moment.tzinfo else _eastern(moment)
