@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`python3 trader.py`: starts trader.cli, under the virtual environment's Python where this one lacks the packages."""
+"""`python3 trader.py`: runs trader.cli, under the Python of .venv where this one lacks the packages."""
 
 import os
 import sys
