@@ -26,7 +26,8 @@ from crashlab.sample import SampleManager, write_sample
 from state.domain.invariants import PRICE_MAX
 from state.errors import TraderError
 from state.storage.codec import decode_state
-from trader.cli.commands.status import describe, read_status
+from trader.cli.commands.status import read_status
+from trader.cli.status.view import describe
 from trader.config.loader import load_config
 from trader.config.sections import UniverseRules
 from trader.core.strategy.ps60.setups import load_setups

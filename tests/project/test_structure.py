@@ -41,6 +41,7 @@ TRADER_LAYERS = (
     ("trader.runtime.session_record",),
     ("trader.runtime.session", "trader.runtime.reconcile_only"),
     ("trader.runtime.app",),
+    ("trader.cli.status",),
     ("trader.cli.commands",),
     ("trader.cli",),
 )

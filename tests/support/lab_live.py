@@ -25,7 +25,7 @@ from state.domain.model import Order, Position, Side, TraderState, sign
 from state.manager import StateManager
 from state.storage.loader import Loaded
 from state.storage.sessions import SessionStore, make_session_id
-from trader.cli.commands.status import build_status
+from trader.cli.status.builder import build_status
 from trader.clock import Clock
 from trader.config.loader import Config, load_config
 from trader.config.run_options import RunOptions

@@ -18,7 +18,8 @@ from state.storage.loader import load
 from state.storage.lock import LOCK_NAME, holder
 from state.storage.sessions import SessionStore
 from trader.cli.commands.reading import logs_folder, moment_of, trading_date
-from trader.cli.commands.status import describe_state
+from trader.cli.status.builder import status_of
+from trader.cli.status.view import describe_past
 from trader.config.sections import Config
 from trader.errors import UsageError
 from trader.output import say, say_json, table
@@ -120,7 +121,7 @@ def _show(args: argparse.Namespace, folder: Folder) -> int:
     say(f"Checkpoint {info.path}, saved {real_time(info.saved_at)}, event {info.sequence}")
     if found.extra.account:
         say("Values       " + ", ".join(f"{key} {value}" for key, value in found.extra.account.items()))
-    say(describe_state(found.state))
+    say(describe_past(status_of(found.state)))
     if found.extra.parameters:
         say("\n".join(["", "Parameters", *settings_lines(found.extra.parameters)]))
     return 0
@@ -142,7 +143,7 @@ def _show_moment(args: argparse.Namespace, folder: Folder) -> int:
         )
         return 0
     say(f"The state at {moment.isoformat()}, from {past.source}")
-    say(describe_state(past.state))
+    say(describe_past(status_of(past.state)))
     return 0
 
 
