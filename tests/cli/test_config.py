@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from trader.config.loader import KEYS, PROJECT_ROOT, SECTIONS, Config, check_account, load_config
+from trader.config.checks import check_account
+from trader.config.loader import KEYS, PROJECT_ROOT, SECTIONS, load_config
+from trader.config.sections import Config
 from trader.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from paper_gateway.market import synthetic_day
-from trader.config.loader import EntryRules
+from trader.config.sections import EntryRules
 from trader.core.bars import CANDLES_KEPT, Bar, BarBuffer, Candle
 from trader.core.strategy.ps60.breakout import Breakout, Signal, evaluate, lookback_candles
 from trader.core.strategy.ps60.setups import Setup

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from state.domain.model import Side, sign
-from trader.config.loader import ExitRules
+from trader.config.sections import ExitRules
 from trader.core.strategy.ps60.exits import Action, Close, MoveStop, PositionView, TakePartial, decide, r_multiple
 from trader.time_zones import EASTERN
 

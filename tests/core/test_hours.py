@@ -4,7 +4,7 @@ from datetime import date, datetime, time
 
 import pytest
 
-from trader.config.loader import EntryRules
+from trader.config.sections import EntryRules
 from trader.errors import MarketDataError
 from trader.hours import MarketHours
 from trader.time_zones import EASTERN

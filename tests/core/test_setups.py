@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trader.config.loader import UniverseRules
+from trader.config.sections import UniverseRules
 from trader.core.strategy.ps60.setups import FILE_LIMIT_BYTES, SetupList, load_setups, parse_setups
 from trader.errors import ScannerError
 

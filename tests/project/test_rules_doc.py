@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from trader.config.loader import EntryRules, ExitRules, SizeRules
+from trader.config.sections import EntryRules, ExitRules, SizeRules
 from trader.core.bars import Candle
 from trader.core.sizing import size_entry, stop_price
 from trader.core.strategy.ps60.breakout import ENTRY_PATHS, evaluate

@@ -22,7 +22,7 @@ MAX_FILE_LINES = 450
 
 # Imports go from a higher line to a lower one, or stay within their own. Longest prefix counts.
 TRADER_LAYERS = (
-    ("trader.errors", "trader.config.run_options", "trader.startup"),
+    ("trader.errors", "trader.startup"),
     ("trader.time_zones", "trader.config"),
     ("trader.clock",),
     ("trader.output", "trader.log", "trader.runtime.stopping", "trader.hours"),

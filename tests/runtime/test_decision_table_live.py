@@ -15,7 +15,7 @@ from paper_gateway.testing import RunningGateway
 from state.domain import events as ev
 from state.domain.model import EntryPlan, Order
 from state.manager import StateManager
-from trader.config.run_options import RunOptions
+from trader.config.sections import RunOptions
 from trader.time_zones import parse_time
 
 GHOST = "ps60-TSLA-L-E1-0h4kq9x2mz"

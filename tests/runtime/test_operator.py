@@ -15,7 +15,7 @@ from paper_gateway.testing import RunningGateway
 from state.domain.model import Order
 from state.storage.pause_request import PAUSE_REQUEST
 from trader.cli.parser import main
-from trader.config.run_options import RunOptions
+from trader.config.sections import RunOptions
 from trader.core import flatten, operator
 from trader.core import protection_gate as gate
 from trader.core.messages import Request

@@ -21,7 +21,7 @@ from paper_gateway.testing import RunningGateway
 from state.storage.checkpoints import CheckpointStore
 from state.storage.files import Folder
 from state.storage.sessions import SessionStore
-from trader.config.run_options import RunOptions
+from trader.config.sections import RunOptions
 from trader.core import protection_gate as gate
 from trader.errors import UntrustedStateError
 

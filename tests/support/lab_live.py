@@ -27,8 +27,8 @@ from state.storage.loader import Loaded
 from state.storage.sessions import SessionStore, make_session_id
 from trader.cli.status.builder import build_status
 from trader.clock import Clock
-from trader.config.loader import Config, load_config
-from trader.config.run_options import RunOptions
+from trader.config.loader import load_config
+from trader.config.sections import Config, RunOptions
 from trader.core.orders.order_ref import parse_ref
 from trader.core.strategy.ps60.breakout import Signal
 from trader.core.strategy.ps60.setups import Setup

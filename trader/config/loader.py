@@ -22,9 +22,8 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from trader.config.checks import check_account, check_together
+from trader.config.checks import check_together
 from trader.config.sections import (
-    EMBEDDED,
     Config,
     EntryRules,
     ExitRules,
@@ -35,20 +34,6 @@ from trader.config.sections import (
     UniverseRules,
 )
 from trader.errors import ConfigError
-
-__all__ = [
-    "EMBEDDED",
-    "Config",
-    "EntryRules",
-    "ExitRules",
-    "FileSettings",
-    "GatewaySettings",
-    "RiskRules",
-    "SizeRules",
-    "UniverseRules",
-    "check_account",
-    "load_config",
-]
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 ENV_PREFIX = "TRADER_"

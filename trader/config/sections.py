@@ -1,4 +1,4 @@
-"""The settings: one frozen struct a section of `trader.toml`, with defaults, units and ranges.
+"""The settings, one frozen struct for each section of `trader.toml` with defaults, units and ranges; and RunOptions.
 
 `trader.config.loader` fills them; `trader.toml` explains each key to a person. Units end the names: `_s` seconds,
 `_pct` percent (1.0 is one percent), `_minutes`, `_hours`. Times of day are US Eastern.
@@ -149,3 +149,13 @@ class Config(Struct, frozen=True, kw_only=True):
     exit: ExitRules = ExitRules()
     risk: RiskRules = RiskRules()
     source: Path | None = None  # the trader.toml that was read
+
+
+class RunOptions(Struct, frozen=True):
+    """What the flags of `run` ask of this run alone: no setting, so neither file nor environment can give it."""
+
+    fresh: bool = False
+    resume_session: str = ""  # empty: today's state, if there is one
+    accept_broker: bool = False
+    dry_run: bool = False
+    duration_min: float | None = None  # session minutes; None: until the session is over

@@ -19,8 +19,7 @@ from state.errors import DiskSilentError, TraderError
 from state.manager import StateManager
 from state.storage.sessions import SessionStore, make_session_id
 from trader.clock import Clock
-from trader.config.run_options import RunOptions
-from trader.config.sections import Config
+from trader.config.sections import Config, RunOptions
 from trader.errors import BrokerError, BrokerUnreachableError
 from trader.log import start_logging
 from trader.output import say, say_error

@@ -4,7 +4,7 @@ import msgspec
 
 from trader.broker.port import Broker
 from trader.clock import Clock
-from trader.config.loader import check_account
+from trader.config.checks import check_account
 from trader.config.sections import Config
 from trader.errors import ConfigError
 from trader.runtime.connection import CONNECT_TRIES, connect_with_patience, sync_clock

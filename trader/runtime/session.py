@@ -16,8 +16,7 @@ from state.manager import Begun, StateManager, mismatch
 from state.storage.bars import BarStore
 from state.storage.sessions import SessionStore
 from trader.clock import Clock
-from trader.config.run_options import RunOptions
-from trader.config.sections import Config
+from trader.config.sections import Config, RunOptions
 from trader.core.engine import Engine
 from trader.core.market_data import Market
 from trader.core.operator import Operator, take_pause_request

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import math
 
-from trader.config.sections import Config
+from trader.config.sections import Config, RunOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +65,6 @@ def _symbols(text: str) -> str:
 
 def run(args: argparse.Namespace, config: Config) -> int:
     """Trade until the session is over, or until told to stop."""
-    from trader.config.run_options import RunOptions
-
     options = RunOptions(
         fresh=args.fresh,
         resume_session=args.resume_session or "",
