@@ -1,14 +1,17 @@
-"""The session's one clock: the broker's time, carried forward by the monotonic clock times the session's speed.
+"""Session time: IBKR's time, carried forward by the monotonic clock at the session's speed.
 
-Everything that has a date or a time of day asks this clock; how often files are written is real time.
+Dates and times of day come from this clock. How often files are written goes by real time.
 
-`reqCurrentTime` answers in whole seconds, so an answer T proves only that the broker's time is at least T
-(and, but for the way back, below T + 1). The clock therefore treats T as a lower bound: it moves forward to T
-if it is behind, and keeps its own count otherwise. Only where it is ahead by more than `STEP_LIMIT_S` of
-session time (times the speed, if that is above 1) is it re-anchored at T. It never runs backwards then: it
-stands still until the broker's time has caught up. The first answer after `restart()` sets the clock either
-way, so call that for a new gateway or a new connection, before trading starts. Until the first answer the
-system's clock is used.
+`reqCurrentTime` answers in whole seconds: an answer T means that IBKR's time was between T and T + 1 when it was
+sent. T is therefore a lower bound:
+
+- A clock behind T is set to T.
+- A clock ahead of T by at most `STEP_LIMIT_S` session seconds (times the speed, if that is above 1) is kept.
+- A clock further ahead is set to T, but the time that it shows never decreases: it stays the same until IBKR's
+  time has reached it.
+
+The first answer after `restart()` sets the clock forwards or backwards; call that for a new gateway or a new
+connection, before trading starts. Before the first answer the computer's clock is used.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ class _Anchor:
 
 
 class Clock:
-    """Session time. Not for other threads: it belongs to the event loop's thread."""
+    """Session time. Not thread-safe: only the event loop's thread may use it."""
 
     def __init__(
         self,
@@ -46,9 +49,9 @@ class Clock:
         monotonic: Callable[[], float] | None = None,
         system: Callable[[], float] | None = None,
     ) -> None:
-        """`monotonic` and `system` give seconds (default: this computer's own clocks).
+        """`monotonic` and `system` return seconds (default: this computer's clocks).
 
-        `real_gateway` says whether drift is worth a warning.
+        `real_gateway`: whether `warning` reports drift; an embedded gateway's time differs on purpose.
         """
         self.real_gateway = real_gateway
         self._monotonic = monotonic or time.monotonic
@@ -60,11 +63,11 @@ class Clock:
 
     @property
     def speed(self) -> float:
-        """Session seconds for one real second."""
+        """Session seconds per real second."""
         return self._anchor.speed if self._anchor else 1.0
 
     def timestamp(self) -> float:
-        """Session time in seconds since 1970; never less than it was, except after `restart()`."""
+        """Session time in seconds since 1970. It never decreases, except after `restart()`."""
         if self._anchor is None:
             return self._system()
         self._latest_s = max(self._latest_s, self._anchor.at(self._monotonic()))
@@ -79,14 +82,14 @@ class Clock:
         return self.now().date()
 
     def restart(self) -> None:
-        """Let the next `sync` set the clock either way: another gateway, or a new connection."""
+        """Let the next `sync` set the clock forwards or backwards: for a new gateway or a new connection."""
         self._fresh = True
 
     def sync(self, broker_epoch_s: float, at_monotonic: float | None = None, speed: float = 1.0) -> float:
-        """Take the broker's answer to `reqCurrentTime`; returns the step in session seconds (0.0: kept).
+        """Take an answer to `reqCurrentTime`. Returns the step in session seconds; 0.0 if the clock was kept.
 
-        `at_monotonic` is when the answer came, on the injected monotonic clock (default: now). `speed` is the
-        gateway's; a real one has 1. Raises BrokerError for a time or a speed that cannot be.
+        `at_monotonic`: when the answer came, on the monotonic clock (default: now). `speed`: the gateway's; a real
+        one has 1. Raises BrokerError for a time or a speed out of range.
         """
         _check_answer(broker_epoch_s, speed)
         at = self._monotonic() if at_monotonic is None else at_monotonic
@@ -105,7 +108,7 @@ class Clock:
         return 0.0 if math.isnan(before) else after - before
 
     def warning(self) -> str | None:
-        """One sentence where this computer's clock and a real gateway's differ by more than 2 s, else None."""
+        """A sentence if this computer's clock and a real gateway's differ by more than 2 s, else None."""
         if not self.real_gateway or self._drift_s is None or abs(self._drift_s) <= DRIFT_LIMIT_S:
             return None
         way = "ahead of" if self._drift_s > 0 else "behind"
@@ -117,6 +120,8 @@ class Clock:
 
 def _check_answer(broker_epoch_s: float, speed: float) -> None:
     if not math.isfinite(broker_epoch_s) or not 0 < broker_epoch_s < 2**33:
-        raise BrokerError(f"The gateway's time is {broker_epoch_s}, which is no time.", "Restart the gateway.")
+        raise BrokerError(
+            f"The gateway sent {broker_epoch_s} as its time, which is not a valid time.", "Restart the gateway."
+        )
     if not math.isfinite(speed) or speed <= 0:
         raise BrokerError(f"The gateway's speed is {speed}.", "Restart the gateway with a speed above 0.")

@@ -1,4 +1,4 @@
-"""What commands write to the screen: lines, tables, JSON, and errors as two sentences."""
+"""What commands print: lines, tables, JSON, and errors as two sentences."""
 
 import os
 import sys
@@ -11,11 +11,11 @@ from state.errors import TraderError
 
 
 def say(text: str = "") -> None:
-    """One line on standard output, at once. Where that is gone or full, nothing more is said: the work goes on."""
+    """Print a line and flush it. If standard output is closed or full, later output is dropped without an error."""
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-    except OSError:  # a closed terminal, a full disk behind `>`: no reason to stop guarding a position
+    except OSError:  # a closed terminal or a full disk must not end the trader: it manages positions
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -25,12 +25,12 @@ def say_json(value: Any) -> None:
 
 
 def say_error(error: TraderError) -> None:
-    """What happened, and what to do, on standard error."""
+    """Two lines on standard error: what happened, and what to do."""
     sys.stderr.write(f"{error.what}\n{error.hint}\n")
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns aligned by their widest cell; numbers to the right, text to the left."""
+    """Headings and rows in aligned columns. Numbers go to the right if `rows` is a list."""
     cells = [[_text(value) for value in row] for row in rows]
     kinds = [[isinstance(value, int | float) for value in row] for row in rows] if isinstance(rows, list) else []
     widths = [

@@ -1,4 +1,4 @@
-"""Time zones, and the reading of the times that TWS sends. Pure: nothing here asks what time it is."""
+"""Time zones by TWS's names, and the parsing of TWS's times. Pure: it reads no clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trader.errors import MarketDataError
 EASTERN = pytz.timezone("US/Eastern")
 
 _TWS_TIME = re.compile(r"(\d{8})(?: +|-)(\d{2}:\d{2}:\d{2})(?: +([A-Za-z][A-Za-z0-9_+/-]*))?")
-# Zone names that TWS uses and the zone database does not know, or knows as something else (EST has no summer).
+# Zone names of TWS that the zone database lacks or defines otherwise (its EST has no daylight saving time).
 ZONE_ALIASES = {
     "EST": "US/Eastern",
     "EDT": "US/Eastern",
@@ -38,9 +38,9 @@ def zone(name: str) -> pytz.BaseTzInfo:
 def parse_time(text: str | int | float) -> datetime:
     """A time in any form that TWS or the trader's own files use, as an aware US Eastern datetime.
 
-    `20251006 15:03:45 US/Eastern`; `20251006 15:03:45` (US Eastern, the zone of the session);
-    `20251006-15:03:45` (UTC, by TWS's convention); `20251006` (midnight); epoch seconds; ISO 8601 (US Eastern
-    where it has no offset). Raises MarketDataError for anything else.
+    `20251006 15:03:45 US/Eastern`; `20251006 15:03:45` (US Eastern); `20251006-15:03:45` (UTC, by TWS's
+    convention); `20251006` (midnight); epoch seconds; ISO 8601 (US Eastern if it has no offset). Raises
+    MarketDataError for anything else.
     """
     try:
         return _parse(text).astimezone(EASTERN)
