@@ -1,7 +1,7 @@
 """The trader's exceptions. Their base class, and those of the state's files, are in `state.errors`.
 
     TraderError                     what happened, a hint what to do, and the exit code
-    ├── UsageError              2   the command line asks for something impossible
+    ├── UsageError              2   the command line is not valid
     ├── ConfigError             2   trader.toml, an environment variable or a flag is wrong
     ├── ScannerError            2   the scanner's file is missing or unusable
     ├── ConflictError           3   IBKR and the state contradict each other

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -29,20 +29,16 @@ def say_error(error: TraderError) -> None:
     sys.stderr.write(f"{error.what}\n{error.hint}\n")
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Headings and rows in aligned columns. Numbers go to the right if `rows` is a list."""
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Headings and rows in aligned columns: numbers to the right, text to the left."""
     cells = [[_text(value) for value in row] for row in rows]
-    kinds = [[isinstance(value, int | float) for value in row] for row in rows] if isinstance(rows, list) else []
-    widths = [
-        max(len(heading), *(len(row[i]) for row in cells)) if cells else len(heading)
-        for i, heading in enumerate(headings)
-    ]
+    widths = [max([len(heading), *(len(row[i]) for row in cells)]) for i, heading in enumerate(headings)]
     lines = ["  ".join(heading.ljust(width) for heading, width in zip(headings, widths, strict=True)).rstrip()]
     lines.append("  ".join("-" * width for width in widths))
-    for number, row in enumerate(cells):
+    for row, texts in zip(rows, cells, strict=True):
         parts = [
-            cell.rjust(width) if kinds and kinds[number][i] else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            text.rjust(width) if isinstance(value, int | float) else text.ljust(width)
+            for value, text, width in zip(row, texts, widths, strict=True)
         ]
         lines.append("  ".join(parts).rstrip())
     return "\n".join(lines)
