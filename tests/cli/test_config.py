@@ -100,7 +100,7 @@ def test_bad_environment_is_named(tmp_path: Path, name: str, value: str, named: 
     assert named in str(error.value)
 
 
-def test_other_environment_variables_are_left_alone(tmp_path: Path) -> None:
+def test_other_environment_variables_are_ignored(tmp_path: Path) -> None:
     assert load(tmp_path, "", {"TRADER_DATA_DIR": "/x", "HOME": "/y"}) == load(tmp_path)
 
 

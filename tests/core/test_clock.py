@@ -1,4 +1,4 @@
-"""The session's clock on injected time sources."""
+"""The session's clock, on time sources that the test sets."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -33,13 +33,13 @@ def sources() -> Sources:
     return Sources()
 
 
-def test_before_the_first_answer_it_is_the_systems_clock(sources: Sources) -> None:
+def test_before_the_first_answer_the_computers_clock_is_used(sources: Sources) -> None:
     clock = sources.clock()
     assert clock.now() == datetime(2025, 10, 6, 12, 0, tzinfo=UTC) - timedelta(hours=-4)
     assert clock.now().tzname() == "EDT"
 
 
-def test_it_carries_the_brokers_time_forward_by_the_monotonic_clock_and_the_speed(sources: Sources) -> None:
+def test_session_time_is_ibkrs_time_plus_monotonic_time_times_the_speed(sources: Sources) -> None:
     clock = sources.clock()
     clock.sync(NOON - 86_400, speed=60)
     sources.monotonic_s += 2.5
@@ -48,18 +48,18 @@ def test_it_carries_the_brokers_time_forward_by_the_monotonic_clock_and_the_spee
     assert clock.trading_date() == date(2025, 10, 5)
 
 
-def test_whole_second_answers_only_move_it_forward(sources: Sources) -> None:
+def test_answers_in_whole_seconds_only_move_the_clock_forward(sources: Sources) -> None:
     clock = sources.clock()
     clock.sync(NOON)
     sources.pass_time(0.9)
-    assert clock.sync(NOON) == 0.0  # still inside the same second: kept at .9
+    assert clock.sync(NOON) == 0.0  # the same second: the clock stays at .9
     assert clock.timestamp() == pytest.approx(NOON + 0.9)
     sources.pass_time(0.05)
-    assert clock.sync(NOON + 1) == pytest.approx(0.05)  # the second turned earlier than we thought
+    assert clock.sync(NOON + 1) == pytest.approx(0.05)  # the clock was 0.05 s behind
     assert clock.timestamp() == NOON + 1
 
 
-def test_an_answer_that_waited_is_taken_for_when_it_came(sources: Sources) -> None:
+def test_an_answer_handled_late_counts_from_when_it_came(sources: Sources) -> None:
     clock = sources.clock()
     came = sources.monotonic_s
     sources.pass_time(0.75)
@@ -67,7 +67,7 @@ def test_an_answer_that_waited_is_taken_for_when_it_came(sources: Sources) -> No
     assert clock.timestamp() == NOON + 0.75
 
 
-def test_far_ahead_it_is_set_again_but_never_runs_backwards(sources: Sources) -> None:
+def test_a_clock_far_ahead_is_set_back_without_showing_an_earlier_time(sources: Sources) -> None:
     clock = sources.clock()
     clock.sync(NOON)
     sources.pass_time(10)
@@ -75,9 +75,9 @@ def test_far_ahead_it_is_set_again_but_never_runs_backwards(sources: Sources) ->
     assert clock.sync(NOON + 5) == pytest.approx(-5)
     assert clock.timestamp() == shown
     sources.pass_time(4)
-    assert clock.timestamp() == shown  # it stands still ...
+    assert clock.timestamp() == shown  # the same until ...
     sources.pass_time(3)
-    assert clock.timestamp() == NOON + 12  # ... until the broker has caught up
+    assert clock.timestamp() == NOON + 12  # ... IBKR's time has reached it
 
 
 def test_the_limit_grows_with_the_speed(sources: Sources) -> None:
@@ -108,7 +108,7 @@ def test_a_new_speed_counts_from_its_answer(sources: Sources) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.integers(-20, 20)), max_size=30), st.sampled_from([1.0, 5.0, 600.0]))
-def test_it_never_runs_backwards_whatever_the_answers(steps: list[tuple[float, int]], speed: float) -> None:
+def test_session_time_never_decreases_whatever_the_answers(steps: list[tuple[float, int]], speed: float) -> None:
     sources = Sources()
     clock = sources.clock()
     clock.sync(NOON, speed=speed)
@@ -120,7 +120,7 @@ def test_it_never_runs_backwards_whatever_the_answers(steps: list[tuple[float, i
         seen = clock.timestamp()
 
 
-def test_drift_is_warned_of_on_a_real_gateway_only(sources: Sources) -> None:
+def test_drift_gives_a_warning_on_a_real_gateway_only(sources: Sources) -> None:
     clock = sources.clock()
     assert clock.warning() is None
     clock.sync(NOON - 1.9)
@@ -136,15 +136,15 @@ def test_drift_is_warned_of_on_a_real_gateway_only(sources: Sources) -> None:
 
 
 @pytest.mark.parametrize("epoch", [float("nan"), float("inf"), -1.0, 0.0, 1e12])
-def test_an_answer_that_is_no_time_is_refused(sources: Sources, epoch: float) -> None:
+def test_an_answer_that_is_not_a_time_is_refused(sources: Sources, epoch: float) -> None:
     clock = sources.clock()
     with pytest.raises(BrokerError):
         clock.sync(epoch)
-    assert clock.timestamp() == sources.system_s  # still the computer's clock
+    assert clock.timestamp() == sources.system_s  # the computer's clock is still used
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("nan")])
-def test_a_speed_that_is_none_is_refused(sources: Sources, speed: float) -> None:
+def test_a_speed_that_is_not_positive_is_refused(sources: Sources, speed: float) -> None:
     with pytest.raises(BrokerError):
         sources.clock().sync(NOON, speed=speed)
 

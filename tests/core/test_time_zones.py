@@ -34,12 +34,12 @@ def test_times_of_every_form(text: str | int, expected: str) -> None:
     "text",
     ["", "soon", "20251306 15:03:45", "20251006 25:03:45", "99999999999", "20251006 15:03:45 Mars/Base", "NaN"],
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_text_that_is_not_a_time_is_refused(text: str) -> None:
     with pytest.raises(MarketDataError):
         parse_time(text)
 
 
-def test_nan_is_no_time() -> None:
+def test_nan_is_not_a_time() -> None:
     with pytest.raises(MarketDataError):
         parse_time(float("nan"))
 

@@ -22,7 +22,7 @@ from trader.output import say_error
 
 COMMANDS = {
     "run": "trade a session, resuming today's state if there is one (the default)",
-    "status": "positions, stops, attempts and limits by the files, also while no trader runs",
+    "status": "positions, stops, attempts and limits from the files, also while no trader runs",
     "sessions": "the runs of the trader: list them, show one",
     "checkpoints": "copies of the state: list, show, stats, prune, restore",
     "orders": "each order from its intent to its last status, from the journal",

@@ -1,4 +1,4 @@
-"""`status`: positions, stops, attempts and limits by the files alone, also while no trader runs.
+"""`status`: positions, stops, attempts and limits from the files alone, also while no trader runs.
 
 Neither the trader nor IBKR is asked, so every figure has an age: that of the newest record on disk.
 """
