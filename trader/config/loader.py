@@ -179,7 +179,7 @@ def _convert(given: _Given, kind: Any) -> Any:
         result = msgspec.convert(value, kind, strict=given.typed or not isinstance(value, str))
     except msgspec.ValidationError as error:
         message = f"{given.where} is {given.value!r}: {error}."
-        raise ConfigError(message, "See the comments in trader.toml for what it takes.") from error
+        raise ConfigError(message, "See the comments in trader.toml for valid values.") from error
     if isinstance(result, float) and not math.isfinite(result):
         raise ConfigError(f"{given.where} is {given.value!r}.", "Give an ordinary number.")
     return result
