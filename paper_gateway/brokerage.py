@@ -5,14 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from paper_gateway.blotter import Blotter
-from paper_gateway.book import Book
-from paper_gateway.desk import Desk
-from paper_gateway.directory import Directory
+from paper_gateway.accounts import Figures, Ledger, OpeningPosition
+from paper_gateway.contract_lookup import Directory
 from paper_gateway.engine import Engine
+from paper_gateway.execution_log import Blotter
 from paper_gateway.faults import Faults
-from paper_gateway.ledger import Figures, Ledger, OpeningPosition
 from paper_gateway.market import ContractInfo, Market
+from paper_gateway.order_entry import Desk
+from paper_gateway.order_store import Book
 
 FIRST_PERM_ID = 2_150_000_000
 """Above 2^31, which real permanent ids exceed too, so that clients meet it."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from paper_gateway import replies, truth
 from paper_gateway.arguments import Arguments
-from paper_gateway.blotter import Execution
 from paper_gateway.errors import ControlError, GatewayError, RequestRefused
+from paper_gateway.execution_log import Execution
 from paper_gateway.faults import KINDS, Rejection
 from paper_gateway.handlers import Services
 from paper_gateway.market import Tick

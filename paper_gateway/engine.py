@@ -16,9 +16,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from paper_gateway import matching
-from paper_gateway.blotter import Blotter, Execution
-from paper_gateway.book import Book
-from paper_gateway.directory import Directory
+from paper_gateway.accounts import Ledger
+from paper_gateway.contract_lookup import Directory
 from paper_gateway.events import (
     Event,
     Executed,
@@ -28,11 +27,12 @@ from paper_gateway.events import (
     OrderRejected,
     PositionChanged,
 )
+from paper_gateway.execution_log import Blotter, Execution
 from paper_gateway.faults import Faults
 from paper_gateway.hours import is_open
-from paper_gateway.ledger import Ledger
 from paper_gateway.market import Market, Tick
 from paper_gateway.matching import Touch
+from paper_gateway.order_store import Book
 from paper_gateway.orders import DONE, STOP_TYPES, Order, Status
 
 OCA_CANCEL_ALL = 1

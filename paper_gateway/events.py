@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from paper_gateway.blotter import Execution
+from paper_gateway.execution_log import Execution
 from paper_gateway.orders import Order
 
 

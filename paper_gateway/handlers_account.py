@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from paper_gateway import history, replies
-from paper_gateway.account_view import account_download, account_multi, account_summary
-from paper_gateway.blotter import Execution
+from paper_gateway.account_messages import account_download, account_multi, account_summary
 from paper_gateway.errors import RequestRefused
+from paper_gateway.execution_log import Execution
 from paper_gateway.handlers import Services, handles
 from paper_gateway.session import Session
 from paper_gateway.validation import check_account

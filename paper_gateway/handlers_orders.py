@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from paper_gateway.blotter import commission
+from paper_gateway.accounts import LEVERAGE
 from paper_gateway.errors import RequestRefused
+from paper_gateway.execution_log import commission
 from paper_gateway.handlers import Services, handles
-from paper_gateway.ledger import LEVERAGE
 from paper_gateway.order_decoder import decode_ticket
 from paper_gateway.order_encoder import encode_completed, encode_open, encode_status
 from paper_gateway.orders import Order, Ticket

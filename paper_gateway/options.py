@@ -12,8 +12,8 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any
 
+from paper_gateway.accounts import OpeningPosition
 from paper_gateway.errors import UsageError
-from paper_gateway.ledger import OpeningPosition
 
 DEFAULT_PORT = 17497
 DEFAULT_DATE = date(2025, 10, 6)

@@ -4,7 +4,7 @@ from a real IB Gateway."""
 from __future__ import annotations
 
 from paper_gateway import replies
-from paper_gateway.account_view import account_multi, account_rows, account_summary, portfolio_frame
+from paper_gateway.account_messages import account_multi, account_rows, account_summary, portfolio_frame
 from paper_gateway.brokerage import Brokerage
 from paper_gateway.events import (
     Event,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from paper_gateway import wire
-from paper_gateway.blotter import Execution
-from paper_gateway.ledger import Position
+from paper_gateway.accounts import Position
+from paper_gateway.execution_log import Execution
 from paper_gateway.market import Bar, ContractInfo
 from paper_gateway.order_encoder import zoned
 from paper_gateway.wire import Field

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from paper_gateway.blotter import Execution
 from paper_gateway.brokerage import Brokerage
+from paper_gateway.execution_log import Execution
 from paper_gateway.orders import Order
 
 

@@ -10,10 +10,10 @@ import random
 from datetime import date, datetime, timedelta
 from typing import Final
 
+from paper_gateway.market.bar_builder import SLOT_S, Slot, merged, slot_of
 from paper_gateway.market.candles import Candle, bridge_closes, ordinary_volume, to_grid, with_wicks
 from paper_gateway.market.model import Bar
-from paper_gateway.market.slots import SLOT_S, Slot, merged, slot_of
-from paper_gateway.market.tape import Tape
+from paper_gateway.market.symbol_trades import Tape
 from paper_gateway.market.trading_days import (
     bar_spans,
     previous_trading_day,

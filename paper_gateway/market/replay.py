@@ -17,7 +17,7 @@ from paper_gateway.market.candles import Candle
 from paper_gateway.market.contracts import check_symbol
 from paper_gateway.market.errors import MarketDataError, UnknownSymbolError
 from paper_gateway.market.model import CENT, EASTERN, PRICE_SCALE
-from paper_gateway.market.tape_market import SymbolDay, TapeMarket, start_of
+from paper_gateway.market.simulated_market import SymbolDay, TapeMarket, start_of
 from paper_gateway.market.trading_days import MINUTE, OPEN_TIME, is_trading_day, session_minutes, session_open
 
 COLUMNS: Final = ("time", "open", "high", "low", "close", "volume")

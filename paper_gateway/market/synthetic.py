@@ -11,7 +11,7 @@ from paper_gateway.market.candles import Candle, bridge_closes, calm_closes, ord
 from paper_gateway.market.day import ENTRY_WINDOW_START, PLANS, Step, SymbolPlan
 from paper_gateway.market.errors import MarketDataError
 from paper_gateway.market.model import PRICE_SCALE
-from paper_gateway.market.tape_market import SymbolDay, TapeMarket, start_of
+from paper_gateway.market.simulated_market import SymbolDay, TapeMarket, start_of
 from paper_gateway.market.trading_days import MINUTE, is_trading_day, session_minutes, session_open
 
 _JITTER = 0.0002

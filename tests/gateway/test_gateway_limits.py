@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from gateway_helpers import RawClient, connected, framed, stock, until
 
-from paper_gateway import app, directory, handlers_market, options, server
+from paper_gateway import app, contract_lookup, handlers_market, options, server
 from paper_gateway.errors import GatewayError, RequestRefused, UsageError
 from paper_gateway.orders import ContractRef
 from paper_gateway.testing import RunningGateway
@@ -113,7 +113,7 @@ def test_a_client_has_so_many_market_data_lines(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_client_that_invents_symbols_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "MAX_SYMBOLS", 10)
+    monkeypatch.setattr(contract_lookup, "MAX_SYMBOLS", 10)
     found = app.build(options.parse([])).brokerage.directory
     found.resolve(ContractRef(symbol="XA", exchange="SMART"))
     found.resolve(ContractRef(symbol="XB", exchange="SMART"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paper_gateway.market.bar_builder import SLOTS_PER_MINUTE, merged, slots_of_minute
 from paper_gateway.market.candles import Candle
-from paper_gateway.market.slots import SLOTS_PER_MINUTE, merged, slots_of_minute
 from paper_gateway.market.walk import MINUTE_MS, walk_minute
 
 prices = st.integers(100, 9_000_000)

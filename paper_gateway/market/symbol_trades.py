@@ -9,9 +9,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from paper_gateway.market.bar_builder import SLOTS_PER_MINUTE, Slot, merged, slot_of, slots_of_minute
 from paper_gateway.market.candles import Candle
 from paper_gateway.market.model import CENT
-from paper_gateway.market.slots import SLOTS_PER_MINUTE, Slot, merged, slot_of, slots_of_minute
 from paper_gateway.market.walk import MINUTE_MS, TRADES_PER_MINUTE, RawTrade, walk_minute
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from paper_gateway.blotter import Execution
+from paper_gateway.execution_log import Execution
 
 LEVERAGE = 4.0
 """Day-trading buying power of a Reg T margin account: four times the equity."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from paper_gateway import validation
-from paper_gateway.book import Book
 from paper_gateway.engine import Engine
 from paper_gateway.errors import RequestRefused
 from paper_gateway.events import OrderBound, OrderNotice
 from paper_gateway.hours import next_open
 from paper_gateway.market import ContractInfo
 from paper_gateway.order_encoder import zoned
+from paper_gateway.order_store import Book
 from paper_gateway.orders import DONE, ContractRef, Order, Status, Ticket
 
 MANUAL_CLIENT = 0

@@ -10,13 +10,13 @@ from datetime import date, datetime, time, timedelta
 from operator import attrgetter
 from typing import Final
 
+from paper_gateway.market.bar_builder import SLOT_S, merged
 from paper_gateway.market.candles import Candle, calm_closes, ordinary_volume, to_grid, with_wicks
 from paper_gateway.market.contracts import check_symbol, contract_info
 from paper_gateway.market.errors import MarketDataError, MarketError
 from paper_gateway.market.history import PriorDays
 from paper_gateway.market.model import CENT, EASTERN, PRICE_SCALE, Bar, ContractInfo, Quote, Tick
-from paper_gateway.market.slots import SLOT_S, merged
-from paper_gateway.market.tape import Tape
+from paper_gateway.market.symbol_trades import Tape
 from paper_gateway.market.trading_days import bar_spans, session_minutes, session_open
 from paper_gateway.market.walk import RawTrade
 

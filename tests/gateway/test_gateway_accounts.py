@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paper_gateway.blotter import Blotter, commission
-from paper_gateway.ledger import Ledger, OpeningPosition, Position, book_fill
+from paper_gateway.accounts import Ledger, OpeningPosition, Position, book_fill
+from paper_gateway.execution_log import Blotter, commission
 from paper_gateway.market import EASTERN
 from paper_gateway.orders import Order, Status
 
