@@ -1,4 +1,4 @@
-"""The account messages: updates with portfolio, multi-account updates, summaries."""
+"""Writes the account messages: account updates with the portfolio, multi-account updates, summaries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from paper_gateway.brokerage import Brokerage
 
 
 def account_values(brokerage: Brokerage, account: str) -> list[tuple[str, str, str]]:
-    """(key, value, currency) of an account, as TWS names them. Amounts in USD, two decimals."""
+    """(key, value, currency) of an account, with the keys of TWS. Amounts in USD, two decimals."""
     figures = brokerage.figures(account)
     available = figures.net_liquidation - figures.margin
     amounts = {
@@ -44,7 +44,7 @@ def account_values(brokerage: Brokerage, account: str) -> list[tuple[str, str, s
 
 
 def account_rows(brokerage: Brokerage, account: str) -> list[bytes]:
-    """updateAccountValue for every value, then the time of the update."""
+    """One updateAccountValue for each value, then the time of the update."""
     frames = [
         wire.encode(6, 2, key, value, currency, account)
         for key, value, currency in account_values(brokerage, account)
@@ -53,18 +53,18 @@ def account_rows(brokerage: Brokerage, account: str) -> list[bytes]:
 
 
 def portfolio_frame(brokerage: Brokerage, account: str, symbol: str) -> bytes:
-    held = brokerage.ledger.position(account, symbol)
+    held = brokerage.accounts.position(account, symbol)
     realized = sum(
         one.realized_pnl or 0.0
-        for one in brokerage.blotter.executions
+        for one in brokerage.execution_log.executions
         if not one.superseded and (one.order.account, one.order.symbol) == (account, symbol)
     )
     return replies.portfolio(account, brokerage.info(symbol), held, brokerage.last(symbol), realized)
 
 
 def account_download(brokerage: Brokerage, account: str) -> list[bytes]:
-    """The whole first answer to an account subscription."""
-    portfolio = [portfolio_frame(brokerage, account, symbol) for _, symbol, _ in brokerage.ledger.held(account)]
+    """The first answer to an account subscription: values, portfolio, end marker."""
+    portfolio = [portfolio_frame(brokerage, account, symbol) for _, symbol, _ in brokerage.accounts.held(account)]
     return [*account_rows(brokerage, account), *portfolio, wire.encode(54, 1, account)]
 
 
@@ -77,10 +77,10 @@ def account_multi(brokerage: Brokerage, request_id: int, account: str) -> list[b
 
 
 def account_summary(brokerage: Brokerage, request_id: int, tags: tuple[str, ...]) -> list[bytes]:
-    """The tags asked for, by account; `$LEDGER` (with or without a currency) gives the rows by currency."""
+    """The requested tags of every account. `$LEDGER`, with or without a currency, gives the rows by currency."""
     ledger_asked = any(tag.startswith("$LEDGER") for tag in tags)
     frames = []
-    for account in brokerage.accounts:
+    for account in brokerage.account_ids:
         for key, value, currency in account_values(brokerage, account):
             if key in tags or (ledger_asked and currency == "BASE"):
                 frames.append(wire.encode(63, 1, request_id, account, key, value, currency))

@@ -1,4 +1,4 @@
-"""Cash, positions and the account figures that follow from them, by account."""
+"""Cash, positions and figures such as net liquidation, by account."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from paper_gateway.execution_log import Execution
 
 LEVERAGE = 4.0
-"""Day-trading buying power of a Reg T margin account: four times the equity."""
+"""Day-trading buying power of a Reg T margin account is four times its equity."""
 
 
 @dataclass(slots=True)
 class Position:
-    """Signed shares and their average cost in USD a share, commissions included as IBKR counts them."""
+    """Signed shares and their average cost in USD a share, commissions included, as IBKR reports them."""
 
     quantity: int = 0
     average_cost: float = 0.0
@@ -21,7 +21,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class OpeningPosition:
-    """A position held when the gateway starts."""
+    """A position that an account holds when the gateway starts."""
 
     account: str
     symbol: str
@@ -31,7 +31,7 @@ class OpeningPosition:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """An account at one moment, in USD."""
+    """The figures of an account at one moment, in USD."""
 
     cash: float
     gross_value: float
@@ -46,18 +46,18 @@ class Figures:
         return self.gross_value / LEVERAGE
 
 
-class Ledger:
-    """Applies executions to accounts. Everything can be recomputed from the opening state."""
+class Accounts:
+    """Applies executions to cash and positions. All of it can be recomputed from the opening positions."""
 
-    def __init__(self, accounts: Iterable[str], cash: float, opening: Iterable[OpeningPosition]) -> None:
-        self.accounts = tuple(accounts)
+    def __init__(self, ids: Iterable[str], cash: float, opening: Iterable[OpeningPosition]) -> None:
+        self.ids = tuple(ids)
         self._opening_cash = cash
         self._opening = tuple(opening)
         self._reset()
 
     def _reset(self) -> None:
-        self.cash = dict.fromkeys(self.accounts, self._opening_cash)
-        self.realized = dict.fromkeys(self.accounts, 0.0)
+        self.cash = dict.fromkeys(self.ids, self._opening_cash)
+        self.realized = dict.fromkeys(self.ids, 0.0)
         self.positions: dict[tuple[str, str], Position] = {
             (one.account, one.symbol): Position(one.quantity, one.average_cost) for one in self._opening
         }
@@ -66,27 +66,29 @@ class Ledger:
         return self.positions.get((account, symbol), Position())
 
     def held(self, account: str | None = None) -> list[tuple[str, str, Position]]:
-        """(account, symbol, position) of every symbol ever held, flat ones too, as TWS lists them."""
+        """(account, symbol, position) of every symbol held today. TWS lists positions of 0 shares, too."""
         return [(acct, symbol, one) for (acct, symbol), one in self.positions.items() if account in (None, acct)]
 
     def apply(self, execution: Execution) -> None:
-        """Book an execution and set its realized_pnl."""
+        """Apply an execution, and set its realized_pnl."""
         order = execution.order
         key = (order.account, order.symbol)
         position = self.positions.setdefault(key, Position())
         self.cash[order.account] -= execution.signed_shares * execution.price + execution.commission
-        execution.realized_pnl = book_fill(position, execution.signed_shares, execution.price, execution.commission)
+        execution.realized_pnl = apply_fill(
+            position, execution.signed_shares, execution.price, execution.commission
+        )
         self.realized[order.account] += execution.realized_pnl or 0.0
 
     def rebuild(self, executions: Iterable[Execution]) -> None:
-        """Start again from the opening state; used after a correction."""
+        """Start again from the opening positions and apply all executions. For corrections."""
         self._reset()
         for execution in executions:
             if not execution.superseded:
                 self.apply(execution)
 
     def figures(self, account: str, price_of: Callable[[str], float]) -> Figures:
-        """What the account is worth at the prices that price_of gives."""
+        """The account's figures at the prices that price_of returns."""
         gross = value = unrealized = 0.0
         for _, symbol, one in self.held(account):
             if one.quantity:
@@ -106,11 +108,11 @@ class Ledger:
         )
 
 
-def book_fill(position: Position, signed_shares: int, price: float, commission: float) -> float | None:
-    """Add a fill to a position by average cost; returns the realized P&L, or None if nothing was closed.
+def apply_fill(position: Position, signed_shares: int, price: float, commission: float) -> float | None:
+    """Apply a fill to a position by average cost; returns the realized P&L, or None if nothing was closed.
 
-    A commission goes into the cost of what is opened and out of the profit of what is closed; a fill
-    that turns the position splits it by shares.
+    The commission is added to the cost of opened shares and subtracted from the P&L of closed ones. A fill
+    that reverses the position splits the commission by shares.
     """
     held = position.quantity
     closing = min(abs(held), abs(signed_shares)) if held * signed_shares < 0 else 0

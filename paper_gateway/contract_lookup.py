@@ -1,4 +1,4 @@
-"""Finds the stock that a client's contract means, or says as TWS does that there is none."""
+"""Finds the stock that a client's contract names; errors have the codes of TWS."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from paper_gateway.orders import ContractRef
 NO_SECURITY = 200
 NOT_FOUND = "No security definition has been found for the request"
 MAX_SYMBOLS = 500
-"""Every stock that was ever asked for trades from then on; a client that invents names is stopped here."""
+"""Every stock that a client asks for trades from then on. The limit bounds the cost of invented symbols."""
 EXCHANGES = ("SMART", "NASDAQ", "NYSE", "ARCA", "AMEX", "BATS", "ISLAND", "IEX", "EDGX", "BYX", "BEX", "MEMX")
-"""Where an order or a data request may be routed; ISLAND is the old name of NASDAQ."""
+"""Exchanges to which an order or a data request may be routed. ISLAND is the old name of NASDAQ."""
 
 
-class Directory:
-    """Contract details by symbol or by contract id."""
+class ContractLookup:
+    """Contract details, by symbol or by contract id."""
 
     def __init__(self, market: Market) -> None:
         self._market = market
@@ -25,7 +25,7 @@ class Directory:
             self.info(symbol)
 
     def info(self, symbol: str) -> ContractInfo:
-        """Details of a symbol, which starts to trade if it did not. Raises RequestRefused (200)."""
+        """Details of a symbol. A symbol that did not trade before starts to. Raises RequestRefused (200)."""
         known = self._infos.get(symbol)
         if known is not None:
             return known
@@ -41,10 +41,9 @@ class Directory:
         return info
 
     def resolve(self, wanted: ContractRef, *, needs_exchange: bool = True) -> ContractInfo:
-        """The stock that `wanted` means: by conId if it has one, else by symbol.
+        """The stock that `wanted` names: by conId if it has one, else by symbol.
 
-        Raises RequestRefused: 321 without an exchange where one is needed, 200 for everything that
-        is no US stock.
+        Raises RequestRefused: 321 if a needed exchange is missing, 200 for anything but a US stock.
         """
         if needs_exchange and not wanted.exchange:
             raise RequestRefused(321, "Error validating request.-'bW' : cause - Missing exchange")

@@ -1,4 +1,4 @@
-"""Executions: their ids, commissions and corrections."""
+"""All executions of the day, with their ids, commissions and corrections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def commission(shares: int, price: float) -> float:
 
 @dataclass(slots=True, eq=False)
 class Execution:
-    """One fill. `realized_pnl` is None for a fill that only opens. Prices in USD, time US/Eastern."""
+    """One fill. realized_pnl: None for a fill that closes nothing. Prices in USD, time in US/Eastern."""
 
     exec_id: str
     order: Order
@@ -42,16 +42,16 @@ class Execution:
         return self.order.sign * self.shares
 
 
-class Blotter:
-    """All executions of the day, in the order of their time."""
+class ExecutionLog:
+    """The executions of all accounts, in time order."""
 
     def __init__(self, instance: int) -> None:
-        """`instance` is the gateway's random number, which sets its execution ids apart from another run's."""
+        """instance: a random number of this run, part of every execution id, so that runs do not share ids."""
         self.executions: list[Execution] = []
         self._instance = instance & 0xFFFFFFFF
 
     def record(self, order: Order, shares: int, price: float, time: datetime) -> Execution:
-        """Add a fill of `order`, whose own counts are already updated."""
+        """Add a fill of `order`. The order's own counts must be updated before."""
         exec_id = f"{self._instance:08x}.{len(self.executions) + 1:08x}.01.01"
         execution = Execution(
             exec_id, order, shares, price, time, order.filled, order.average_price, commission(shares, price)
@@ -65,8 +65,8 @@ class Blotter:
     def correct(self, wrong: Execution, shares: int, price: float) -> Execution:
         """Replace `wrong` by a new execution whose id differs after the last dot only (.01 becomes .02).
 
-        That is how IBKR reports a correction (Execution class reference). The new one stands right
-        behind the old one, so that a replay of the blotter meets it at its time.
+        IBKR reports a correction in this way (Execution class reference). The new one is inserted right
+        after the old one, so that the log stays in time order.
         """
         stem, _, revision = wrong.exec_id.rpartition(".")
         order = wrong.order

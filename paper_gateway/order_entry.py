@@ -1,4 +1,4 @@
-"""Takes orders in: places, modifies and cancels them for clients, and by hand as in TWS."""
+"""Takes in orders: places, modifies and cancels them, for clients and for manual orders as in TWS."""
 
 from __future__ import annotations
 
@@ -11,52 +11,52 @@ from paper_gateway.events import OrderBound, OrderNotice
 from paper_gateway.hours import next_open
 from paper_gateway.market import ContractInfo
 from paper_gateway.order_encoder import zoned
-from paper_gateway.order_store import Book
+from paper_gateway.order_store import OrderStore
 from paper_gateway.orders import DONE, ContractRef, Order, Status, Ticket
 
 MANUAL_CLIENT = 0
-"""Orders by hand in TWS carry client id 0 and order id 0."""
+"""Manual orders in TWS have client id 0 and order id 0."""
 
 
-class Desk:
-    """The engine's front: everything here is one client's wish, judged and handed on."""
+class OrderEntry:
+    """Validates the requests of clients and passes valid ones to the engine."""
 
     def __init__(self, engine: Engine) -> None:
-        self.auto_bind = False  # whether client 0 asked to own manual orders as they come
+        self.auto_bind = False  # whether client 0 asked that new manual orders are bound to it
         self._engine = engine
-        self._book: Book = engine.book
-        self._directory = engine.directory
+        self._order_store: OrderStore = engine.order_store
+        self._contracts = engine.contracts
 
     def place(self, client_id: int, ticket: Ticket) -> None:
-        """A new order, or a change of one where the id is in use. Raises RequestRefused."""
+        """Place a new order; if the order id is in use, modify that order. Raises RequestRefused."""
         if ticket.order_id <= 0:
             raise validation.validation_error(f"Order id {ticket.order_id} is not greater than 0.")
-        info = self._directory.resolve(ticket.contract)
-        account = validation.check_account(ticket.account, self._engine.ledger.accounts)
+        info = self._contracts.resolve(ticket.contract)
+        account = validation.check_account(ticket.account, self._engine.accounts.ids)
         shares = validation.check_terms(ticket, info.min_tick)
-        existing = self._book.by_client(client_id, ticket.order_id)
+        existing = self._order_store.by_client(client_id, ticket.order_id)
         if existing is not None:
             validation.check_modifiable(existing, ticket, info.symbol)
             self._modify(existing, ticket, shares)
             return
-        if ticket.order_id < self._book.next_order_id(client_id):
+        if ticket.order_id < self._order_store.next_order_id(client_id):
             raise RequestRefused(103, "Duplicate order id")
         order = self._new_order(client_id, ticket, info, account, shares)
         if ticket.transmit:
             self._transmit(order)
 
     def what_if(self, ticket: Ticket) -> tuple[Order, float]:
-        """The order that `ticket` would be, not booked, and the value of what it would open in USD."""
-        info = self._directory.resolve(ticket.contract)
-        account = validation.check_account(ticket.account, self._engine.ledger.accounts)
+        """The order that `ticket` would place, and the value in USD that it would open. Nothing is placed."""
+        info = self._contracts.resolve(ticket.contract)
+        account = validation.check_account(ticket.account, self._engine.accounts.ids)
         shares = validation.check_terms(ticket, info.min_tick)
         order = self._build(0, replace(ticket, parent_id=0), info, account, shares)
         order.status = Status.PRE_SUBMITTED
         return order, self.opening_value(order)
 
     def cancel(self, client_id: int, order_id: int) -> None:
-        """Cancel one's own order. Raises RequestRefused 10147 or 10148."""
-        order = self._book.by_client(client_id, order_id)
+        """Cancel an order of this client. Raises RequestRefused 10147 or 10148."""
+        order = self._order_store.by_client(client_id, order_id)
         if order is None:
             raise RequestRefused(10147, f"OrderId {order_id} that needs to be cancelled is not found.")
         if order.status in DONE:
@@ -66,28 +66,28 @@ class Desk:
         self._engine.cancel(order)
 
     def cancel_all(self) -> None:
-        """The global cancel: every working order of the account, whoever sent it."""
-        for order in self._book.live():
+        """Global cancel: every live order of every client."""
+        for order in self._order_store.live():
             self._engine.cancel(order)
 
     def drop_untransmitted(self, client_id: int) -> None:
-        """A client went away: what it never transmitted was never an order."""
-        for order in self._book.held_of(client_id):
-            self._book.forget(order)
+        """Remove the untransmitted orders of a client that disconnected."""
+        for order in self._order_store.held_of(client_id):
+            self._order_store.forget(order)
 
     def bind_manual_orders(self) -> None:
-        """Give working manual orders an order id of client 0, as client 0's requests do."""
-        for order in self._book.live():
+        """Give live manual orders an order id of client 0."""
+        for order in self._order_store.live():
             if order.client_id == MANUAL_CLIENT and order.order_id == 0:
-                order.order_id = self._book.next_order_id(MANUAL_CLIENT)
-                self._book.bind(order)
+                order.order_id = self._order_store.next_order_id(MANUAL_CLIENT)
+                self._order_store.bind(order)
                 self._engine.emit(OrderBound(order))
 
-    def by_hand(
+    def place_manual(
         self, symbol: str, action: str, shares: int, account: str, limit: float | None, stop: float | None
     ) -> Order:
-        """An order entered in TWS itself. Raises RequestRefused."""
-        info = self._directory.info(symbol)
+        """Place an order as if it was entered in TWS. Raises RequestRefused."""
+        info = self._contracts.info(symbol)
         ticket = Ticket(
             order_id=0,
             contract=ContractRef(symbol=symbol, sec_type="STK", exchange="SMART", currency="USD"),
@@ -108,7 +108,7 @@ class Desk:
             trailing_percent=None,
             what_if=False,
         )
-        account = validation.check_account(account or self._engine.ledger.accounts[0], self._engine.ledger.accounts)
+        account = validation.check_account(account or self._engine.accounts.ids[0], self._engine.accounts.ids)
         order = self._new_order(MANUAL_CLIENT, ticket, info, account, validation.check_terms(ticket, info.min_tick))
         self._transmit(order)
         if self.auto_bind:
@@ -116,8 +116,8 @@ class Desk:
         return order
 
     def opening_value(self, order: Order) -> float:
-        """The value in USD of the shares by which the order would enlarge the position."""
-        held = self._engine.ledger.position(order.account, order.symbol).quantity
+        """The value in USD of the shares by which the order would increase the position."""
+        held = self._engine.accounts.position(order.account, order.symbol).quantity
         closing = min(abs(held), order.remaining) if held * order.sign < 0 else 0
         touch = self._engine.touch(order.symbol)
         return (order.remaining - closing) * (order.limit_price or order.aux_price or touch.ask)
@@ -125,19 +125,19 @@ class Desk:
     def _new_order(self, client_id: int, ticket: Ticket, info: ContractInfo, account: str, shares: int) -> Order:
         order = self._build(client_id, ticket, info, account, shares)
         if ticket.parent_id:
-            parent = self._book.by_client(client_id, ticket.parent_id)
+            parent = self._order_store.by_client(client_id, ticket.parent_id)
             validation.check_parent(parent, account, info.symbol)
             assert parent is not None
             order.parent = parent
             parent.children.append(order)
             order.oca_group = ticket.oca_group or str(parent.perm_id)
             order.oca_type = ticket.oca_type or 3
-        self._book.add(order)
+        self._order_store.add(order)
         return order
 
     def _build(self, client_id: int, ticket: Ticket, info: ContractInfo, account: str, shares: int) -> Order:
         return Order(
-            perm_id=self._book.new_perm_id(),
+            perm_id=self._order_store.new_perm_id(),
             client_id=client_id,
             order_id=ticket.order_id,
             account=account,
@@ -162,33 +162,33 @@ class Desk:
         )
 
     def _transmit(self, order: Order) -> None:
-        """Send the order to work, with the untransmitted ones of its bracket: the parent, then the others."""
-        family = [order]
+        """Accept and work the order, with the untransmitted orders of its bracket, parent first."""
+        bracket = [order]
         if order.parent is not None:
             parent = order.parent
-            family = [one for one in (parent, *parent.children) if one is order or one.status is Status.HELD]
-        for member in family:
+            bracket = [one for one in (parent, *parent.children) if one is order or one.status is Status.HELD]
+        for member in bracket:
             refusal = self._refusal(member) if member.status is Status.HELD else None
             if refusal is not None:
                 self._engine.reject(member, *refusal)
-        for member in family:
+        for member in bracket:
             if member.status is Status.HELD:
                 self._engine.accept(member)
-        for member in family:
+        for member in bracket:
             self._warn_if_closed(member)
             self._engine.work(member)
 
     def _refusal(self, order: Order) -> tuple[int, str] | None:
-        """Why the exchange's side refuses the order, if it does: told to, or no buying power."""
+        """The code and text with which the order is rejected: by control command, or for lack of buying power."""
         rejection = self._engine.faults.take_rejection(order)
         if rejection is not None:
             return rejection.code, rejection.text
         if order.parent is not None:
             return None
-        figures = self._engine.ledger.figures(order.account, lambda symbol: self._engine.touch(symbol).last)
+        figures = self._engine.accounts.figures(order.account, lambda symbol: self._engine.touch(symbol).last)
         working = sum(
             self.opening_value(other)
-            for other in self._book.live()
+            for other in self._order_store.live()
             if other.account == order.account and other.parent is None and other is not order
         )
         needed = self.opening_value(order)
@@ -203,7 +203,7 @@ class Desk:
     def _warn_if_closed(self, order: Order) -> None:
         if not order.live or self._engine.is_session(order):
             return
-        info = self._directory.info(order.symbol)
+        info = self._contracts.info(order.symbol)
         opens = next_open(info.trading_hours if order.outside_rth else info.liquid_hours, self._engine.now)
         when = zoned(opens) if opens else "the next session"
         self._engine.emit(
@@ -216,7 +216,7 @@ class Desk:
         )
 
     def _modify(self, order: Order, ticket: Ticket, shares: int) -> None:
-        """Change size, prices, type and life in place; the permanent id and the fills stay."""
+        """Change size, prices, type and time in force. The permanent id and the fills stay."""
         if shares <= order.filled:
             raise validation.validation_error(
                 f"The new size {shares} is not greater than the {order.filled} shares filled."

@@ -1,12 +1,12 @@
-"""All orders of the account: by permanent id, by client and order id, by symbol; and the ids themselves."""
+"""All orders of the day, found by permanent id, by client and order id, or by symbol; also issues the ids."""
 
 from __future__ import annotations
 
 from paper_gateway.orders import Order, Status
 
 
-class Book:
-    """Keeps every order of the day. `live` ones are indexed by symbol so that a tick touches few."""
+class OrderStore:
+    """Keeps every order of the day. Live orders are indexed by symbol, so that a tick looks at few of them."""
 
     def __init__(self, first_perm_id: int) -> None:
         self.orders: dict[int, Order] = {}
@@ -20,17 +20,17 @@ class Book:
         return self._next_perm_id
 
     def next_order_id(self, client_id: int) -> int:
-        """The next valid id of a client. It outlives the client's connections."""
+        """The next valid id of a client. It is kept when the client disconnects."""
         return self._next_order_id.get(client_id, 1)
 
     def note_order_id(self, client_id: int, order_id: int) -> None:
         self._next_order_id[client_id] = max(self.next_order_id(client_id), order_id + 1)
 
     def roll_back_ids(self, count: int) -> None:
-        """Lower every client's next valid id, as a nightly restart of the real gateway has done.
+        """Lower every client's next valid id, as a nightly restart of the real gateway can do.
 
-        Orders that are done lose their ids, so that a reissued id is taken for a new order; orders
-        that still work keep theirs, so that a reissued id would modify them.
+        Orders that are done lose their ids, so that a reissued id places a new order. Live orders keep
+        theirs, so that a reissued id modifies them.
         """
         for client_id, next_id in self._next_order_id.items():
             self._next_order_id[client_id] = max(1, next_id - count)
@@ -46,13 +46,13 @@ class Book:
         self.index(order)
 
     def bind(self, order: Order) -> None:
-        """Make the order known by its client's id (manual orders have none: id 0)."""
+        """Index the order by client id and order id. Manual orders have order id 0 and are not indexed."""
         if order.order_id:
             self._by_client[(order.client_id, order.order_id)] = order
             self.note_order_id(order.client_id, order.order_id)
 
     def index(self, order: Order) -> None:
-        """Follow a change of the order's status."""
+        """Update the index of live orders after a change of the order's status."""
         live = self._live.setdefault(order.symbol, {})
         if order.live:
             live[order.perm_id] = order
@@ -60,7 +60,7 @@ class Book:
             live.pop(order.perm_id, None)
 
     def forget(self, order: Order) -> None:
-        """Remove an order that was never transmitted. Its id stays used."""
+        """Remove an order that was never transmitted. Its id is not issued again."""
         if order.parent:
             order.parent.children.remove(order)
         self.orders.pop(order.perm_id, None)
@@ -70,7 +70,7 @@ class Book:
         return self._by_client.get((client_id, order_id))
 
     def live(self, symbol: str | None = None) -> list[Order]:
-        """Working orders, oldest first; a copy, since fills change the index."""
+        """Live orders, oldest first. A copy, because fills change the index."""
         if symbol is not None:
             return list(self._live.get(symbol, {}).values())
         return sorted((one for live in self._live.values() for one in live.values()), key=lambda one: one.perm_id)
@@ -79,13 +79,13 @@ class Book:
         return [order for order in self.orders.values() if order.completed_at is not None]
 
     def held_of(self, client_id: int) -> list[Order]:
-        """Orders of a client that wait for a transmit."""
+        """Orders of a client that are not transmitted yet."""
         return [
             order for order in self.orders.values() if order.client_id == client_id and order.status is Status.HELD
         ]
 
     def oca_members(self, order: Order) -> list[Order]:
-        """The other working orders of the order's one-cancels-all group."""
+        """The other live orders of the order's one-cancels-all group."""
         if not order.oca_group:
             return []
         return [

@@ -1,4 +1,4 @@
-"""Aggregation of trades into 5-second slots and of slots into bars, exactly, in whole price units."""
+"""Builds 5-second bars from trades and longer bars from shorter ones, exactly, in whole price units."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from paper_gateway.market.candles import Candle
 from paper_gateway.market.model import PRICE_SCALE, Bar
 from paper_gateway.market.walk import MINUTE_MS, TRADES_PER_MINUTE, RawTrade
 
-SLOT_S: Final = 5
-SLOT_MS: Final = SLOT_S * 1000
-SLOTS_PER_MINUTE: Final = MINUTE_MS // SLOT_MS
+SHORTEST_BAR_S: Final = 5
+SHORTEST_BAR_MS: Final = SHORTEST_BAR_S * 1000
+"""The shortest bars. All longer ones are merged from them."""
+BARS_PER_MINUTE: Final = MINUTE_MS // SHORTEST_BAR_MS
 
 
 @dataclass(slots=True)
-class Slot:
-    """The trades of a stretch of time so far. `turnover` is the sum of price units times shares."""
+class BarBuilder:
+    """A bar that trades are added to. Prices in price units. turnover: the sum of price units x shares."""
 
     open: int
     high: int
@@ -29,12 +30,12 @@ class Slot:
     count: int = 0
 
     @classmethod
-    def flat(cls, price: int) -> Slot:
-        """A stretch without a trade, at the price before it."""
+    def flat(cls, price: int) -> BarBuilder:
+        """A bar without trades, at the last price before it."""
         return cls(price, price, price, price)
 
     def add(self, price: int, size: int) -> None:
-        """Count one trade in."""
+        """Add one trade."""
         if self.count == 0:
             self.open = self.high = self.low = price
         elif price > self.high:
@@ -46,8 +47,8 @@ class Slot:
         self.turnover += price * size
         self.count += 1
 
-    def bar(self, start: datetime) -> Bar:
-        """As a bar in dollars; without volume the weighted price is the close."""
+    def to_bar(self, start: datetime) -> Bar:
+        """The bar with prices in dollars. Without volume, wap is the close."""
         wap = self.turnover / self.volume if self.volume else self.close
         return Bar(
             start,
@@ -61,41 +62,43 @@ class Slot:
         )
 
 
-def slot_of(candle: Candle) -> Slot:
-    """A whole minute without walking it: the weighted price is the mean of high, low and close."""
+def bar_of_candle(candle: Candle) -> BarBuilder:
+    """A one-minute bar from its candle, without its trades. wap: the mean of high, low and close."""
     typical = round((candle.high + candle.low + candle.close) / 3)
     turnover = typical * candle.volume
-    return Slot(candle.open, candle.high, candle.low, candle.close, candle.volume, turnover, TRADES_PER_MINUTE)
+    return BarBuilder(
+        candle.open, candle.high, candle.low, candle.close, candle.volume, turnover, TRADES_PER_MINUTE
+    )
 
 
-def slots_of_minute(trades: Iterable[RawTrade], price_before: int) -> list[Slot]:
-    """The minute's twelve 5-second slots; one without a trade is flat at the price before it."""
-    slots: list[Slot] = []
-    slot = Slot.flat(price_before)
+def bars_of_minute(trades: Iterable[RawTrade], price_before: int) -> list[BarBuilder]:
+    """The twelve 5-second bars of a minute. One without trades has the last price before it, and volume 0."""
+    bars: list[BarBuilder] = []
+    bar = BarBuilder.flat(price_before)
     for trade in trades:
-        while trade.ms >= (len(slots) + 1) * SLOT_MS:
-            slots.append(slot)
-            slot = Slot.flat(slot.close)
-        slot.add(trade.price, trade.size)
-    while len(slots) < SLOTS_PER_MINUTE:
-        slots.append(slot)
-        slot = Slot.flat(slot.close)
-    return slots
+        while trade.ms >= (len(bars) + 1) * SHORTEST_BAR_MS:
+            bars.append(bar)
+            bar = BarBuilder.flat(bar.close)
+        bar.add(trade.price, trade.size)
+    while len(bars) < BARS_PER_MINUTE:
+        bars.append(bar)
+        bar = BarBuilder.flat(bar.close)
+    return bars
 
 
-def merged(slots: Iterable[Slot]) -> Slot:
-    """One slot over consecutive ones. Those without a trade do not widen it, unless all are so."""
-    total: Slot | None = None
-    for slot in slots:
-        if total is None or (total.count == 0 and slot.count):
-            total = Slot(slot.open, slot.high, slot.low, slot.close, slot.volume, slot.turnover, slot.count)
-        elif slot.count:
-            total.high = max(total.high, slot.high)
-            total.low = min(total.low, slot.low)
-            total.close = slot.close
-            total.volume += slot.volume
-            total.turnover += slot.turnover
-            total.count += slot.count
+def merged(bars: Iterable[BarBuilder]) -> BarBuilder:
+    """One bar of consecutive bars. Bars without trades are left out, unless none has trades."""
+    total: BarBuilder | None = None
+    for bar in bars:
+        if total is None or (total.count == 0 and bar.count):
+            total = BarBuilder(bar.open, bar.high, bar.low, bar.close, bar.volume, bar.turnover, bar.count)
+        elif bar.count:
+            total.high = max(total.high, bar.high)
+            total.low = min(total.low, bar.low)
+            total.close = bar.close
+            total.volume += bar.volume
+            total.turnover += bar.turnover
+            total.count += bar.count
     if total is None:
-        raise ValueError("no slots to merge")
+        raise ValueError("no bars to merge")
     return total

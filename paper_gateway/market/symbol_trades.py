@@ -1,7 +1,7 @@
-"""One symbol's trading day: its trades ahead, the shifts set on it, and the 5-second slots behind.
+"""The trades of one symbol on one day: future ones, shifts of their prices, and the 5-second bars of past ones.
 
-Time on the tape is whole milliseconds since 09:30. The tape knows how far it was read (`read_to`);
-what lies behind is final, so that shifts apply to trades still ahead only.
+Times are whole milliseconds since 09:30. Trades are read once, in order. Past trades are final: a shift
+changes the price of future trades only.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from paper_gateway.market.bar_builder import SLOTS_PER_MINUTE, Slot, merged, slot_of, slots_of_minute
+from paper_gateway.market.bar_builder import BARS_PER_MINUTE, BarBuilder, bar_of_candle, bars_of_minute, merged
 from paper_gateway.market.candles import Candle
 from paper_gateway.market.model import CENT
 from paper_gateway.market.walk import MINUTE_MS, TRADES_PER_MINUTE, RawTrade, walk_minute
 
 
-class Tape:
-    """The day's candles (by minute since 09:30, gaps allowed), walked on demand.
+class SymbolTrades:
+    """Makes the trades of the day's candles (by minute since 09:30, gaps allowed) when they are needed.
 
-    `seed` names the day and symbol: the same seed and candles give the same trades.
+    seed: of the day and symbol. The same seed and candles give the same trades.
     """
 
     def __init__(self, candles: Sequence[Candle], prev_close: int, seed: str) -> None:
         self.prev_close = prev_close
-        self.session = Slot.flat(prev_close)
+        self.session = BarBuilder.flat(prev_close)
         self.last: RawTrade | None = None
         self._candles = {candle.minute: candle for candle in candles}
         self._end_ms = (max(self._candles, default=-1) + 1) * MINUTE_MS
@@ -35,14 +35,14 @@ class Tape:
         self._shift_from: list[tuple[int, int]] = []
         self._shift_by: list[int] = []
         self._price_ahead: int | None = None
-        self._slots: dict[int, list[Slot]] = {}
+        self._bars: dict[int, list[BarBuilder]] = {}
 
     def set_price(self, price: int) -> None:
-        """The next trade will be at `price`, and the path goes on from there."""
+        """Shift all future trades so that the next one is at `price`."""
         self._price_ahead = price
 
     def read(self, to_ms: int) -> list[tuple[int, RawTrade]]:
-        """The trades ahead up to `to_ms`, each with its minute, shifts applied; moves the tape on."""
+        """Read the next trades up to `to_ms`, each with its minute, with shifted prices."""
         found: list[tuple[int, RawTrade]] = []
         while (base_ms := self._minute * MINUTE_MS) <= to_ms and base_ms < self._end_ms:
             trades = self._raw(self._minute)
@@ -60,43 +60,43 @@ class Tape:
         return found
 
     def skip(self, to_ms: int) -> None:
-        """Like `read`, for a stretch nobody watched: whole minutes are taken from their candles."""
+        """Like `read`, without the trades: whole minutes are added from their candles, which is faster."""
         traded: int | None = None
         while (self._minute + 1) * MINUTE_MS <= to_ms and self._minute * MINUTE_MS < self._end_ms:
             candle = self._candles.get(self._minute)
             if candle is not None and _has_trades(candle):
-                self.session = merged((self.session, slot_of(candle)))
+                self.session = merged((self.session, bar_of_candle(candle)))
                 traded = self._minute
             self._minute += 1
         if traded is not None:
             self.last = self._raw(traded)[-1]
         self.read(to_ms)
 
-    def slots(self, first: int, stop: int) -> list[Slot]:
-        """The 5-second slots numbered [first, stop) since 09:30. They must lie behind the tape's place."""
-        found: list[Slot] = []
-        for minute in range(first // SLOTS_PER_MINUTE, -(-stop // SLOTS_PER_MINUTE)):
-            base = minute * SLOTS_PER_MINUTE
-            found += self._slots_of(minute)[max(first - base, 0) : stop - base]
+    def bars(self, first: int, stop: int) -> list[BarBuilder]:
+        """The 5-second bars numbered [first, stop) since 09:30. They must be in the past."""
+        found: list[BarBuilder] = []
+        for minute in range(first // BARS_PER_MINUTE, -(-stop // BARS_PER_MINUTE)):
+            base = minute * BARS_PER_MINUTE
+            found += self._bars_of(minute)[max(first - base, 0) : stop - base]
         return found
 
-    def _slots_of(self, minute: int) -> list[Slot]:
-        known = self._slots.get(minute)
+    def _bars_of(self, minute: int) -> list[BarBuilder]:
+        known = self._bars.get(minute)
         if known is None:
-            known = slots_of_minute(self._past(minute), self._close_before(minute))
+            known = bars_of_minute(self._past(minute), self._close_before(minute))
             if (minute + 1) * MINUTE_MS <= self._read_to_ms + 1:
-                self._slots[minute] = known
+                self._bars[minute] = known
         return known
 
     def _past(self, minute: int) -> list[RawTrade]:
-        """The minute's trades as shifted; of those still ahead the caller uses none."""
+        """The minute's trades with shifted prices. The caller uses the past ones only."""
         trades = self._raw(minute)
         if not self._shift_from:
             return trades
         return [_moved(trade, self._shift_at(minute, index)) for index, trade in enumerate(trades)]
 
     def _close_before(self, minute: int) -> int:
-        """The last price before `minute`: the close of the last candle with trades, as shifted then."""
+        """The last price before `minute`: the shifted close of the last candle with trades."""
         for earlier in range(minute - 1, -1, -1):
             candle = self._candles.get(earlier)
             if candle is not None and _has_trades(candle):
@@ -127,5 +127,5 @@ def _has_trades(candle: Candle) -> bool:
 
 
 def _moved(trade: RawTrade, by: int) -> RawTrade:
-    # A shift must not take the path to nothing: a cent is the lowest price a stock trades at.
+    # A shift must not lead to a price below one cent, the lowest price of a stock.
     return RawTrade(trade.ms, max(CENT, trade.price + by), trade.size) if by else trade

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paper_gateway.accounts import Ledger, OpeningPosition, Position, book_fill
-from paper_gateway.execution_log import Blotter, commission
+from paper_gateway.accounts import Accounts, OpeningPosition, Position, apply_fill
+from paper_gateway.execution_log import ExecutionLog, commission
 from paper_gateway.market import EASTERN
 from paper_gateway.orders import Order, Status
 
@@ -44,11 +44,11 @@ def order(action: str, quantity: int) -> Order:
     )
 
 
-def filled(blotter: Blotter, ledger: Ledger, action: str, shares: int, price: float) -> str:
+def filled(execution_log: ExecutionLog, accounts: Accounts, action: str, shares: int, price: float) -> str:
     one = order(action, shares)
     one.filled, one.shares_value, one.status = shares, shares * price, Status.FILLED
-    execution = blotter.record(one, shares, price, NOW)
-    ledger.apply(execution)
+    execution = execution_log.record(one, shares, price, NOW)
+    accounts.apply(execution)
     return execution.exec_id
 
 
@@ -61,24 +61,24 @@ def test_commissions_have_a_minimum_and_a_maximum(shares: int, price: float, exp
 
 def test_commissions_enter_the_cost_and_leave_the_profit() -> None:
     position = Position()
-    assert book_fill(position, 100, 50.0, 1.0) is None
+    assert apply_fill(position, 100, 50.0, 1.0) is None
     assert position == Position(100, 50.01)
-    assert book_fill(position, -40, 51.0, 1.0) == pytest.approx(40 * 0.99 - 1)
+    assert apply_fill(position, -40, 51.0, 1.0) == pytest.approx(40 * 0.99 - 1)
     assert position == Position(60, 50.01)
 
 
 def test_a_fill_that_turns_the_position_closes_and_opens() -> None:
     position = Position(50, 10.0)
-    assert book_fill(position, -150, 11.0, 3.0) == pytest.approx(50 * 1.0 - 1.0)
+    assert apply_fill(position, -150, 11.0, 3.0) == pytest.approx(50 * 1.0 - 1.0)
     assert position.quantity == -100
     assert position.average_cost == pytest.approx(11.0 - 2.0 / 100)
 
 
 def test_a_short_profits_when_it_falls() -> None:
     position = Position()
-    book_fill(position, -100, 50.0, 1.0)
+    apply_fill(position, -100, 50.0, 1.0)
     assert position.average_cost == pytest.approx(49.99)
-    assert book_fill(position, 100, 49.0, 1.0) == pytest.approx(99.0 - 1.0)
+    assert apply_fill(position, 100, 49.0, 1.0) == pytest.approx(99.0 - 1.0)
     assert position == Position(0, 0.0)
 
 
@@ -88,37 +88,37 @@ def test_realized_profit_plus_open_cost_is_the_cash_spent(fills: list[tuple[int,
     for shares, price in fills:
         fee = commission(abs(shares), price)
         cash -= shares * price + fee
-        realized += book_fill(position, shares, price, fee) or 0.0
+        realized += apply_fill(position, shares, price, fee) or 0.0
     assert position.quantity == sum(shares for shares, _ in fills)
     assert cash == pytest.approx(realized - position.quantity * position.average_cost, abs=1e-6)
 
 
 def test_a_correction_replaces_and_everything_after_it_follows() -> None:
-    blotter = Blotter(1)
-    ledger = Ledger([ACCOUNT], 100_000, [OpeningPosition(ACCOUNT, "NVDA", 10, 100.0)])
-    bought = filled(blotter, ledger, "BUY", 100, 50.0)
-    filled(blotter, ledger, "SELL", 100, 51.0)
-    wrong = blotter.find(bought)
+    execution_log = ExecutionLog(1)
+    accounts = Accounts([ACCOUNT], 100_000, [OpeningPosition(ACCOUNT, "NVDA", 10, 100.0)])
+    bought = filled(execution_log, accounts, "BUY", 100, 50.0)
+    filled(execution_log, accounts, "SELL", 100, 51.0)
+    wrong = execution_log.find(bought)
     assert wrong is not None
-    right = blotter.correct(wrong, 100, 49.0)
-    ledger.rebuild(blotter.executions)
+    right = execution_log.correct(wrong, 100, 49.0)
+    accounts.rebuild(execution_log.executions)
     assert right.exec_id == bought[:-2] + "02"
-    assert [one.superseded for one in blotter.executions] == [True, False, False]
-    assert blotter.executions[-1].realized_pnl == pytest.approx(100 * 2.0 - 2.0)
-    assert ledger.cash[ACCOUNT] == pytest.approx(100_000 + 200 - 2.0)
-    assert ledger.position(ACCOUNT, "NVDA") == Position(10, 100.0)
+    assert [one.superseded for one in execution_log.executions] == [True, False, False]
+    assert execution_log.executions[-1].realized_pnl == pytest.approx(100 * 2.0 - 2.0)
+    assert accounts.cash[ACCOUNT] == pytest.approx(100_000 + 200 - 2.0)
+    assert accounts.position(ACCOUNT, "NVDA") == Position(10, 100.0)
     assert right.order.average_price == pytest.approx(49.0)
 
 
 def test_accounts_are_kept_apart() -> None:
-    ledger = Ledger(["DU1", "DU2"], 1000, [OpeningPosition("DU2", "TSLA", 5, 100.0)])
-    assert ledger.position("DU1", "TSLA") == Position()
-    assert ledger.figures("DU2", lambda symbol: 110.0).unrealized_pnl == pytest.approx(50)
-    assert ledger.figures("DU1", lambda symbol: 110.0).net_liquidation == 1000
+    accounts = Accounts(["DU1", "DU2"], 1000, [OpeningPosition("DU2", "TSLA", 5, 100.0)])
+    assert accounts.position("DU1", "TSLA") == Position()
+    assert accounts.figures("DU2", lambda symbol: 110.0).unrealized_pnl == pytest.approx(50)
+    assert accounts.figures("DU1", lambda symbol: 110.0).net_liquidation == 1000
 
 
 def test_buying_power_is_four_times_the_equity_less_what_is_used() -> None:
-    ledger = Ledger([ACCOUNT], 1000, [OpeningPosition(ACCOUNT, "TSLA", -5, 100.0)])
-    figures = ledger.figures(ACCOUNT, lambda symbol: 100.0)
+    accounts = Accounts([ACCOUNT], 1000, [OpeningPosition(ACCOUNT, "TSLA", -5, 100.0)])
+    figures = accounts.figures(ACCOUNT, lambda symbol: 100.0)
     assert figures.net_liquidation == 500
     assert figures.buying_power == 4 * 500 - 500

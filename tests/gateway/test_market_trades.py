@@ -1,4 +1,4 @@
-"""The market as the order side sees it: ticks, bars and quotes agree, and what is past never changes."""
+"""The `Market` interface: ticks, bars and quotes agree, and the past never changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def market(start: time = time(9, 44), seed: int = 7) -> Market:
 
 
 def at(minutes: float) -> datetime:
-    """So many minutes after the start."""
+    """The time `minutes` after the start."""
     return START + timedelta(minutes=minutes)
 
 
@@ -49,7 +49,7 @@ def aggregate(ticks: list[Tick], start: datetime, bar_s: int) -> Bar:
 
 @given(st.lists(st.floats(0, 5), max_size=25), st.integers(0, 2**31))
 @settings(max_examples=20, deadline=None)
-def test_ticks_are_the_same_however_the_way_is_cut(cuts: list[float], seed: int) -> None:
+def test_ticks_are_the_same_in_one_advance_or_in_many(cuts: list[float], seed: int) -> None:
     whole = market(seed=seed).advance(at(5))
     parts = market(seed=seed)
     walked = [tick for cut in sorted(cuts) for tick in parts.advance(at(cut))]
@@ -162,7 +162,7 @@ def test_quote_follows_the_ticks() -> None:
     assert (quote.high, quote.low) == (max(t.price for t in own), min(t.price for t in own))
 
 
-def test_a_late_start_has_the_quote_of_a_walk_to_it() -> None:
+def test_a_late_start_has_the_same_quote_as_an_advance_to_it() -> None:
     jumped, walked = market(start=time(11, 7)), market(start=time(11, 7))
     bars = jumped.bars("SOFI", OPEN, jumped.start, 60)
     quote = walked.quote("SOFI")
@@ -197,7 +197,7 @@ def test_a_shift_downwards_stops_at_a_cent() -> None:
 
 
 @pytest.mark.parametrize("price", [0, -1, 0.004, math.nan, math.inf])
-def test_set_price_refuses_what_is_no_price(price: float) -> None:
+def test_set_price_refuses_an_invalid_price(price: float) -> None:
     with pytest.raises(MarketDataError, match=r"TSLA .* at least 0\.01"):
         market().set_price("TSLA", price)
 
@@ -232,16 +232,16 @@ def test_nothing_trades_after_the_close() -> None:
     assert last.start == datetime(2025, 11, 28, 12, 59, 55, tzinfo=EASTERN)
 
 
-def test_an_hour_is_walked_far_faster_than_600_times_real_pace() -> None:
+def test_an_hour_is_simulated_far_faster_than_at_speed_600() -> None:
     walked = market()
     begun_s = clock.perf_counter()
-    for second in range(0, 3600, 12):  # 600 times real pace, asked every 20 ms
+    for second in range(0, 3600, 12):  # speed 600, asked every 20 ms
         walked.advance(START + timedelta(seconds=second))
-    assert clock.perf_counter() - begun_s < 6 / 3  # an hour at that pace is six seconds
+    assert clock.perf_counter() - begun_s < 6 / 3  # at that speed an hour is six seconds
 
 
 @pytest.mark.parametrize("bar_s", [0, -5, 1, 7, 35])
-def test_bar_sizes_that_do_not_divide_a_day_into_slots_are_refused(bar_s: int) -> None:
+def test_bar_sizes_that_do_not_divide_a_day_into_bars_are_refused(bar_s: int) -> None:
     with pytest.raises(MarketDataError, match="no bars of"):
         market().bars("AMD", OPEN, START, bar_s)
 
