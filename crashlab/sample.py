@@ -1,4 +1,4 @@
-"""A logs folder with something to lose: a guarded position, a partial, two snapshots, a journal, a checkpoint."""
+"""A sample logs folder: a protected position, a partial exit, two snapshots, a journal and a checkpoint."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ PLAN = EntryPlan(
 
 
 class SampleManager(StateManager):
-    """The real one; its journal is small enough to be damaged often."""
+    """The real manager, with a small journal, so that damage often hits its records."""
 
     segment_bytes = 16384
 
 
 def write_sample(logs: Path) -> History:
-    """Write it; what the state was after each event."""
+    """Write the folder; returns the state after each event."""
     history = History()
     with SampleManager.open(logs, "20251006-134500-aaaa") as manager:
         manager.begin(DATE, ACCOUNT, GATEWAY, OPEN)

@@ -35,7 +35,7 @@ KINDS = (
 """
 
 LOST_IN_OUTAGE = frozenset({"ticks", "bars"})
-"""Kinds that are not sent between 1100 and 1101/1102. The publisher holds back orders, fills and positions."""
+"""Market data is not sent between 1100 and 1101/1102. The publisher drops orders, fills and positions itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class OrderEntry:
 
     def drop_untransmitted(self, client_id: int) -> None:
         """Remove the untransmitted orders of a client that disconnected."""
-        for order in self._order_store.held_of(client_id):
+        for order in self._order_store.untransmitted_of(client_id):
             self._order_store.forget(order)
 
     def bind_manual_orders(self) -> None:

@@ -78,7 +78,7 @@ class OrderStore:
     def completed(self) -> list[Order]:
         return [order for order in self.orders.values() if order.completed_at is not None]
 
-    def held_of(self, client_id: int) -> list[Order]:
+    def untransmitted_of(self, client_id: int) -> list[Order]:
         """Orders of a client that are not transmitted yet."""
         return [
             order for order in self.orders.values() if order.client_id == client_id and order.status is Status.HELD

@@ -1,4 +1,4 @@
-"""Every planted fault still applies and has its killers; some are killed here, all of them by `make crash-test`."""
+"""Every mutant can be applied and has its tests. Two are tried here, all of them by `make crash-test`."""
 
 import asyncio
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def test_a_mutant_that_no_longer_applies_and_one_that_survives_are_failures() ->
 
 
 def test_i5_a_break_that_was_acted_upon_is_not_acted_upon_after_a_restart(tmp_path: Path) -> None:
-    """The position it opened is closed again, so that only the memory of the signal stands in the way."""
+    """The position it opened is closed, so that only the recorded signal prevents a second entry."""
 
     async def judged(run: Live, signal: Signal | None) -> Signal:
         await run.trading()
