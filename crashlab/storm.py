@@ -112,9 +112,8 @@ class Round:
         )
         self.trader = self._start()
         self.trader.wait_ready()
-        wait_for(
-            lambda: live_stops(self.gateway.truth()), what="the first entry"
-        )  # before it there is nothing to lose
+        # Before the first entry there is nothing to lose.
+        wait_for(lambda: live_stops(self.gateway.truth()), what="the first entry")
 
     def step(self, step: Step) -> bool:
         """One fault, perhaps a kill, and the comparison. False if the session is over."""

@@ -2,7 +2,8 @@
 
 A small process does what the trader's state manager does (records, groups, saves, a segment change, a start on a
 torn journal), traced by strace. It is forked from a process that has loaded all modules, and is traced from its
-first call on, so that only calls of this work are counted. What it acked, it says through shared memory.
+first call on, so that only calls of this work are counted. It reports what it acknowledged
+through shared memory.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def _tear(logs: Path) -> None:
 
 
 def _traced(case: Case, root: Path, acked: Acked) -> tuple[str, Acked, dict[str, int]]:
-    """Run the program under strace. What went wrong in it (a traceback), what it acked, the calls it made."""
+    """Run the program under strace. Returns its traceback or an empty text, its acknowledgement, and its calls."""
     memory = mmap.mmap(-1, 8192)
     memory[:9] = struct.pack("<Q?", acked.sequence, acked.saved)
     with warnings.catch_warnings():  # 3.12 and later warn of threads; the child uses none of the parent's
