@@ -5,10 +5,16 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from crashlab.report import Tally, table
 
 PROPERTY = "crashlab"
+
+# A slow machine fails no property test. The first test that draws text builds hypothesis' table of characters,
+# which takes long enough on a fresh clone to be taken for a slow strategy.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 
 @pytest.fixture
