@@ -31,6 +31,12 @@ def nothing_lost(record_property: Callable[[str, object], None]) -> Callable[...
     return check
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that judge what a child process loads, writes or says, or how fast it is: coverage adds to that."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, if any of the lab's campaigns ran."""
     rows: dict[str, Tally] = {}

@@ -242,6 +242,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_start_loads_only_what_protects() -> None:
     """Up to the gate: the app, the session and the line."""
     loaded = loaded_by("import trader.runtime.app, trader.runtime.session, trader.broker.ibkr.broker")

@@ -80,6 +80,7 @@ def test_f01_a_failed_save_is_loud_and_closes_the_entries(
     asyncio.run(story())
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_f02_the_program_itself_is_killed_and_comes_back(tmp_path: Path) -> None:
     """The real command on the shipped scan: it enters by itself, dies by SIGKILL, and a new one knows it all.
 
