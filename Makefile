@@ -35,7 +35,7 @@ run: setup ## trade a session on the embedded paper gateway
 test: $(VENV)/.run ## every test, under five minutes on two cores
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal
 
-coverage: $(VENV)/.dev ## every test, and the share of lines and branches that they reach; no gate
+coverage: $(VENV)/.dev ## every test, and the share of lines and branches that they reach
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal --cov --cov-report=term:skip-covered --cov-report=html
 
 lint: $(VENV)/.dev ## style and types
