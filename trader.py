@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""`python3 trader.py`: hands over to the project's virtual environment where needed, then to trader.cli.parser."""
+"""`python3 trader.py`: runs trader.cli, under the Python of .venv where this one lacks the packages."""
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ NEEDED = ("ib_insync", "msgspec", "pytz", "dateutil")
 
 
 def hand_over() -> None:
-    """Go on under .venv's Python where the packages are not importable here; say `make setup` where it is not."""
+    """Run again under .venv's Python where the packages cannot be imported; without a .venv name `make setup`."""
     from importlib.util import find_spec
 
     if all(find_spec(name) is not None for name in NEEDED):
@@ -24,7 +23,6 @@ def hand_over() -> None:
 
 if __name__ == "__main__":
     hand_over()
-    gc.set_threshold(100_000, 20, 20)  # a restart makes many objects and no garbage: looking for it costs 15 ms
     from trader.cli.parser import main
 
     sys.exit(main(sys.argv[1:]))

@@ -1,1 +1,1 @@
-"""Measures the trader against its floors and its peers, in interleaved runs: `make bench`."""
+"""Measures the trader against floors (the least possible work) and peers (other programs): `make bench`."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, print the table, and with --write also docs/SPEED.md and docs/speed.svg."""
+"""`python -m bench`: measure, print the table; with --write also write docs/SPEED.md and docs/speed.svg."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import disk, disk_rows, durable, market_data, restart
+from bench import disk, disk_rows, durable, market_data, restart, startup
 from bench.chart import chart
 from bench.measure import Row
 from bench.report import page, table
@@ -18,7 +18,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured: rounds, calls a round and way, seconds or events of one measurement."""
+    """How much is measured. calls: per round and method. lag_s: duration of one measurement of the loop's delay."""
 
     rounds: int = 15
     calls: int = 60
@@ -34,7 +34,7 @@ QUICK = Effort(rounds=2, calls=3, restarts=1, events=200, executions=4, lag_s=0.
 
 
 def groups(effort: Effort, folder: Path) -> dict[str, Callable[[], list[Row]]]:
-    """The groups of rows by the name that --only takes."""
+    """The groups of rows, by their name for --only."""
     few = max(2, effort.rounds // 3)
     return {
         "durable": lambda: durable.rows(folder / "durable", effort.rounds, effort.calls),
@@ -43,29 +43,34 @@ def groups(effort: Effort, folder: Path) -> dict[str, Callable[[], list[Row]]]:
         "lag": lambda: disk_rows.loop_lag(folder / "lag", few, effort.lag_s),
         "replay": lambda: disk_rows.replay(folder / "replay", effort.rounds, effort.events),
         "restart": lambda: restart.rows(folder / "restart", effort.restarts, effort.events, effort.executions),
+        "startup": lambda: startup.rows(folder / "startup", effort.restarts),
         "market-data": lambda: market_data.rows(effort.rounds, effort.trades),
     }
 
 
 def measure(effort: Effort, only: Sequence[str] = (), *, mount: bool = True) -> tuple[list[Row], str]:
-    """All rows of the groups named (none: all), and the words for where they were measured."""
+    """The rows of the named groups (default: all), and a description of the machine and disk."""
     found: list[Row] = []
     with disk.place(mount=mount) as place:
         for name, work in groups(effort, place.folder).items():
             if not only or name in only:
                 sys.stderr.write(f"measuring {name} ...\n")
                 found += work()
-        return found, f"{disk.machine()}; {place.words}"
+        return found, f"{disk.machine()}; {place.description}"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code: 1 where --check was given and a target is missed, else 0."""
+    """Returns the exit code: 1 if --check was given and a target is missed, else 0."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a look at the shape; the numbers mean nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="a short run to see the table; the numbers mean nothing"
+    )
     parser.add_argument("--only", action="append", default=[], metavar="GROUP", help="repeat for several")
-    parser.add_argument("--no-mount", action="store_true", help="measure in the temporary folder as it is")
+    parser.add_argument(
+        "--no-mount", action="store_true", help="measure in the temporary folder, without a mounted ext4"
+    )
     parser.add_argument("--write", action="store_true", help="also write docs/SPEED.md and docs/speed.svg")
-    parser.add_argument("--check", action="store_true", help="end with 1 where a target is missed")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     given = parser.parse_args(arguments)
     unknown = set(given.only) - set(groups(QUICK, DOCS))
     if unknown:

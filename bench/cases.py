@@ -1,4 +1,4 @@
-"""What is written in the measurements: one event, a state with positions, a long journal."""
+"""Data for the measurements: one event, a state with positions, a long journal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVENT: Event = EntryBlocked(
 
 
 def state_of(positions: int) -> TraderState:
-    """A state that holds so many positions; its snapshot is 2 KB with two."""
+    """A state with this many positions. With two, its snapshot has 2 KB."""
     state = new_state(DATE, ACCOUNT, GATEWAY)
     for number in range(positions):
         state.positions[f"SYM{number}"] = _position(f"SYM{number}")
@@ -50,15 +50,15 @@ def _position(symbol: str) -> Position:
 
 
 def lengthen_journal(logs: Path, events: int, account: str = ACCOUNT, gateway: str = GATEWAY) -> None:
-    """Append `events` events, as they come over a day, to the journal of a logs folder that no trader holds."""
-    with StateManager.open(logs, "bench-filler") as memory:
-        found = memory.loaded.state
+    """Append `events` events, mixed as on a trading day, to the journal of a logs folder. No trader may use it."""
+    with StateManager.open(logs, "bench-filler") as manager:
+        found = manager.loaded.state
         date = found.trading_date if found is not None else DATE
         account, gateway = (found.account, found.gateway) if found is not None else (account, gateway)
-        memory.begin(date, account, gateway, START)
+        manager.begin(date, account, gateway, START)
         kinds = cycle((EVENT, EquityMarked(time=START, equity=1e5, daily_pnl=12.5), EVENT, EVENT))
         for number in range(events):
-            memory.record(replace(next(kinds), time=START + timedelta(seconds=number)))
+            manager.record(replace(next(kinds), time=START + timedelta(seconds=number)))
             if number % 500 == 499:
-                memory.flush()
-        memory.flush()
+                manager.flush()
+        manager.flush()

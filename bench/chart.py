@@ -1,4 +1,4 @@
-"""The plot docs/speed.svg: bars of the ratios to the floor, drawn by hand so that no plotting library is needed."""
+"""The plot docs/speed.svg: bars of ratios to the floor, written as SVG so that no plotting library is needed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bench.durable import GROUP as DURABLE
 from bench.measure import Row
 
 WIDTH, BAR, GAP, LEFT, RIGHT = 860, 22, 10, 330, 90
-OURS, PEER, INK, FAINT = "#1f6feb", "#9aa4b2", "#1f2328", "#d0d7de"
+TRADER_COLOR, PEER_COLOR, TEXT_COLOR, FLOOR_COLOR = "#1f6feb", "#9aa4b2", "#1f2328", "#d0d7de"
 
 
 def chart(rows: Iterable[Row]) -> str:
-    """An SVG of two blocks: durable events over their floor, restarts over theirs."""
+    """An SVG of two blocks: durable events and restarts, each as multiples of its floor."""
     rows = list(rows)
     blocks = [
         (
@@ -38,7 +38,7 @@ def chart(rows: Iterable[Row]) -> str:
 
 
 def _block(parts: list[str], y: int, title: str, rows: list[Row]) -> int:
-    """Draw a titled block of bars from `y` on; returns where the next one begins."""
+    """Draw a titled block of bars from `y` on; returns the y of the next block."""
     ratios = [row.ratio for row in rows if row.ratio is not None]
     scale = (WIDTH - LEFT - RIGHT) / max(1.0, *(ratio.high for ratio in ratios))
     parts.append(_text(10, y + 16, title, weight="bold"))
@@ -47,20 +47,20 @@ def _block(parts: list[str], y: int, title: str, rows: list[Row]) -> int:
     floor_x = LEFT + scale
     parts.append(
         f'<line x1="{floor_x:.1f}" y1="{y - 4}" x2="{floor_x:.1f}" y2="{bottom}" '
-        f'stroke="{FAINT}" stroke-width="2"/>'
+        f'stroke="{FLOOR_COLOR}" stroke-width="2"/>'
     )
     for row, ratio in zip(rows, ratios, strict=True):
-        is_ours = row.name.strip() in ("journal", "trader")
+        is_trader = row.name.strip() in ("journal", "trader")
         name = f"{row.name}: {row.group.split(', ', 1)[1]}" if row.group.startswith("kill") else row.name
         parts.append(_text(LEFT - 8, y + 15, name, anchor="end"))
         parts.append(
             f'<rect x="{LEFT}" y="{y}" width="{ratio.middle * scale:.1f}" height="{BAR}" '
-            f'fill="{OURS if is_ours else PEER}"/>'
+            f'fill="{TRADER_COLOR if is_trader else PEER_COLOR}"/>'
         )
         middle = y + BAR / 2
         parts.append(
             f'<line x1="{LEFT + ratio.low * scale:.1f}" y1="{middle}" x2="{LEFT + ratio.high * scale:.1f}" '
-            f'y2="{middle}" stroke="{INK}"/>'
+            f'y2="{middle}" stroke="{TEXT_COLOR}"/>'
         )
         parts.append(_text(LEFT + ratio.high * scale + 8, y + 15, f"{ratio.middle:.2f} x"))
         y += BAR + GAP
@@ -68,5 +68,5 @@ def _block(parts: list[str], y: int, title: str, rows: list[Row]) -> int:
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", weight: str = "normal") -> str:
-    look = f'fill="{INK}" text-anchor="{anchor}" font-weight="{weight}"'
+    look = f'fill="{TEXT_COLOR}" text-anchor="{anchor}" font-weight="{weight}"'
     return f'<text x="{x:.1f}" y="{y:.1f}" {look}>{escape(text)}</text>'

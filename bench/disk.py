@@ -1,6 +1,6 @@
-"""Where the disk's rows are measured: an ext4 with a journal of its own where one can be mounted, else a folder.
+"""The folder for the disk measurements: on an ext4 of its own if one can be mounted, else a plain folder.
 
-Mounting needs root, mkfs.ext4 and a free loop device. What was made is taken away again, also after an error.
+Mounting needs root, mkfs.ext4 and a free loop device. The mount is removed at the end, also after an error.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ IMAGE_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A folder to measure in, and what it lies on, in words."""
+    """A folder to measure in, and a description of its file system."""
 
     folder: Path
-    words: str
+    description: str
 
 
 @contextmanager
 def place(parent: Path | None = None, *, mount: bool = True) -> Iterator[Place]:
-    """A fresh folder for the run: below `parent` (default: the temporary folder), on its own ext4 if it can be."""
+    """A new folder for the run below `parent` (default: the temporary folder), on its own ext4 if possible."""
     with tempfile.TemporaryDirectory(prefix="trader-bench-", dir=parent) as text:
         folder = Path(text)
         if not mount or not _can_mount():
@@ -48,7 +48,7 @@ def place(parent: Path | None = None, *, mount: bool = True) -> Iterator[Place]:
 
 
 def machine() -> str:
-    """The machine in words that tell nobody's name, and how busy it is: a load above its cores blurs everything."""
+    """A description of the machine without names, and its load. Above one per core the numbers are unreliable."""
     kind = "virtual machine" if _is_virtual() else "machine"
     what = f"{os.cpu_count()}-core {platform.machine()} {kind}, Linux, Python {platform.python_version()}"
     return f"{what}, load {os.getloadavg()[0]:.1f} at the end"
@@ -70,12 +70,12 @@ def _run(*command: str) -> str:
 
 
 def _filesystem(folder: Path) -> str:
-    best, words = "", "an unknown file system"
+    best, found = "", "an unknown file system"
     for line in Path("/proc/mounts").read_text().splitlines():
         _, where, kind, *_ = line.split()
         if len(where) > len(best) and (folder / "x").is_relative_to(where):
-            best, words = where, kind
-    return words
+            best, found = where, kind
+    return found
 
 
 def _is_virtual() -> bool:

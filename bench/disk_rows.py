@@ -1,4 +1,4 @@
-"""The other rows about the disk: group commit, the regular snapshot, the loop beside a noisy disk, replay."""
+"""The other disk measurements: group commit, the regular snapshot, the event loop beside disk load, replay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.cases import EVENT, lengthen_journal, state_of
-from bench.measure import Once, Row, Way, interleave, spread
+from bench.measure import Call, Method, Row, interleave, spread
 from state.storage.codec import encode_event, encode_state
 from state.storage.files import Folder
 from state.storage.journal import Journal
@@ -42,7 +42,7 @@ def _journal(folder: Path, loop: asyncio.AbstractEventLoop) -> Iterator[Journal]
 
 
 def group_commit(folder: Path, rounds: int, events: int) -> list[Row]:
-    """Durable events a second where 64 tasks wait each for its own event."""
+    """Durable events a second, with 64 tasks that each wait for their own event."""
     rates = []
     for number in range(rounds):
         place = folder / f"group-{number}"
@@ -80,13 +80,13 @@ async def _rate(folder: Path, events: int) -> float:
 
 
 def snapshot(folder: Path, rounds: int, calls: int) -> list[Row]:
-    """A snapshot with its backup, against the bare steps that make one file safe."""
-    group, bare, ours = "a snapshot of 2 KB", "temp + fsync + rename + fsync of the folder", "snapshot with backup"
-    found = interleave([Way(bare, _bare), Way(ours, _store)], folder, rounds, calls)
-    values = {name: (found.middle(name) or 0.0) * 1e6 for name in (bare, ours)}
+    """A snapshot with its backup, against the minimum of calls that replace one file durably."""
+    group, bare, safe = "a snapshot of 2 KB", "temp + fsync + rename + fsync of the folder", "snapshot with backup"
+    found = interleave([Method(bare, _bare), Method(safe, _store)], folder, rounds, calls)
+    values = {name: (found.middle(name) or 0.0) * 1e6 for name in (bare, safe)}
     return [
         Row(group, bare, values[bare], "µs"),
-        Row(group, ours, values[ours], "µs", bare, found.ratio(ours, bare), 1.15),
+        Row(group, safe, values[safe], "µs", bare, found.ratio(safe, bare), 1.15),
     ]
 
 
@@ -95,7 +95,7 @@ def _content() -> bytes:
 
 
 @contextmanager
-def _bare(folder: Path) -> Iterator[Once]:
+def _bare(folder: Path) -> Iterator[Call]:
     content, where = _content(), os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
     def once() -> None:
@@ -112,7 +112,7 @@ def _bare(folder: Path) -> Iterator[Once]:
 
 
 @contextmanager
-def _store(folder: Path) -> Iterator[Once]:
+def _store(folder: Path) -> Iterator[Call]:
     content = _content()
     with Folder.open(folder) as opened:
         store = SnapshotStore(opened)
@@ -120,9 +120,9 @@ def _store(folder: Path) -> Iterator[Once]:
         yield lambda: store.write(content, lambda _: None)
 
 
-# The loop beside a noisy neighbour
+# The event loop beside disk load of another process
 
-NEIGHBOUR = """
+LOAD = """
 import os, sys
 file, noise = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT), os.urandom(1 << 25)
 print("ready", flush=True)
@@ -134,27 +134,27 @@ while True:
 
 
 def loop_lag(folder: Path, rounds: int, seconds: float) -> list[Row]:
-    """The longest that the event loop was late while events were made durable and a neighbour hammered the disk."""
-    idle, ours, inline = [], [], []
+    """The longest delay of the event loop while events are made durable and another process loads the disk."""
+    idle, journal, inline = [], [], []
     for number in range(rounds):
         place = folder / f"lag-{number}"
         place.mkdir(parents=True)
-        with _neighbour(place):
+        with _disk_load(place):
             idle.append(asyncio.run(_longest_delay(seconds)) * 1e3)
-            ours.append(asyncio.run(_lag_of_journal(place, seconds)) * 1e3)
+            journal.append(asyncio.run(_lag_of_journal(place, seconds)) * 1e3)
             inline.append(asyncio.run(_lag_of_inline(place, seconds)) * 1e3)
     group, peer = "event loop beside a noisy disk, longest delay", "write + fdatasync in the loop"
-    ratio = spread([b / a for a, b in zip(ours, inline, strict=True)])
+    ratio = spread([b / a for a, b in zip(journal, inline, strict=True)])
     return [
         Row(group, "nothing is written", max(idle), "ms", note="the machine's own share"),
-        Row(group, "journal", max(ours), "ms", target=25.0, note="the longest of all rounds"),
+        Row(group, "journal", max(journal), "ms", target=25.0, note="the longest of all rounds"),
         Row(group, peer, max(inline), "ms", "journal", ratio, 20.0, "high", "the longest of all rounds"),
     ]
 
 
 @contextmanager
-def _neighbour(folder: Path) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-c", NEIGHBOUR, str(folder / "noise")], stdout=subprocess.PIPE)
+def _disk_load(folder: Path) -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-c", LOAD, str(folder / "noise")], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
     try:
@@ -215,7 +215,7 @@ async def _beside(work: object, seconds: float) -> float:
 
 
 def replay(folder: Path, rounds: int, events: int) -> list[Row]:
-    """From the files of a run that was killed to its state: snapshot, journal, every event checked and applied."""
+    """Load the state of a killed run: snapshot and journal, with every event checked and applied."""
     place = folder / "replay"
     place.mkdir(parents=True)
     lengthen_journal(place, events)

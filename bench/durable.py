@@ -1,4 +1,4 @@
-"""One durable event: the journal against its floor and its peers, everybody with the same event and encoder."""
+"""One durable event: the journal against its floor and its peers, all with the same event and encoder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import EVENT, state_of
-from bench.measure import Once, PeerMissingError, Row, Way, interleave
+from bench.measure import Call, Method, PeerMissingError, Row, interleave
 from state.storage.codec import encode_event, encode_state
 from state.storage.files import Folder
 from state.storage.journal import Journal
@@ -26,43 +26,45 @@ from state.storage.snapshot import SnapshotStore
 
 GROUP = "a durable event, inline"
 FLOOR = "pwrite + fdatasync, filled file"
-OURS = "journal"
+JOURNAL = "journal"
 SNAPSHOT = "whole snapshot per event"
 CORE = "SQLAlchemy Core, WAL FULL"
 SEGMENT_BYTES = 4 << 20
 WARM_EVENTS = 1200
-"""After so many the write-ahead log of SQLite has been copied back once, and is written over from then on."""
+"""After this many events SQLite has checkpointed its write-ahead log once, and overwrites it from then on."""
 
 
 def rows(folder: Path, rounds: int, calls: int) -> list[Row]:
-    """The group's rows: p50 of each way, and over the floor; ours also over the peers that DESIGN.md names."""
-    ways = [
-        Way(FLOOR, _floor),
-        Way(OURS, _journal),
-        Way("sqlite3, WAL FULL", _sqlite),
-        Way(CORE, _core),
-        Way("SQLAlchemy ORM, WAL FULL", _orm),
-        Way("Redis, appendfsync always", _redis),
-        Way("diskcache, synchronous FULL", _diskcache),
-        Way(SNAPSHOT, _snapshot),
-        Way("json.dump, temp, rename, no fsync (not durable)", _old_way),
+    """The rows of the group: p50 of each method and its ratio to the floor; for the journal also to three peers."""
+    methods = [
+        Method(FLOOR, _floor),
+        Method(JOURNAL, _journal),
+        Method("sqlite3, WAL FULL", _sqlite),
+        Method(CORE, _core),
+        Method("SQLAlchemy ORM, WAL FULL", _orm),
+        Method("Redis, appendfsync always", _redis),
+        Method("diskcache, synchronous FULL", _diskcache),
+        Method(SNAPSHOT, _snapshot),
+        Method("json.dump, temp, rename, no fsync (not durable)", _rename_only),
     ]
-    found = interleave(ways, folder, rounds, calls)
+    found = interleave(methods, folder, rounds, calls)
     table = [
         Row(
             GROUP,
-            way.name,
-            _us(found.middle(way.name)),
+            method.name,
+            _us(found.middle(method.name)),
             "µs",
             FLOOR,
-            found.ratio(way.name, FLOOR),
-            note=found.note(way.name),
+            found.ratio(method.name, FLOOR),
+            note=found.note(method.name),
         )
-        for way in ways
+        for method in methods
     ]
     table[1].target = 1.15
     for peer, target in ((CORE, 0.5), (SNAPSHOT, 0.25), ("sqlite3, WAL FULL", None)):
-        table.append(Row(GROUP, OURS, _us(found.middle(OURS)), "µs", peer, found.ratio(OURS, peer), target))
+        table.append(
+            Row(GROUP, JOURNAL, _us(found.middle(JOURNAL)), "µs", peer, found.ratio(JOURNAL, peer), target)
+        )
     return table
 
 
@@ -71,7 +73,7 @@ def _us(seconds: float | None) -> float | None:
 
 
 @contextmanager
-def _floor(folder: Path) -> Iterator[Once]:
+def _floor(folder: Path) -> Iterator[Call]:
     line = b"x" * (len(encode_event(EVENT)) + 130) + b"\n"
     file = os.open(folder / "filled", os.O_RDWR | os.O_CREAT, 0o600)
     os.write(file, b"\n" * SEGMENT_BYTES)
@@ -87,7 +89,7 @@ def _floor(folder: Path) -> Iterator[Once]:
 
 
 @contextmanager
-def _journal(folder: Path) -> Iterator[Once]:
+def _journal(folder: Path) -> Iterator[Call]:
     with Folder.open(folder) as opened:
         journal = Journal.open(opened, snapshot_sequence=0, clock=_now, loop=None)
         kind = EVENT.kind()
@@ -100,7 +102,7 @@ def _now() -> str:
 
 
 @contextmanager
-def _sqlite(folder: Path) -> Iterator[Once]:
+def _sqlite(folder: Path) -> Iterator[Call]:
     with closing(sqlite3.connect(folder / "events.db", isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("CREATE TABLE events (id INTEGER PRIMARY KEY, time TEXT, type TEXT, data BLOB)")
@@ -113,7 +115,7 @@ def _sqlite(folder: Path) -> Iterator[Once]:
         yield once
 
 
-def _warm(once: Once, synchronous: Callable[[str], object]) -> None:
+def _warm(once: Call, synchronous: Callable[[str], object]) -> None:
     synchronous("OFF")
     for _ in range(WARM_EVENTS):
         once()
@@ -143,7 +145,7 @@ def _pragma(connection: Any, level: str) -> None:
 
 
 def _set_level(session: Any, level: str) -> None:
-    """On the session's one connection, outside a transaction, where SQLite takes it."""
+    """Set the level on the session's connection, outside a transaction, because SQLite ignores it within one."""
     _pragma(session.connection(), level)
     session.commit()
 
@@ -158,7 +160,7 @@ def _columns(alchemy: Any) -> list[Any]:
 
 
 @contextmanager
-def _core(folder: Path) -> Iterator[Once]:
+def _core(folder: Path) -> Iterator[Call]:
     alchemy = _peer("sqlalchemy")
     engine = _engine(folder)
     events = alchemy.Table("events", alchemy.MetaData(), *_columns(alchemy))
@@ -175,7 +177,7 @@ def _core(folder: Path) -> Iterator[Once]:
 
 
 @contextmanager
-def _orm(folder: Path) -> Iterator[Once]:
+def _orm(folder: Path) -> Iterator[Call]:
     alchemy, orm = _peer("sqlalchemy"), _peer("sqlalchemy.orm")
     engine = _engine(folder)
     mapped: Any = type("Stored", (), {})
@@ -197,7 +199,7 @@ def _orm(folder: Path) -> Iterator[Once]:
 
 
 @contextmanager
-def _redis(folder: Path) -> Iterator[Once]:
+def _redis(folder: Path) -> Iterator[Call]:
     redis = _peer("redis")
     if shutil.which("redis-server") is None:
         raise PeerMissingError("redis-server is not installed")
@@ -241,7 +243,7 @@ def _wait_for_socket(path: str) -> None:
 
 
 @contextmanager
-def _diskcache(folder: Path) -> Iterator[Once]:
+def _diskcache(folder: Path) -> Iterator[Call]:
     cache = _peer("diskcache").Cache(str(folder))
     keys = count()
 
@@ -254,7 +256,7 @@ def _diskcache(folder: Path) -> Iterator[Once]:
 
 
 @contextmanager
-def _snapshot(folder: Path) -> Iterator[Once]:
+def _snapshot(folder: Path) -> Iterator[Call]:
     state = state_of(5)
     with Folder.open(folder) as opened:
         store = SnapshotStore(opened)
@@ -263,7 +265,7 @@ def _snapshot(folder: Path) -> Iterator[Once]:
 
 
 @contextmanager
-def _old_way(folder: Path) -> Iterator[Once]:
+def _rename_only(folder: Path) -> Iterator[Call]:
     plain = json.loads(encode_state(state_of(5), datetime.now(UTC)))
 
     def once() -> None:

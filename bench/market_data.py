@@ -1,7 +1,7 @@
-"""Market data of 100 symbols: the trader's line against ib_insync alone, on the very same bytes.
+"""Market data of 100 symbols: the trader's connection against ib_insync alone, with the same bytes.
 
-The bytes are what the paper gateway writes for its trades (time, last, volume, bid, ask), handed over in the
-pieces in which a socket gives them.
+The bytes are the paper gateway's messages for its trades (time, last, volume, bid, ask), in pieces as read from a
+socket.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -22,17 +23,17 @@ MESSAGES_A_TRADE = 5
 
 
 def rows(rounds: int, trades: int) -> list[Row]:
-    """Messages a second, and the trader's line over ib_insync's."""
+    """Messages a second, and the ratio of the trader to ib_insync."""
     stream = _stream(trades)
-    ours, theirs = [], []
+    trader, library = [], []
     for _ in range(rounds):
-        theirs.append(trades * MESSAGES_A_TRADE / asyncio.run(_library(stream)))
-        ours.append(trades * MESSAGES_A_TRADE / asyncio.run(_line(stream)))
+        library.append(trades * MESSAGES_A_TRADE / asyncio.run(_library(stream)))
+        trader.append(trades * MESSAGES_A_TRADE / asyncio.run(_connection(stream)))
     group, peer = f"market data of {SYMBOLS} symbols, messages a second", "ib_insync alone"
-    ratio = spread([a / b for a, b in zip(ours, theirs, strict=True)])
+    ratio = spread([a / b for a, b in zip(trader, library, strict=True)])
     return [
-        Row(group, peer, median(theirs), "a second"),
-        Row(group, "the trader's line, to its queue", median(ours), "a second", peer, ratio, 0.8, "high"),
+        Row(group, peer, median(library), "a second"),
+        Row(group, "the trader's connection, to its queue", median(trader), "a second", peer, ratio, 0.8, "high"),
     ]
 
 
@@ -53,7 +54,7 @@ def _stream(trades: int) -> list[bytes]:
 
 
 def _opened(client: Any) -> None:
-    """As after the handshake, without a socket."""
+    """Put the client in its state after the handshake, without a socket."""
     client._serverVersion = client.decoder.serverVersion = 176
     client._apiReady = True
 
@@ -73,30 +74,32 @@ async def _library(stream: list[bytes]) -> float:
     return taken
 
 
-async def _line(stream: list[bytes]) -> float:
+async def _connection(stream: list[bytes]) -> float:
     from trader.broker.ibkr.client import PacedClient
     from trader.broker.ibkr.listener import Listener
-    from trader.broker.port import Facts
+    from trader.broker.port import Fact, PricesFact
 
-    facts = Facts()
-    listener = Listener(1, facts, lambda _: None)
+    facts: deque[Fact] = deque()
+    listener = Listener(1, facts.append, lambda _: None)
     client = PacedClient(listener)
     _opened(client)
     listener.symbols = {number + 1: f"SYM{number}" for number in range(SYMBOLS)}
-    heard: set[str] = set()
+    symbols_seen: set[str] = set()
 
     def take() -> None:
-        while not facts.queue.empty():
-            heard.update(facts.queue.get_nowait().prices)  # type: ignore[union-attr]  # only prices come
+        while facts:
+            fact = facts.popleft()
+            assert isinstance(fact, PricesFact)
+            symbols_seen.update(fact.prices)
 
     taken = _feed(client._onSocketHasData, stream, take)
-    assert len(heard) == SYMBOLS, "not every symbol was decoded"
+    assert len(symbols_seen) == SYMBOLS, "not every symbol was decoded"
     return taken
 
 
-def _feed(hand_over: Callable[[bytes], object], stream: list[bytes], take: Callable[[], None]) -> float:
+def _feed(deliver: Callable[[bytes], object], stream: list[bytes], take: Callable[[], None]) -> float:
     began = time.perf_counter()
     for piece in stream:
-        hand_over(piece)
+        deliver(piece)
         take()
     return time.perf_counter() - began

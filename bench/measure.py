@@ -1,8 +1,8 @@
-"""Interleaved runs, medians and spreads: what makes two numbers of one machine comparable.
+"""Interleaved runs, medians and spreads, which make two measurements on one machine comparable.
 
-A round goes through the ways again and again, a few calls of each at a time, in an order that changes; a way's
-value is the median of its calls in that round. A ratio is taken within a round and told as the median of the
-rounds, with the quartiles as its spread, so that what the machine does meanwhile hits both sides alike.
+A round alternates between the methods, a few calls of each at a time, in a changing order. A method's value is the
+median of its calls in that round. A ratio is computed within each round and reported as the median of the rounds,
+with the quartiles as its spread. So other load of the machine affects both sides of a ratio equally.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Literal
 
-Once = Callable[[], object]
+Call = Callable[[], object]
 Better = Literal["low", "high"]
 BATCH = 4
-"""Calls of one way before the next has its turn: enough to be in its stride, few enough to share the weather."""
+"""Calls of one method in a row: enough to warm its caches, few enough that all methods meet the same load."""
 
 
 class PeerMissingError(Exception):
-    """A peer that is not installed on this machine; its row says so."""
+    """A peer is not installed on this machine. Its row says so."""
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way to do the thing measured. `open` gets a folder of its own and yields what does it once."""
+class Method:
+    """One method to be measured. open: gets a folder of its own, and yields a function that makes one call."""
 
     name: str
-    open: Callable[[Path], AbstractContextManager[Once]]
+    open: Callable[[Path], AbstractContextManager[Call]]
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """One way over another: median of the rounds and their quartiles."""
+    """The ratio of one method to another: median and quartiles of the rounds."""
 
     middle: float
     low: float
@@ -44,9 +44,9 @@ class Ratio:
 
 @dataclass(slots=True)
 class Row:
-    """A line of the table. value: of this way, in `unit`. ratio: this way over `against`.
+    """A row of the table. value: of this method, in `unit`. ratio: of this method to `against`.
 
-    target: what the ratio, or where there is none the value, must reach; `better` says on which side.
+    target: for the ratio, or for the value if there is no ratio. better: whether low or high values reach it.
     """
 
     group: str
@@ -61,7 +61,7 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the target is met; None where there is none, or nothing was measured."""
+        """Whether the target is met; None if there is no target, or nothing was measured."""
         measured = self.ratio.middle if self.ratio is not None else self.value
         if self.target is None or measured is None:
             return None
@@ -70,23 +70,23 @@ class Row:
 
 @dataclass(slots=True)
 class Rounds:
-    """The values of each way, one a round; `missing`: ways that could not be opened, and why."""
+    """The values of each method, one for each round. missing: methods that could not be opened, and why."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
     def middle(self, name: str) -> float | None:
-        """The median over the rounds; None for a way that is missing."""
+        """The median of the rounds; None for a missing method."""
         return median(self.values[name]) if self.values.get(name) else None
 
     def ratio(self, name: str, against: str) -> Ratio | None:
-        """The ratios within the rounds, summed up."""
+        """Median and quartiles of the ratios within the rounds; None if a method is missing."""
         if not self.values.get(name) or not self.values.get(against):
             return None
         return spread([a / b for a, b in zip(self.values[name], self.values[against], strict=True)])
 
     def note(self, name: str) -> str:
-        """Why there is no value."""
+        """Why there is no value, or an empty text."""
         return self.missing.get(name, "")
 
 
@@ -98,8 +98,8 @@ def spread(values: Sequence[float]) -> Ratio:
     return Ratio(median(values), low, high)
 
 
-def timed(once: Once, count: int) -> list[float]:
-    """What each of `count` calls took, in seconds."""
+def timed(once: Call, count: int) -> list[float]:
+    """The duration of each of `count` calls, in seconds."""
     clock, taken = time.perf_counter, []
     for _ in range(count):
         began = clock()
@@ -108,29 +108,29 @@ def timed(once: Once, count: int) -> list[float]:
     return taken
 
 
-def interleave(ways: Iterable[Way], folder: Path, rounds: int, count: int) -> Rounds:
-    """Open every way in a folder of its own, warm each up, then measure `rounds` rounds of `count` calls each."""
+def interleave(methods: Iterable[Method], folder: Path, rounds: int, count: int) -> Rounds:
+    """Open every method in a folder of its own, warm it up, then measure `rounds` rounds of `count` calls each."""
     found = Rounds()
     with ExitStack() as stack:
-        opened: list[tuple[str, Once]] = []
-        for way in ways:
-            place = folder / way.name.replace(" ", "-").replace("/", "-")
+        opened: list[tuple[str, Call]] = []
+        for method in methods:
+            place = folder / method.name.replace(" ", "-").replace("/", "-")
             place.mkdir(parents=True)
             try:
-                once = stack.enter_context(way.open(place))
+                once = stack.enter_context(method.open(place))
             except PeerMissingError as error:
-                found.missing[way.name] = str(error)
+                found.missing[method.name] = str(error)
                 continue
             timed(once, min(count, BATCH))
-            opened.append((way.name, once))
+            opened.append((method.name, once))
         for _ in range(rounds):
             for name, value in _round(opened, count).items():
                 found.values.setdefault(name, []).append(value)
     return found
 
 
-def _round(opened: list[tuple[str, Once]], count: int) -> dict[str, float]:
-    """The median of `count` calls of each way."""
+def _round(opened: list[tuple[str, Call]], count: int) -> dict[str, float]:
+    """The median of `count` calls of each method."""
     taken: dict[str, list[float]] = {name: [] for name, _ in opened}
     for cycle in range(-(-count // BATCH)):
         turn = cycle % len(opened)

@@ -1,4 +1,4 @@
-"""The rows as a table for the terminal and as the page docs/SPEED.md."""
+"""Formats the rows as a table for the terminal and as the page docs/SPEED.md."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from bench.measure import Ratio, Row
 
 HEAD = """# Speed
 
-What crash safety costs, and what a restart takes. Times travel badly between machines, ratios travel well: each
-row is measured against its floor or its peer in the same interleaved run, as the median of the rounds with the
-quartiles as its spread. Do it again with
+What crash safety costs, and how long a restart takes. Times differ between machines, ratios much less. So each row
+is measured against its floor or its peer in the same interleaved run. A ratio is the median of the rounds, with the
+quartiles as its spread. Repeat the measurement with
 
     make bench
 
@@ -23,30 +23,31 @@ which prints this table and writes this page and the plot. Measured on a {where}
 COLUMNS = "| | measured | ratio | against | target |\n|---|---|---|---|---|\n"
 NOTES = """## How to read it
 
-- The floor of a durable event is one `pwrite` and one `fdatasync` into a file filled beforehand: no program that
-  keeps its word can do with less. The journal adds encoding, a checksum and a chain.
-- Every peer writes the same event, encoded by the same encoder, and is warm: its files have their size. Raw
-  sqlite3 in WAL mode with synchronous=FULL is about as fast as the journal; the journal is used because a person
-  can read it with `less`, a torn tail is told from damage, and the snapshot beside it is one JSON file.
-- The whole snapshot per event, and `json.dump` with a rename, are what a state file without a journal has to do.
-  The latter promises nothing: without a flush the last seconds are gone with the power.
-- A restart's floor is what any program on ib_insync has to do: start the interpreter, import the library, connect
-  and sync. The trader imports only the parts of ib_insync that it uses (`trader/startup.py`), which is how it
-  can afford to lock, replay, reconcile and protect besides.
-- Market data: ib_insync decodes every message into its tickers; the trader's line decodes what the trader reads.
-- The rows in milliseconds and events a second depend on how busy the machine is; "nothing is written" is how late
-  the loop was without any work of the trader's, beside the same noise.
-- Half of SQLAlchemy Core is out of reach where Core takes less than twice the floor: no write is faster than that.
-- Replay is bounded by checking: each event is decoded, followed in its chain by its checksum, decoded as its kind
-  and applied, about 2 µs in all.
-- A row that says *missed* is one: the number stands as it was measured.
-- A restart runs the bytecode that `make setup` leaves. Where there is none and Python may keep none
-  (`PYTHONDONTWRITEBYTECODE`), compiling the trader's hundred modules costs as much again as importing them.
+- The floor of a durable event is one `pwrite` and one `fdatasync` into a file of full size. No durable write can
+  take less. The journal adds encoding, a checksum and the chain of checksums.
+- Every peer writes the same event with the same encoder, and is warm: its files have reached their size. Raw
+  sqlite3 in WAL mode with synchronous=FULL is about as fast as the journal. The journal is used because a person
+  can read it with `less`, because it tells a torn tail from damage, and because the snapshot beside it is one JSON
+  file.
+- A state file without a journal needs a whole snapshot per event, or `json.dump` with a rename. The latter is not
+  durable: without a flush a power loss takes the last seconds.
+- The floor of a restart is what any program on ib_insync has to do: start the interpreter, import the library,
+  connect and sync. The trader imports only the parts of ib_insync that it uses (`trader/startup.py`). The time that
+  this saves is spent on lock, replay, reconciliation and protection.
+- Market data: ib_insync decodes every message into its tickers; the trader decodes only the messages it uses.
+- The rows in milliseconds and in events a second depend on the load of the machine. "nothing is written" is the
+  delay of the event loop without any work of the trader, under the same disk load.
+- If SQLAlchemy Core takes less than twice the floor, the target of half its time cannot be reached.
+- Replay time is mostly checking: each event is decoded, its checksum and chain are verified, it is decoded as its
+  type and applied; about 2 µs in all.
+- A row marked *missed* did not reach its target. The number is as measured.
+- A restart uses the bytecode that `make setup` compiles. Without it, and with `PYTHONDONTWRITEBYTECODE` set,
+  compiling the trader's hundred modules takes as long again as importing them.
 """
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Plain text, a block a group."""
+    """Plain text, with one block for each group."""
     lines = []
     for group, members in groupby(rows, key=lambda row: row.group):
         lines.append(group)
@@ -58,7 +59,7 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def page(rows: Iterable[Row], where: str) -> str:
-    """The page docs/SPEED.md; `where` describes machine and disk."""
+    """The page docs/SPEED.md. where: a description of machine and disk."""
     parts = [HEAD.format(where=where)]
     for group, members in groupby(rows, key=lambda row: row.group):
         parts.append(f"## {group[0].upper()}{group[1:]}\n\n{COLUMNS}")

@@ -1,7 +1,7 @@
-"""kill -9 to every position verified and protected, against what no trader on ib_insync can do without.
+"""From kill -9 to every position verified and protected, against the minimum of any trader on ib_insync.
 
-The floor is the interpreter, the import of ib_insync, and its own connect and sync on the very same gateway, under
-the same client id. The trader does all that, and besides: lock, load and replay, reconcile, protect, report.
+The floor is the interpreter, the import of ib_insync, and its connect and sync on the same gateway with the same
+client id. The trader does all of that, and also: lock, load and replay, reconcile, protect, report.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ STEPS = ("interpreter", "imports", "load and replay", "connect", "sync", "reconc
 
 
 @dataclass(slots=True)
-class Taken:
-    """One measurement of each, in milliseconds."""
+class Timings:
+    """The measurements of all rounds, in milliseconds."""
 
     floor: list[float] = field(default_factory=list)
     trader: list[float] = field(default_factory=list)
@@ -51,21 +51,21 @@ class Taken:
 
 
 def rows(folder: Path, rounds: int, events: int = 10_000, executions: int = 500) -> list[Row]:
-    """Five positions; the same after a long day; and where the time goes."""
+    """A restart with five positions; the same after a long day; and the duration of each step."""
     found = []
     for part in ("trader", "state", "paper_gateway"):  # as `make setup` leaves them
         compileall.compile_dir(ROOT / part, quiet=1)
-    for words, is_long in (("5 positions", False), (f"{events:,} events, {executions} executions", True)):
-        group = f"kill -9 to protected, {words}"
-        with _prepared(folder / words.replace(" ", "-"), events, executions, is_long=is_long) as (gateway, logs):
+    for label, is_long in (("5 positions", False), (f"{events:,} events, {executions} executions", True)):
+        group = f"kill -9 to protected, {label}"
+        with _prepared(folder / label.replace(" ", "-"), events, executions, is_long=is_long) as (gateway, logs):
             taken = _measure(gateway, logs, rounds)
         found += _rows(group, taken)
     return found
 
 
-def _rows(group: str, taken: Taken) -> list[Row]:
+def _rows(group: str, taken: Timings) -> list[Row]:
     floor = "interpreter + ib_insync + its connect and sync"
-    ratio = spread([ours / bare for ours, bare in zip(taken.trader, taken.floor, strict=True)])
+    ratio = spread([total / bare for total, bare in zip(taken.trader, taken.floor, strict=True)])
     steps = [Row(group, f"  {step}", median(values), "ms") for step, values in taken.steps.items()]
     return [
         Row(group, floor, median(taken.floor), "ms"),
@@ -74,13 +74,13 @@ def _rows(group: str, taken: Taken) -> list[Row]:
     ]
 
 
-def _measure(gateway: RunningGateway, logs: Path, rounds: int) -> Taken:
-    taken = Taken()
+def _measure(gateway: RunningGateway, logs: Path, rounds: int) -> Timings:
+    taken = Timings()
     for number in range(rounds + 1):
         floor = _floor_ms(gateway.port)
         total, steps = _trader_ms(gateway.port, logs)
         if number == 0:
-            continue  # warms the caches of both
+            continue  # only warms the caches
         taken.floor.append(floor)
         taken.trader.append(total)
         for step, value in zip(STEPS, steps, strict=True):
@@ -102,7 +102,7 @@ def _floor_ms(port: int) -> float:
 
 
 def _trader_ms(port: int, logs: Path) -> tuple[float, list[float]]:
-    """Start the trader, wait until its gate has passed, kill it; the whole and its steps."""
+    """Start the trader, wait until its protection gate has passed, kill it. Returns the total and its steps."""
     before = set(logs.glob("recovery/*/*.json"))
     interpreter = _interpreter_ms()
     began = time.time()
@@ -142,7 +142,7 @@ def _trader(port: int, logs: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _wait_passed(log: Path, since: float, process: subprocess.Popen[bytes]) -> float:
-    """When the log says, after `since`, that the gate has passed; seconds since 1970."""
+    """The time at which, according to the log, the gate has passed after `since`; seconds since 1970."""
     deadline = time.monotonic() + BOUND_S
     while time.monotonic() < deadline and process.poll() is None:
         for line in log.read_text().splitlines()[::-1] if log.exists() else []:
@@ -152,7 +152,9 @@ def _wait_passed(log: Path, since: float, process: subprocess.Popen[bytes]) -> f
             if READY in entry["text"]:
                 return float(entry["time"])
         time.sleep(0.02)
-    raise RuntimeError(f"the trader did not pass its gate within {BOUND_S:.0f} s: see {log.parent.parent}/output")
+    raise RuntimeError(
+        f"the trader's protection gate did not pass within {BOUND_S:.0f} s: see {log.parent.parent}/output"
+    )
 
 
 def _wait_report(logs: Path, before: set[Path]) -> Path:
@@ -165,14 +167,14 @@ def _wait_report(logs: Path, before: set[Path]) -> Path:
     raise RuntimeError(f"the trader wrote no report in {logs}")
 
 
-# Five positions of ours, and the long day
+# Five positions, and the long day
 
 
 @contextmanager
 def _prepared(
     folder: Path, events: int, executions: int, *, is_long: bool
 ) -> Iterator[tuple[RunningGateway, Path]]:
-    """A gateway and a logs folder, as a trader that was killed leaves them with five positions adopted."""
+    """A gateway, and the logs folder of a killed trader that had adopted five positions."""
     folder.mkdir(parents=True)
     logs = folder / "logs"
     positions = folder / "positions.json"
@@ -205,4 +207,4 @@ def _adopt_one(symbol: str, logs: Path, environ: dict[str, str]) -> None:
             return
         if time.monotonic() > deadline:
             raise RuntimeError(f"{symbol} could not be adopted: {done.stdout} {done.stderr}")
-        time.sleep(0.2)  # the socket of the commands opens after the gate
+        time.sleep(0.2)  # the control socket opens after the protection gate

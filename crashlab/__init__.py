@@ -1,7 +1,7 @@
-"""The crash lab: the campaigns that try to make the trader lose something, and the proof that they can fail.
+"""The crash lab: fault-injection campaigns against the trader, and mutants that prove they can fail.
 
-    python -m crashlab quick                 the bounded campaign of `make crash-test`
-    python -m crashlab full --minutes 60     as long as it is told, of `make crash-campaign`
+    python -m crashlab quick                 `make crash-test`: a bounded campaign
+    python -m crashlab full --minutes 60     `make crash-campaign`: every case once, then the storm
 
-See docs/CRASHLAB.md. The lab drives the real program: real files, real processes, real sockets on loopback.
+See docs/CRASHLAB.md. The lab runs the real program: real files, real processes, real sockets on loopback.
 """

@@ -1,4 +1,4 @@
-"""The command line of the lab: run the campaigns, print the table, keep it as JSON; 1 if anything was lost.
+"""The command line of the lab: run the campaigns, print the table, write it as JSON. Exit code 1 for failures.
 
 python -m crashlab quick [--seed N] [--only storm,...]        minutes, bounded
 python -m crashlab full --minutes 60 [--seed N] [--only ...]  every point once, then the storm until the end
@@ -36,7 +36,7 @@ QUICK_TRADER_CALLS = 24
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to try. full: every point, else a sample. minutes: of the storm. seed: of whatever is drawn."""
+    """How much to try. full: every case, else a sample. minutes: of the storm. seed: of all random choices."""
 
     full: bool
     minutes: float
@@ -63,17 +63,17 @@ PARTS: dict[str, Part] = {
     "fuzz": lambda plan: fuzz.fuzz(20_000 if plan.full else 2_000, plan.seed),
     "hostile": lambda plan: [
         hostile.hostile_frames(5_000 if plan.full else 400, plan.seed),
-        hostile.lies(60 if plan.full else 8, plan.seed),
+        hostile.corrupted_answers(60 if plan.full else 8, plan.seed),
     ],
     "storm": _storm,
 }
-"""In this order; the storm of a full campaign is last, and takes the time that is left."""
+"""The parts in the order they run. The storm is last: in a full campaign it takes the remaining time."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run what is asked for; the exit code."""
+    """Run the requested parts; returns the exit code."""
     given = _parser().parse_args(argv)
-    logging.disable(logging.CRITICAL)  # the program's own alarms, which are what the faults are for
+    logging.disable(logging.CRITICAL)  # the faults provoke errors, and the program logs them
     seed = given.seed if given.seed is not None else random.randrange(1_000_000)
     wanted = given.only.split(",") if given.only else list(PARTS)
     began = time.monotonic()
@@ -95,12 +95,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m crashlab", description="Try to make it lose something.")
-    parser.add_argument("mode", choices=("quick", "full"), help="a bounded sample, or every point")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of a full campaign (default %(default)s)")
-    parser.add_argument("--seed", type=int, help="of what is drawn (default: a new one, which is printed)")
+    parser = argparse.ArgumentParser(
+        prog="python -m crashlab", description="Inject faults, and check that nothing is lost."
+    )
+    parser.add_argument("mode", choices=("quick", "full"), help="a bounded sample, or every case")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="duration of a full campaign (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, help="of all random choices (default: a new one, which is printed)")
     parser.add_argument("--only", type=_parts, metavar="PART,...", help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--json", type=Path, default=DEFAULT_PATH, metavar="FILE", help="where the report goes")
+    parser.add_argument("--json", type=Path, default=DEFAULT_PATH, metavar="FILE", help="the report file")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What the trader says against what the gateway knows; pure: two JSON answers, and the differences in words."""
+"""Compares `status --json` with `ctl truth --json`, and lists the differences as messages. Pure."""
 
 from __future__ import annotations
 
@@ -9,34 +9,41 @@ from trader.core.orders.order_ref import parse_ref
 
 ACCOUNT = "DU1234567"
 CLIENT_ID = 2001
+NO_STOPS = "0 live stops"
 
 
 def differences(status: dict[str, Any], truth: dict[str, Any], client_id: int = CLIENT_ID) -> list[str]:
-    """Where `status --json` and `ctl truth --json` disagree, in words; empty where nothing is left to settle.
+    """One message for each difference; empty if trader and gateway agree.
 
-    Shares of every symbol; one live stop of the right side, size, account and permId a managed position; no
-    stop of ours without a position; the day's P&L to the cent; attempts by the entries that filled.
+    Compared are: the shares of every symbol; for each managed position one live stop with the right side, size,
+    permId, client id, account and price; no own stop without a position; the day's P&L to the cent; the number
+    of attempts and of filled entries.
     """
     account = status["account"] or truth["account"]
-    said = {row["symbol"]: row["quantity"] for row in status["positions"]}
+    reported = {row["symbol"]: row["quantity"] for row in status["positions"]}
     held = {row["symbol"]: row["quantity"] for row in truth["positions"] if row["account"] == account}
     found = [
-        f"{symbol}: the trader says {said.get(symbol, 0):+d} shares, the gateway {held.get(symbol, 0):+d}"
-        for symbol in sorted({*said, *held})
-        if said.get(symbol, 0) != held.get(symbol, 0)
+        f"{symbol}: {reported.get(symbol, 0):+d} shares in the trader, {held.get(symbol, 0):+d} at the gateway"
+        for symbol in sorted({*reported, *held})
+        if reported.get(symbol, 0) != held.get(symbol, 0)
     ]
     found += _stop_differences(status, truth, client_id)
     pnl = realized_pnl(truth, account)
     if abs(status["daily_pnl"] - pnl) > 0.0051:
-        found.append(f"the trader says a P&L of {status['daily_pnl']:.2f}, the gateway {pnl:.2f}")
+        found.append(f"P&L: {status['daily_pnl']:.2f} in the trader, {pnl:.2f} at the gateway")
     counted = {(row["symbol"], row["side"]): row["count"] for row in status["attempts"]}
     if sum(counted.values()) != len(filled_entries(truth)):
-        found.append(f"the trader counts {counted} attempts, the gateway filled {sorted(filled_entries(truth))}")
+        found.append(f"attempts: {counted} in the trader, filled entries: {sorted(filled_entries(truth))}")
     return found
 
 
+def kind_of_failure(message: str) -> str:
+    """How a difference is counted: `unprotected` for a position without its stop, else `wrong`."""
+    return "unprotected" if f" {NO_STOPS}" in message else "wrong"
+
+
 def live_stops(truth: dict[str, Any], symbol: str = "") -> list[dict[str, Any]]:
-    """Stops of ours that work at the gateway, of one symbol or of all."""
+    """The trader's own live stops at the gateway, of one symbol or of all."""
     return [
         order
         for order in truth["open_orders"]
@@ -48,16 +55,16 @@ def live_stops(truth: dict[str, Any], symbol: str = "") -> list[dict[str, Any]]:
 
 
 def realized_pnl(truth: dict[str, Any], account: str = ACCOUNT) -> float:
-    """What the gateway realized in the symbols that we traded, dollars, whoever's hand closed."""
-    ours = {ref.symbol for text in filled_entries(truth) if (ref := parse_ref(text)) is not None}
+    """The P&L in dollars of the symbols that the trader entered, manual executions included."""
+    own = {ref.symbol for text in filled_entries(truth) if (ref := parse_ref(text)) is not None}
     counting = [
-        e for e in truth["executions"] if e["symbol"] in ours and e["account"] == account and not e["superseded"]
+        e for e in truth["executions"] if e["symbol"] in own and e["account"] == account and not e["superseded"]
     ]
     return round(sum(e["realized_pnl"] or 0.0 for e in counting), 2)
 
 
 def filled_entries(truth: dict[str, Any]) -> set[str]:
-    """OrderRefs of our entries that filled at least in part."""
+    """OrderRefs of the trader's entries that filled at least in part."""
     refs = [parse_ref(e["order_ref"]) for e in truth["executions"] if not e["superseded"]]
     return {ref.text for ref in refs if ref is not None and ref.role == "entry"}
 
@@ -85,7 +92,7 @@ def _stop_differences(status: dict[str, Any], truth: dict[str, Any], client_id: 
     halted = set(status["halted"])
     for stop in live_stops(truth):
         if stop["symbol"] not in {*managed, *entering, *halted}:
-            found.append(f"{stop['symbol']}: the stop {stop['order_ref']} guards nothing")
+            found.append(f"{stop['symbol']}: the stop {stop['order_ref']} has no position")
     return found
 
 
@@ -95,9 +102,10 @@ def _pending_exits(truth: dict[str, Any], symbol: str) -> int:
 
 
 def sent_twice(truth: dict[str, Any], signals: list[tuple[str, str, str]]) -> list[str]:
-    """Orders that left more than once, in words (invariant 5).
+    """One message for each order that was sent more than once (invariant 5).
 
-    One permId an orderRef, one entry an attempt. signals: (symbol, side, break time) of each breakout acted upon.
+    Each orderRef must have one permId, each attempt one entry, each signal one order. signals: (symbol, side,
+    break time) of each signal that the trader acted on.
     """
     perm_ids: dict[str, set[int]] = {}
     for item in (*truth["open_orders"], *truth["completed_orders"], *truth["executions"]):

@@ -1,4 +1,4 @@
-"""Ways to damage a file: bits, lengths, numbers, types, nesting, names. Pure but for `misplace`."""
+"""Ways to damage a file: bits, lengths, numbers, types, nesting, names. Pure, except `misplace`."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ NASTY = (
 )
 
 
-def flip(data: bytes, chance: random.Random) -> bytes:
-    """One bit."""
+def change_bit(data: bytes, chance: random.Random) -> bytes:
+    """Invert one bit."""
     at = chance.randrange(len(data))
     return data[:at] + bytes([data[at] ^ (1 << chance.randrange(8))]) + data[at + 1 :]
 
@@ -45,7 +45,7 @@ def truncate(data: bytes, chance: random.Random) -> bytes:
 
 
 def zero(data: bytes, chance: random.Random) -> bytes:
-    """A block of zeros, as a disk gives for what it lost."""
+    """Overwrite a block with zeros, as disks return for lost sectors."""
     at = chance.randrange(len(data))
     return data[:at] + b"\0" * min(512, len(data) - at) + data[at + 512 :]
 
@@ -56,41 +56,41 @@ def garbage(data: bytes, chance: random.Random) -> bytes:
 
 
 def number(data: bytes, chance: random.Random) -> bytes:
-    """A number becomes something else."""
+    """Replace a number."""
     return _replaced(data, _NUMBER, chance)
 
 
 def value(data: bytes, chance: random.Random) -> bytes:
-    """A value of any type becomes something else."""
+    """Replace a value of any type."""
     return _replaced(data, _VALUE, chance)
 
 
-def twice(data: bytes, chance: random.Random) -> bytes:
-    """A line is said twice, so a key too."""
+def repeat_line(data: bytes, chance: random.Random) -> bytes:
+    """Repeat a line, and so a key."""
     lines = data.split(b"\n")
     at = chance.randrange(len(lines))
     return b"\n".join([*lines[: at + 1], *lines[at:]])
 
 
-def other(data: bytes, chance: random.Random) -> bytes:
-    """Something that is not this kind of file at all."""
+def other_content(data: bytes, chance: random.Random) -> bytes:
+    """Replace the whole content by something of another kind."""
     return chance.choice((b"", b"{}", b"[]", b"null", b"\xff\xfe", b"{" * 100_000, b"\0" * 4096, b"[[[]]]\n", b"7"))
 
 
 TEXT: tuple[Callable[[bytes, random.Random], bytes], ...] = (
-    flip,
+    change_bit,
     truncate,
     zero,
     garbage,
     number,
     value,
-    twice,
-    other,
+    repeat_line,
+    other_content,
 )
 
 
-def signed(data: bytes, chance: random.Random) -> bytes:
-    """One value of a state file changed by someone who also mends the checksum."""
+def edit_with_checksum(data: bytes, chance: random.Random) -> bytes:
+    """Change one value of a state file, and write a valid checksum."""
     content: dict[str, Any] = json.loads(data)
     content.pop("checksum")
     place: Any = content
@@ -105,7 +105,7 @@ def signed(data: bytes, chance: random.Random) -> bytes:
 
 
 def misplace(path: Path, chance: random.Random) -> str:
-    """Put something that is no plain file of ours in a file's place; what it was, in words."""
+    """Replace a file by a link, folder or FIFO, or change its owner. Returns which."""
     kinds = ["link", "dangling link", "folder", "fifo"] + (["owner"] if os.geteuid() == 0 else [])
     kind: str = chance.choice(kinds)
     if kind == "owner":

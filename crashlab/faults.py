@@ -1,8 +1,8 @@
-"""The faults of a storm: drawn from a seed, then put to the gateway or to the trader's process.
+"""The faults of a storm: drawn from a seed, then applied to the gateway.
 
-What is drawn: which fault, two numbers that choose among what is there (a symbol, an execution, a size), whether
-and when the trader is killed, how long it stays down. Which symbol or execution a number chooses depends on what
-the market and the trader had done by then, which is not drawn and differs a little from run to run.
+Drawn are: the fault, two numbers that select a symbol, an execution or a size, whether and when the trader is
+killed, and how long it stays down. Which symbol or execution a number selects depends on what the market and the
+trader have done so far; that differs a little from run to run.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ SILENCED = (
     "account",
 )
 FOREIGN = "MSFT"
+MANUAL_FAULTS = frozenset({"sell manually", "foreign", "cancel stop"})
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One fault of a storm. choose, amount: in [0, 1). The trader is killed kill_after_s later, if at all."""
+    """One fault of a storm. choose, amount: in [0, 1). kill: the trader is killed kill_after_s after the fault."""
 
     fault: str
     choose: float
@@ -44,7 +45,7 @@ class Step:
 
 
 def draw(seed: int, round_number: int, steps: int) -> list[Step]:
-    """The steps of one round. The same numbers for the same seed, whatever happens meanwhile."""
+    """The steps of one round: always the same for the same seed and number."""
     chance = random.Random(f"{seed}/{round_number}")
     names = sorted(FAULTS)
     return [
@@ -62,15 +63,15 @@ def draw(seed: int, round_number: int, steps: int) -> list[Step]:
 
 
 def apply(gateway: RunningGateway, step: Step) -> str:
-    """Do it; what was done, in words. A fault that has nothing to work on is said to have done nothing."""
+    """Apply the fault; returns what was done. A fault may find nothing that it can be applied to."""
     try:
-        return FAULTS[step.fault](gateway, step) or "nothing to work on"
-    except ControlError as error:  # the order or execution was gone by the time
+        return FAULTS[step.fault](gateway, step) or "nothing to apply it to"
+    except ControlError as error:  # the order or execution has ended meanwhile
         return f"refused: {error.message}"
 
 
-def calm(gateway: RunningGateway, step: Step) -> None:
-    """End the step's fault if it is one that lasts."""
+def end_fault(gateway: RunningGateway, step: Step) -> None:
+    """End the fault of the step, if it is one that lasts."""
     for kind in (*SILENCED, "all"):
         gateway.ctl("silence", kind=kind, off=True)
         gateway.ctl("delay", kind=kind, off=True)
@@ -82,15 +83,15 @@ def _pick(step: Step, things: list[Any]) -> Any:
     return things[int(step.choose * len(things))] if things else None
 
 
-def _ours(gateway: RunningGateway) -> list[dict[str, Any]]:
-    """Positions with a live stop of ours: healthy ones."""
+def _protected_positions(gateway: RunningGateway) -> list[dict[str, Any]]:
+    """Positions with an own live stop."""
     truth = gateway.truth()
-    guarded = {stop["symbol"] for stop in live_stops(truth)}
-    return [row for row in truth["positions"] if row["symbol"] in guarded]
+    protected = {stop["symbol"] for stop in live_stops(truth)}
+    return [row for row in truth["positions"] if row["symbol"] in protected]
 
 
 def _nothing(_: RunningGateway, __: Step) -> str:
-    return "no fault, only time"
+    return "no fault"
 
 
 def _drop(gateway: RunningGateway, step: Step) -> str:
@@ -101,7 +102,7 @@ def _drop(gateway: RunningGateway, step: Step) -> str:
 def _silence(gateway: RunningGateway, step: Step) -> str:
     kind = _pick(step, list(SILENCED))
     gateway.ctl("silence", kind=kind)
-    return f"no {kind} any more"
+    return f"{kind} not sent"
 
 
 def _delay(gateway: RunningGateway, step: Step) -> str:
@@ -111,10 +112,10 @@ def _delay(gateway: RunningGateway, step: Step) -> str:
 
 
 def _silent_drop(gateway: RunningGateway, step: Step) -> str:
-    """The line comes back, and one of the answers that a comparison needs does not."""
-    said = _silence(gateway, step)
+    """The connection is dropped, and after it one of the answers that reconciliation needs is not sent."""
+    silenced = _silence(gateway, step)
     gateway.ctl("drop")
-    return f"{said}, sockets dropped"
+    return f"{silenced}, sockets dropped"
 
 
 def _partial(gateway: RunningGateway, step: Step) -> str:
@@ -154,8 +155,8 @@ def _to_target(gateway: RunningGateway, step: Step) -> str:
 
 
 def _move(gateway: RunningGateway, step: Step, sign: int) -> str:
-    """The price goes through the stop (sign -1), or as far the other way."""
-    row = _pick(step, _ours(gateway))
+    """Move the price through the stop (sign -1), or as far in the other direction."""
+    row = _pick(step, _protected_positions(gateway))
     if row is None:
         return ""
     stop = live_stops(gateway.truth(), row["symbol"])[0]["aux_price"]
@@ -165,20 +166,20 @@ def _move(gateway: RunningGateway, step: Step, sign: int) -> str:
     return f"{row['symbol']} at {price}"
 
 
-def _sell_by_hand(gateway: RunningGateway, step: Step) -> str:
-    row = _pick(step, _ours(gateway))
+def _sell_manually(gateway: RunningGateway, step: Step) -> str:
+    row = _pick(step, _protected_positions(gateway))
     if row is None:
         return ""
     shares = 1 + int(step.amount * abs(row["quantity"]) / 2)
     if shares >= abs(row["quantity"]):
         return ""
     gateway.ctl("trade", symbol=row["symbol"], side="SELL" if row["quantity"] > 0 else "BUY", shares=shares)
-    return f"{shares} {row['symbol']} closed by hand"
+    return f"{shares} {row['symbol']} closed manually"
 
 
 def _foreign(gateway: RunningGateway, step: Step) -> str:
     gateway.ctl("trade", symbol=FOREIGN, side="BUY", shares=1 + int(step.amount * 10))
-    return f"{FOREIGN} bought by hand"
+    return f"{FOREIGN} bought manually"
 
 
 def _cancel_stop(gateway: RunningGateway, step: Step) -> str:
@@ -186,7 +187,7 @@ def _cancel_stop(gateway: RunningGateway, step: Step) -> str:
     if stop is None:
         return ""
     gateway.ctl("cancel", order=str(stop["perm_id"]))
-    return f"{stop['order_ref']} cancelled by hand"
+    return f"{stop['order_ref']} cancelled manually"
 
 
 def _outage(gateway: RunningGateway, _: Step) -> str:
@@ -211,7 +212,7 @@ FAULTS: dict[str, Callable[[RunningGateway, Step], str]] = {
     "restart": _restart,
     "stop out": _stop_out,
     "to target": _to_target,
-    "sell by hand": _sell_by_hand,
+    "sell manually": _sell_manually,
     "foreign": _foreign,
     "cancel stop": _cancel_stop,
     "outage": _outage,

@@ -1,8 +1,9 @@
-"""Power losses on real file systems: shut down at each step without a flush of their log, then mounted again.
+"""Power losses on real file systems: shut down at each call without a flush of their log, then mounted again.
 
-An image on a loop device is mounted, the state manager writes to it, and at its n-th call the file system is shut
-down by the ioctl that its own developers test with: what is not on the "disk" by then is gone, and the next mount
-replays the file system's journal. Needs root, loop devices and mkfs; where they are missing the row says so.
+An image on a loop device is mounted, and the state manager writes to it. Before its n-th call the file system is
+shut down by the ioctl that file-system developers use for such tests: data that is not on the "disk" yet is lost.
+The next mount replays the file system's journal. This needs root, loop devices and mkfs; if one of them is
+missing, the row of the table says so.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from crashlab.images import Image
-from crashlab.powerloss import MEMORY, History, inline_run, judge
-from crashlab.recording import Acked, PromisingDisk, Tree
+from crashlab.powerloss import TMPFS, History, inline_run, judge
+from crashlab.recording import Acked, AcknowledgingDisk, Tree
 from crashlab.report import Tally
 from state.errors import TraderError
 from state.storage.disk import Disk
@@ -35,7 +36,7 @@ CALLS = ("create", "open_existing", "pwrite", "fdatasync", "fsync", "mkdir", "li
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """make: mkfs with its flags; options: of mount; size_mb: of the sparse image."""
+    """A file system to try. make: mkfs and its flags. options: of mount. size_mb: of the sparse image."""
 
     name: str
     make: tuple[str, ...]
@@ -50,22 +51,22 @@ KINDS = (
 )
 
 
-class ShutdownDisk(PromisingDisk):
-    """The kernel, until the n-th call of all, before which the file system is shut down. 0: never."""
+class ShutdownDisk(AcknowledgingDisk):
+    """A real disk whose file system is shut down before the n-th call. at: that n; 0 for never."""
 
     def __init__(self, mounted: Path, at: int) -> None:
         self.calls = 0
-        self.promised = Acked(0)
+        self.acked = Acked(0)
         self._mounted = mounted
         self._at = at
 
     def acknowledge(self, sequence: int, *, saved: bool) -> None:
-        """Nobody hears what is said after the power is gone. (XFS answers an fsync of a folder even then.)"""
+        """Ignored after the shutdown. (XFS lets an fsync of a folder succeed even then.)"""
         if not self._at or self.calls < self._at:
-            self.promised = Acked(sequence, saved)
+            self.acked = Acked(sequence, saved)
 
     def tick(self) -> None:
-        """Count one call; from the n-th on the file system refuses everything, as it does after a power loss."""
+        """Count one call. From the n-th on, the file system refuses every call."""
         self.calls += 1
         if self.calls == self._at:
             fd = os.open(self._mounted, os.O_RDONLY)
@@ -88,7 +89,7 @@ for _name in CALLS:
 
 
 def file_systems(every: int = 1) -> list[Tally]:
-    """One row a file system, each cut off before every so-many-th call."""
+    """One row for each file system, shut down before each `every`-th call."""
     return [_tried(kind, every) for kind in KINDS]
 
 
@@ -107,7 +108,7 @@ def _tried(kind: FileSystem, every: int) -> Tally:
     tally = Tally(f"file system: {kind.name}", skipped=why_not(kind))
     if tally.skipped:
         return tally
-    folder = Path(tempfile.mkdtemp(prefix="crashlab-fs-", dir=MEMORY if MEMORY.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix="crashlab-fs-", dir=TMPFS if TMPFS.is_dir() else None))
     try:
         with tally.timed():
             _make(kind, folder)
@@ -115,8 +116,8 @@ def _tried(kind: FileSystem, every: int) -> Tally:
             for at in range(1, total + 1, every):
                 _cut(tally, kind, folder, at)
     except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", b"") or b""
-        tally.skipped = f"{error} {said.decode(errors='replace').strip()}"
+        stderr = getattr(error, "stderr", b"") or b""
+        tally.skipped = f"{error} {stderr.decode(errors='replace').strip()}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return tally
@@ -130,7 +131,7 @@ def _make(kind: FileSystem, folder: Path) -> None:
 
 
 def _cut(tally: Tally, kind: FileSystem, folder: Path, at: int) -> int:
-    """One run on a fresh file system, cut off before call `at`; how many calls there were."""
+    """One run on a fresh file system that is shut down before call `at`. Returns the number of calls."""
     tally.points += 1
     _run("cp", "--sparse=always", str(folder / "empty"), str(folder / "image"))
     history = History()
@@ -141,8 +142,8 @@ def _cut(tally: Tally, kind: FileSystem, folder: Path, at: int) -> int:
     with _mounted(kind, folder) as mounted:
         if (mounted / "logs").is_dir():
             with Folder.open(mounted / "logs") as logs:
-                judge(tally, load(logs), Image(Tree(), disk.promised, at), history)
-        elif disk.promised.sequence:
+                judge(tally, load(logs), Image(Tree(), disk.acked, at), history)
+        elif disk.acked.sequence:
             tally.fail("lost", f"before call {at}: the folder is gone")
     return disk.calls
 

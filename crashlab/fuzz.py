@@ -1,8 +1,8 @@
-"""Bad files: never a traceback, never a wrong position, never a lost file.
+"""Bad files: no traceback, no wrong position, no lost file.
 
-Each case damages files of a logs folder that holds a position, or the scanner's file, or the configuration, and
-starts the real reader on them. What it may do is refuse with one of the project's errors, or read a state that was
-true at some moment. What was damaged must still be there afterwards: in its place, or in quarantine/ or archive/.
+Each case damages files of a logs folder that holds a position, or the scanner file, or the configuration, and
+starts the real reader on them. The reader may raise an error of the project, or read a state that was correct at
+some earlier event. The damaged file must still exist afterwards: in its place, in quarantine/ or in archive/.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from crashlab.sample import SampleManager, write_sample
 from state.domain.invariants import PRICE_MAX
 from state.errors import TraderError
 from state.storage.codec import decode_state
-from trader.cli.commands.status import describe, read_status
+from trader.cli.commands.status import read_status
+from trader.cli.status.view import describe
 from trader.config.loader import load_config
 from trader.config.sections import UniverseRules
-from trader.core.strategy.ps60.setups import load_setups
+from trader.runtime.scanner_file import load_setups
 
 TARGETS = ("trader_state.json", "trader_state_backup.json", f"journal/{DATE}/segment-00000001.jsonl", "checkpoints")
 SCAN = "scanner_results_20251006.json"
 
 
 def fuzz(cases: int, seed: int) -> list[Tally]:
-    """So many cases of each kind, drawn from the seed."""
+    """`cases` cases of each kind, drawn from the seed."""
     rows = []
     for name in CASES:
         tally = Tally(f"bad files: {name}")
@@ -57,7 +58,7 @@ def _some(job: tuple[str, int, int, int]) -> Tally:
         tally.points += 1
         try:
             problem = CASES[name](root, history, chance)
-        except Exception:  # noqa: BLE001 - any exception that is not the project's own is the finding
+        except Exception:  # noqa: BLE001 - any exception that is not an error of the project is a failure
             problem = ("wrong", traceback.format_exc()[-1500:])
         if problem is not None:
             tally.fail(problem[0], f"seed {seed}, worker {worker}, case {number}: {problem[1]}")
@@ -69,8 +70,8 @@ Problem = tuple[str, str] | None
 
 
 def _state_files(root: Path, history: History, chance: random.Random) -> Problem:
-    """One or two files of the state, damaged or replaced; then a look, and a start."""
-    logs = _fresh(root)
+    """Damage or replace one to three files of the state; then read the status, and start."""
+    logs = _fresh_copy(root)
     done = []
     for target in chance.sample(TARGETS, chance.choice((1, 1, 1, 2, 3))):
         path = _file(logs, target)
@@ -83,35 +84,35 @@ def _state_files(root: Path, history: History, chance: random.Random) -> Problem
     return _start(logs, history, "; ".join(done))
 
 
-def _signed_files(root: Path, history: History, chance: random.Random) -> Problem:
-    """Main and backup edited, and signed again: anything but a traceback."""
-    logs = _fresh(root)
+def _edited_files(root: Path, history: History, chance: random.Random) -> Problem:
+    """Edit main and backup, with valid checksums. Any result but a traceback is accepted."""
+    logs = _fresh_copy(root)
     for target in TARGETS[:2]:
         path = _file(logs, target)
-        path.write_bytes(damage.signed(path.read_bytes(), chance))
-    return _start(logs, None, "edited and signed again")
+        path.write_bytes(damage.edit_with_checksum(path.read_bytes(), chance))
+    return _start(logs, None, "edited, with valid checksums")
 
 
 def _start(logs: Path, history: History | None, done: str) -> Problem:
-    """Look, then take the state up. history: what may be read, None where anything may."""
+    """Read the status, then load the state and save it. history: the valid states; None accepts any state."""
     before = _contents(logs) - _rotated(logs)
     try:
         describe(read_status(logs, datetime.now(UTC)))
         with SampleManager.open(logs, "20251006-140000-bbbb") as manager:
             found = manager.loaded.state
-            said = msgspec.json.encode(found) if found is not None else b""
+            encoded = msgspec.json.encode(found) if found is not None else b""
             sequence = found.sequence if found is not None else 0
             manager.begin(DATE, ACCOUNT, GATEWAY, OPEN)
             manager.save_blocking()
     except TraderError:
         return _lost(logs, before, done)
-    if history is not None and found is not None and said != history.states.get(sequence):
-        return "wrong", f"{done}: a state was read that never was, at event {sequence}"
+    if history is not None and found is not None and encoded != history.states.get(sequence):
+        return "wrong", f"{done}: the state that was read at event {sequence} never existed"
     return _lost(logs, before, done)
 
 
 def _rotated(logs: Path) -> set[bytes]:
-    """Main and backup where they are valid: these give way to newer ones, as they should."""
+    """The content of main and backup if they are valid. A save replaces these rightly."""
     found = set()
     for target in TARGETS[:2]:
         path = logs / target
@@ -123,17 +124,17 @@ def _rotated(logs: Path) -> set[bytes]:
 
 
 def _lost(logs: Path, before: set[bytes], done: str) -> Problem:
-    """Whatever was there and is gone. A journal that was written on counts as there."""
+    """Whether a file's content is gone. A journal that new events were appended to counts as present."""
     after = _contents(logs)
     for content in before - after:
         head = content.rstrip(b"\n")
-        if not any(head in other or _mended(head, other) for other in after):
+        if not any(head in other or _is_continued(head, other) for other in after):
             return "lost", f"{done}: {len(content)} bytes beginning with {content[:60]!r} are gone"
     return None
 
 
-def _mended(head: bytes, other: bytes) -> bool:
-    """Whether a journal begins as this one did: its torn tail is blanked, and kept aside."""
+def _is_continued(head: bytes, other: bytes) -> bool:
+    """Whether `other` is the same journal, continued: its torn tail is blanked and copied to quarantine/."""
     first = head.partition(b"\n")[0]
     return first.startswith(b'{"crc"') and other.startswith(first)
 
@@ -148,7 +149,7 @@ def _scanner(root: Path, _: History, chance: random.Random) -> Problem:
     except TraderError:
         return None
     bad = [s for s in found.setups if not 0 < s.support < s.resistance < PRICE_MAX > s.target3]
-    return ("wrong", f"a setup that cannot be: {bad[0]}") if bad else None
+    return ("wrong", f"an impossible setup: {bad[0]}") if bad else None
 
 
 def _configuration(root: Path, _: History, chance: random.Random) -> Problem:
@@ -159,11 +160,11 @@ def _configuration(root: Path, _: History, chance: random.Random) -> Problem:
     except TraderError:
         return None
     if config.gateway.live:
-        return "wrong", "real money on the word of a file alone"
+        return "wrong", "a file alone enabled trading with real money"
     return None
 
 
-def _fresh(root: Path) -> Path:
+def _fresh_copy(root: Path) -> Path:
     logs = root / "logs"
     if logs.exists():
         shutil.rmtree(logs)
@@ -177,14 +178,14 @@ def _file(logs: Path, target: str) -> Path:
 
 
 def _contents(logs: Path) -> set[bytes]:
-    """Every plain file's content, but for the lock and empty ones."""
+    """The content of every plain file, except the lock and empty files."""
     plain = [path for path in logs.rglob("*") if stat.S_ISREG(path.lstat().st_mode) and path.name != "trader.lock"]
     return {content for path in plain if (content := path.read_bytes()).strip()}
 
 
 CASES: dict[str, Callable[[Path, History, random.Random], Problem]] = {
     "state, journal, checkpoint": _state_files,
-    "state signed again": _signed_files,
+    "state signed again": _edited_files,
     "scanner": _scanner,
     "configuration": _configuration,
 }

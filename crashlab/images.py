@@ -1,10 +1,10 @@
-"""Every state of the disk that POSIX allows after a power loss, from what was recorded; pure.
+"""Every state of the disk that POSIX allows after a power loss, computed from recorded operations. Pure.
 
-A crash may come before or after each operation. What was not flushed by then may be there or not:
-- each pending change of a folder's names, whatever the order in which they were made;
-- each pending write: lost, whole, torn at each byte, or some of its sectors; where it made the file longer, also
-  the length without the data (zeros);
-and all of it in every combination, but for one write torn at a time.
+A crash can come before or after each operation. Whatever was not flushed by then may be on the disk or not:
+- each pending change of a folder's names, in any order;
+- each pending write: lost, complete, torn at each byte, or some of its sectors; if it made the file longer, also
+  the length without the data (zeros).
+All combinations are built, with at most one torn write in each.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from crashlab.recording import Acked, Named, Operation, Synced, Tree, Wrote, app
 
 Pending = TypeVar("Pending", Named, Wrote)
 SECTOR_BYTES = 512
-SECTORS_FREE = 5  # so many sectors of a write are lost or kept in every combination
-COMBINED_MAX = 6  # so many pending changes in every combination; of more, the likely and the worst ones
+SECTORS_FREE = 5  # writes of at most this many sectors: every combination of lost and kept sectors
+COMBINED_MAX = 6  # at most this many pending changes: every combination; for more, the likely and the worst ones
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One possible disk. acked, written: the highest sequence promised by then, and the operations done."""
+    """One possible disk. acked: what was acknowledged by then. done: the number of operations carried out."""
 
     tree: Tree
-    promised: Acked
+    acked: Acked
     done: int
 
 
 def images(start: Tree, operations: Sequence[Operation], step_bytes: int = 1, since: int = 0) -> Iterator[Image]:
     """Each state once, in the order of the operations.
 
-    step_bytes: how finely writes are torn. since: only crashes after so many operations.
+    step_bytes: distance between the places where a write is torn. since: only crashes after this many operations.
     """
     seen: set[int] = set()
     for done in range(since, len(operations) + 1):
         if done and isinstance(operations[done - 1], Acked | Synced):
-            continue  # these take possibilities away and add none; what was promised shows at the next one
-        promised = _promised(operations, done)
+            continue  # these only rule states out; the new acknowledgement counts from the next operation on
+        acked = _acked(operations, done)
         for tree in _after(start, operations[:done], step_bytes):
-            key = hash((promised, tuple(sorted(tree.paths().items()))))
+            key = hash((acked, tuple(sorted(tree.paths().items()))))
             if key not in seen:
                 seen.add(key)
-                yield Image(tree, promised, done)
-    final = _promised(operations, len(operations))
+                yield Image(tree, acked, done)
+    final = _acked(operations, len(operations))
     for tree in _after(start, operations, step_bytes):
         key = hash((final, tuple(sorted(tree.paths().items()))))
         if key not in seen:
@@ -54,8 +54,8 @@ def images(start: Tree, operations: Sequence[Operation], step_bytes: int = 1, si
             yield Image(tree, final, len(operations))
 
 
-def _promised(operations: Sequence[Operation], done: int) -> Acked:
-    """What stood promised when operation `done` had been carried out and the next had not."""
+def _acked(operations: Sequence[Operation], done: int) -> Acked:
+    """What was acknowledged after `done` operations."""
     sequence, saved = 0, False
     for operation in operations[:done]:
         if isinstance(operation, Acked):
@@ -97,7 +97,7 @@ def _name_choices(base: Tree, pending: list[Named]) -> Iterator[Tree]:
 
 
 def _some_of(pending: Sequence[Pending]) -> Iterator[tuple[Pending, ...]]:
-    """What may have reached the disk: every combination; of many, the first so many, and all but one."""
+    """What may have reached the disk: every combination; of many changes, each prefix, and all but one."""
     if len(pending) <= COMBINED_MAX:
         for count in range(len(pending) + 1):
             yield from combinations(pending, count)
@@ -113,7 +113,7 @@ def _content_choices(tree: Tree, writes: dict[int, list[Wrote]], step_bytes: int
     plain = {node: list(_whole_or_lost(tree.files.get(node, b""), writes[node])) for node in pending}
     for chosen in product(*(plain[node] for node in pending)):
         yield _with(tree, dict(zip(pending, chosen, strict=True)))
-    for node in pending:  # and one of them torn, beside each combination of the others
+    for node in pending:  # then one of them torn, with each combination of the others
         others = [other for other in pending if other != node]
         for chosen in product(*(plain[other] for other in others)):
             for content in _torn(tree.files.get(node, b""), writes[node], step_bytes):
@@ -133,7 +133,7 @@ def _whole_or_lost(content: bytes, writes: list[Wrote]) -> Iterator[bytes]:
 
 
 def _torn(content: bytes, writes: list[Wrote], step_bytes: int) -> Iterator[bytes]:
-    """The last write torn in every way, after all of those before it or none of them."""
+    """The last write torn in every way, with all or none of the writes before it."""
     before = content
     for write in writes[:-1]:
         before = overlay(before, write)
@@ -142,7 +142,7 @@ def _torn(content: bytes, writes: list[Wrote], step_bytes: int) -> Iterator[byte
 
 
 def torn(base: bytes, write: Wrote, step_bytes: int = 1) -> Iterator[bytes]:
-    """What one write may have left of itself. Filling (newlines) is torn by the sector."""
+    """The contents that one torn write can leave. Filling (newlines) is torn at sectors only."""
     data, offset = write.data, write.offset
     meaningful = len(data.rstrip(b"\n")) + 1
     for cut in (*range(0, min(meaningful, len(data)), step_bytes), *range(meaningful, len(data), SECTOR_BYTES)):
@@ -165,14 +165,14 @@ def torn(base: bytes, write: Wrote, step_bytes: int = 1) -> Iterator[bytes]:
 
 
 def overlay(content: bytes, write: Wrote) -> bytes:
-    """The content after a write; a gap before it reads as zeros."""
+    """The content after a write. A gap before it reads as zeros."""
     if len(content) < write.offset:
         content += b"\0" * (write.offset - len(content))
     return content[: write.offset] + write.data + content[write.offset + len(write.data) :]
 
 
 def carried_out(start: Tree, operations: Sequence[Operation]) -> Tree:
-    """The disk as the kernel shows it after the operations, with no power loss: what a restarted program reads."""
+    """The files after the operations without a power loss: what a program that was killed and restarted reads."""
     tree = start.copy()
     for operation in operations:
         if isinstance(operation, Named):

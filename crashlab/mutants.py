@@ -1,8 +1,8 @@
-"""Planted faults: a lab that passes a broken program proves nothing, so it has to kill each of these.
+"""Mutation test: each of the planted faults must be noticed by the tests that are named with it.
 
-A mutant is a small change of the source (an exact text that occurs once, and what takes its place), applied to a
-temporary copy of the tree, with the tests that have to notice it. One whose text is not found any more is an error,
-as is one that survives. `crashlab.planted` is the list.
+A campaign that passes a broken program proves nothing. A mutant is one or two small edits of the source (see
+`crashlab.edits`), applied to a temporary copy of the tree, with the tests that have to fail on it. A mutant whose
+place is not found any more is an error, as is one that survives. `crashlab.planted` is the list.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from crashlab.edits import Edit, EditError, Function, apply
 from crashlab.parallel import spread
 from crashlab.report import ROOT, Tally
 
@@ -24,21 +25,21 @@ COPIED = ("trader", "state", "observers", "paper_gateway", "crashlab", "tests", 
 COPIED_FILES = ("trader.py", "trader.toml", "pyproject.toml", "Makefile", "README.md")
 TIMEOUT_S = 120.0
 _KILLED_BY = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
-SOME_FAILED = 1  # pytest's exit code; any other is a lab that did not run
+SOME_FAILED = 1  # pytest's exit code; with any other the tests did not run
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """changes: (file, text that occurs once in it, what takes its place). killers: what pytest is given."""
+    """edits: each with the function that it changes. killers: files or tests, as pytest takes them."""
 
     name: str
-    changes: tuple[tuple[str, str, str], ...]
+    edits: tuple[tuple[Function, Edit], ...]
     killers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """killer: the first test that noticed; problem: why it was not killed, or could not be tried."""
+    """killer: the first test that failed; problem: why the mutant was not killed, or could not be tried."""
 
     name: str
     killer: str = ""
@@ -46,7 +47,7 @@ class Verdict:
 
 
 def mutate(mutants: list[Mutant], workers: int | None = None) -> Tally:
-    """Try each; one that lives, or cannot be planted, is counted as wrong."""
+    """Try each; a mutant that survives, or cannot be applied, is counted as wrong."""
     tally = Tally(FAULT)
     with tally.timed():
         for verdict in spread(attempt, mutants, workers):
@@ -60,7 +61,7 @@ def mutate(mutants: list[Mutant], workers: int | None = None) -> Tally:
 
 
 def attempt(mutant: Mutant) -> Verdict:
-    """Plant one mutant in a copy of the tree and run its killers there."""
+    """Apply one mutant to a copy of the tree and run its killers there."""
     folder = Path(tempfile.mkdtemp(prefix="mutant-"))
     try:
         copy_tree(folder)
@@ -72,7 +73,7 @@ def attempt(mutant: Mutant) -> Verdict:
 
 
 def copy_tree(target: Path) -> None:
-    """Everything that the tests read, without what the tools keep."""
+    """Copy everything that the tests read, without caches."""
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
@@ -82,13 +83,12 @@ def copy_tree(target: Path) -> None:
 
 
 def plant(mutant: Mutant, folder: Path) -> str:
-    """Change the source in `folder`; why that was not possible, or an empty text."""
-    for file, old, new in mutant.changes:
-        path = folder / file
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if text.count(old) != 1:
-            return f"its text occurs {text.count(old)} times in {file}: the mutant has to follow the source"
-        path.write_text(text.replace(old, new), encoding="utf-8")
+    """Apply the mutant's edits to the source in `folder`; why that was not possible, or an empty text."""
+    try:
+        for where, edit in mutant.edits:
+            apply(where, edit, folder)
+    except EditError as error:
+        return f"{error}: the mutant has to follow the source"
     return ""
 
 
@@ -113,5 +113,5 @@ def _run(mutant: Mutant, folder: Path) -> Verdict:
         return Verdict(mutant.name, killer=killer[1])
     if done.returncode == 0:
         return Verdict(mutant.name, problem="it SURVIVED: a test is missing")
-    said = done.stdout[-300:] + done.stderr[-300:]
-    return Verdict(mutant.name, problem=f"pytest ended with {done.returncode}: {said}")
+    output = done.stdout[-300:] + done.stderr[-300:]
+    return Verdict(mutant.name, problem=f"pytest ended with {done.returncode}: {output}")

@@ -1,4 +1,4 @@
-"""One task over many jobs on all cores, each in a process of its own kind: no state is shared but the answers."""
+"""Runs one task for many jobs on all cores, in worker processes that share no state."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Answer = TypeVar("Answer")
 
 
 class JobFailedError(Exception):
-    """A job raised; the text is its traceback (not every exception survives the way between processes)."""
+    """A job raised. The text is its traceback, because not every exception can be pickled."""
 
 
 def cores() -> int:
-    """How many processes may work at once here."""
+    """The number of cores that this process may use."""
     return max(1, len(os.sched_getaffinity(0)))
 
 
 def spread(task: Callable[[Job], Answer], jobs: Sequence[Job], workers: int | None = None) -> Iterator[Answer]:
-    """The answers in the order of the jobs. JobFailedError if a job raises."""
+    """Yield the answers in the order of the jobs. Raises JobFailedError if a job raises."""
     count = min(workers or cores(), len(jobs))
     if count <= 1:
         yield from map(task, jobs)
         return
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("forkserver")) as pool:
-        yield from pool.map(partial(_guarded, task), jobs)
+        yield from pool.map(partial(_with_traceback, task), jobs)
 
 
-def _guarded(task: Callable[[Job], Answer], job: Job) -> Answer:
-    logging.disable(logging.CRITICAL)  # the program's own alarms, which are what the faults are for
+def _with_traceback(task: Callable[[Job], Answer], job: Job) -> Answer:
+    logging.disable(logging.CRITICAL)  # the faults provoke errors, and the program logs them
     try:
         return task(job)
-    except Exception:  # noqa: BLE001 - whatever it is, it is told by the parent
+    except Exception:  # noqa: BLE001 - the parent reports any exception
         raise JobFailedError(traceback.format_exc()) from None

@@ -1,4 +1,4 @@
-"""Real processes for the campaigns and the tests: a trader on a running gateway, and waiting with a bound."""
+"""Real processes for the campaigns and the tests: a trader on a running gateway, and bounded waits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SYMBOLS = ("TSLA", "NVDA", "AMD")
 
 
 def wait_for(condition: Callable[[], Any], bound_s: float = WAIT_S, what: str = "the condition") -> Any:
-    """Poll until the condition is true, and return what it gave; AssertionError after the bound."""
+    """Poll until the condition is true, and return its result. AssertionError after bound_s seconds."""
     deadline = time.monotonic() + bound_s
     while True:
         found = condition()
@@ -39,7 +39,7 @@ def wait_for(condition: Callable[[], Any], bound_s: float = WAIT_S, what: str = 
 
 
 def scanner(folder: Path, *symbols: str) -> Path:
-    """A scanner folder whose pivots lie far from the market; returns it."""
+    """Write a scanner folder with pivots far from the market; returns the folder."""
     scans = folder / "scans"
     scans.mkdir(exist_ok=True)
     records = [
@@ -59,7 +59,7 @@ def rows(logs: Path) -> dict[str, list[str]]:
 
 
 def row_texts(logs: Path) -> str:
-    """Everything the last start decided, in words."""
+    """The messages of the last start's report."""
     reports = sorted((logs / "recovery").glob("*/*.json"), key=lambda path: path.stat().st_mtime_ns)
     return "\n".join(row["words"] for row in json.loads(reports[-1].read_text())["rows"])
 
@@ -68,10 +68,10 @@ def row_texts(logs: Path) -> str:
 
 
 class Trader:
-    """`python trader.py --logs-dir <folder>/logs <flags>` on a running gateway; ended at exit of the context.
+    """`python trader.py --logs-dir <folder>/logs <flags>` on a running gateway; killed at the end of the context.
 
-    settings: by their environment name, such as `risk_max_trades_per_day="3"`. scanner_dir: None for the shipped
-    scan, else a folder made by `scanner`. under: a command that runs the trader as its own process, such as strace.
+    settings: by their environment name, such as `risk_max_trades_per_day="3"`. scanner_dir: a folder written by
+    `scanner`; None for the sample scan. under: a command that the trader runs under, such as strace.
     """
 
     def __init__(
@@ -97,19 +97,19 @@ class Trader:
         )
 
     def status(self) -> dict[str, Any]:
-        """What `status --json` prints: from the files alone."""
+        """The answer of `status --json`, which reads the files only."""
         return status(self.logs)
 
     def output(self) -> str:
-        """Everything it printed so far."""
+        """Its output so far."""
         return Path(self._out.name).read_text(encoding="utf-8", errors="replace")
 
     def wait_ready(self, bound_s: float = WAIT_S) -> dict[str, Any]:
-        """Its status once the gate has passed; AssertionError, with its output, if it ends before."""
+        """Its status once the protection gate has passed. AssertionError, with the output, if it ends before."""
         return self.wait_status(lambda found: bool(found["ready"]), bound_s)
 
     def wait_status(self, condition: Callable[[dict[str, Any]], bool], bound_s: float = WAIT_S) -> dict[str, Any]:
-        """Its status once the condition holds of it while this very process runs."""
+        """Its status once the condition is true of it, while this process runs."""
         deadline = time.monotonic() + bound_s
         while True:
             assert self.process.poll() is None, f"the trader ended: {self.process.returncode}\n{self.output()}"
@@ -120,7 +120,7 @@ class Trader:
             time.sleep(0.03)
 
     def wait_agreed(self, bound_s: float = WAIT_S) -> dict[str, Any]:
-        """Its status once it is ready and says what the gateway knows."""
+        """Its status once it is ready and agrees with the gateway."""
         return self.wait_status(lambda s: bool(s["ready"]) and not differences(s, self.gateway.truth()), bound_s)
 
     def wait_exit(self, bound_s: float = WAIT_S) -> int:
@@ -128,12 +128,12 @@ class Trader:
         return self.process.wait(bound_s)
 
     def kill(self) -> None:
-        """SIGKILL: no handler runs, nothing is flushed."""
+        """Send SIGKILL: no handler runs, nothing is flushed."""
         self.process.kill()
         self.process.wait()
 
     def stop(self, bound_s: float = WAIT_S) -> int:
-        """SIGTERM, as Ctrl+C does; the exit code."""
+        """Send SIGTERM; returns the exit code."""
         if self.process.poll() is None:
             self.process.terminate()
         return self.process.wait(bound_s)
@@ -150,6 +150,6 @@ class Trader:
 
 
 def status(logs: Path) -> dict[str, Any]:
-    """What `status --json` prints of a logs folder."""
+    """The answer of `status --json` for a logs folder."""
     found: dict[str, Any] = json.loads(msgspec.json.encode(read_status(logs, datetime.now(UTC))))
     return found

@@ -1,8 +1,8 @@
-"""A `Disk` that does real work and writes down what it did, so that every state a crash may leave can be built.
+"""A real `Disk` that records its operations, so that every state that a crash can leave can be built.
 
-Files and folders are known by numbers of the recorder's own. Names are changed by `Named`, contents by `Wrote`;
-`Synced` says that a file's content, or a folder's names, reached the disk; `Acked` is put in by whoever drives the
-program, and says what the program has promised by then.
+Files and folders have numbers given by the recorder. `Named` changes names, `Wrote` changes contents, `Synced`
+says that a file's content, or a folder's names, reached the disk. `Acked` is recorded by the program that is run,
+and says what it has acknowledged by then.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TOP = 0  # the number of the recorded folder itself
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One change of a folder's names, all of it or nothing: name → file or (made_folder) folder, None: gone."""
+    """One atomic change of a folder's names. changes: name and the new file or folder; None if it is removed."""
 
     folder: int
     changes: Changes
@@ -41,7 +41,7 @@ class Synced:
 
 @dataclass(frozen=True, slots=True)
 class Acked:
-    """Everything up to this sequence was promised to survive; saved: at least one snapshot was."""
+    """Everything up to `sequence` is acknowledged as durable. saved: so is at least one snapshot."""
 
     sequence: int
     saved: bool = False
@@ -52,7 +52,7 @@ Operation = Named | Wrote | Synced | Acked
 
 @dataclass
 class Tree:
-    """What is on disk for sure: the names of each folder, the content of each file."""
+    """The contents of a disk: the names in each folder, the content of each file."""
 
     names: dict[int, dict[str, int]] = field(default_factory=lambda: {TOP: {}})
     files: dict[int, bytes] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Tree:
 
     @classmethod
     def of(cls, paths: dict[str, bytes | None]) -> Tree:
-        """The tree that holds these paths, all of it on disk."""
+        """The tree with these paths."""
         tree, numbers = cls(), {"": TOP}
         for number, path in enumerate(sorted(paths), 1):
             folder, _, name = path.rpartition("/")
@@ -91,18 +91,18 @@ class Tree:
         return tree
 
 
-class PromisingDisk(Disk):
-    """A disk that is told what the program has promised by now."""
+class AcknowledgingDisk(Disk):
+    """A disk that the program also tells what it has acknowledged."""
 
     def acknowledge(self, sequence: int, *, saved: bool) -> None:
-        """Everything up to `sequence` must survive from here on; saved: so must a snapshot."""
+        """From now on everything up to `sequence` must survive a crash. saved: so must a snapshot."""
         raise NotImplementedError
 
 
-class RecordingDisk(PromisingDisk):
-    """The kernel, and a list of everything that was asked of it below `root`, in order, over all threads.
+class RecordingDisk(AcknowledgingDisk):
+    """A real disk that records all operations below `root`, of all threads, in their order.
 
-    sync_takes_s: how long a flush of a file is made to take, so that whoever does not wait for it shows.
+    sync_takes_s: duration of each flush of a file, so that code that does not wait for it is found.
     """
 
     def __init__(self, root: Path, start: Tree | None = None, sync_takes_s: float = 0.0) -> None:
@@ -175,7 +175,7 @@ class RecordingDisk(PromisingDisk):
             node = self._tree.names[before][source]
             if before == after:
                 self._rename(after, ((source, None), (target, node)))
-            else:  # two folders, two pieces of metadata: either may reach the disk without the other
+            else:  # two folders: either change may reach the disk without the other
                 self._rename(after, ((target, node),))
                 self._rename(before, ((source, None),))
 
@@ -202,7 +202,7 @@ class RecordingDisk(PromisingDisk):
 
 
 def apply_names(tree: Tree, operation: Named) -> None:
-    """Carry one change of names out."""
+    """Carry out one change of names."""
     names = tree.names.setdefault(operation.folder, {})
     for name, node in operation.changes:
         if node is None:

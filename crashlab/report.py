@@ -1,4 +1,4 @@
-"""What a campaign tried and what was lost: rows, as a table for people and as JSON for programs."""
+"""The results of the campaigns: rows, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_PATH = ROOT / "build" / "crash-report.json"
-KEPT_FAILURES = 20  # of each row; the rest is counted only
+KEPT_FAILURES = 20  # messages of each row; more failures are only counted
 
 
 @dataclass
 class Tally:
-    """One fault and what came of it.
+    """One row: a fault and its results.
 
-    points: cases tried. lost: acknowledged facts that were gone. resurrected: unacknowledged facts that came back
-    after new ones were written. unprotected: managed positions without their stop. wrong: everything else that
-    must not be: books that differ from the gateway's, an order sent twice, a traceback, a lost file.
-    skipped: why nothing could be tried here, or empty. failures: the first of them, in words.
+    points: cases tried. lost: acknowledged events that were gone. resurrected: unacknowledged events that were
+    read after new ones had been written. unprotected: managed positions without their stop. wrong: all other
+    failures: a state that differs from the gateway's, an order sent twice, a traceback, a lost file.
+    skipped: why nothing could be tried here, or empty. failures: the first messages.
     """
 
     fault: str
@@ -33,26 +33,26 @@ class Tally:
     seconds: float = 0.0
     skipped: str = ""
     note: str = ""
-    counts: dict[str, int] = field(default_factory=dict)  # of whatever else tells how much was tried
-    details: list[str] = field(default_factory=list)  # told below the table
+    counts: dict[str, int] = field(default_factory=dict)  # other numbers that show how much was tried
+    details: list[str] = field(default_factory=list)  # messages below the table
     failures: list[str] = field(default_factory=list)
 
     @property
     def bad(self) -> int:
         return self.lost + self.resurrected + self.unprotected + self.wrong
 
-    def fail(self, kind: str, words: str) -> None:
+    def fail(self, kind: str, message: str) -> None:
         """Count one failure. kind: lost, resurrected, unprotected or wrong."""
         setattr(self, kind, getattr(self, kind) + 1)
         if len(self.failures) < KEPT_FAILURES:
-            self.failures.append(f"{kind}: {words}")
+            self.failures.append(f"{kind}: {message}")
 
     def count(self, what: str, by: int = 1) -> None:
-        """Count something that happened, beside the points."""
+        """Add to one of `counts`."""
         self.counts[what] = self.counts.get(what, 0) + by
 
     def add(self, other: Tally) -> None:
-        """Take in what another process counted for the same fault."""
+        """Add the results of another process for the same fault."""
         for name in ("points", "lost", "resurrected", "unprotected", "wrong"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for what, number in other.counts.items():
@@ -62,7 +62,7 @@ class Tally:
 
     @contextmanager
     def timed(self) -> Iterator[Tally]:
-        """Add the real time of the block."""
+        """Add the duration of the block to `seconds`."""
         began = time.monotonic()
         try:
             yield self
@@ -71,7 +71,7 @@ class Tally:
 
 
 def table(rows: Iterable[Tally]) -> str:
-    """The rows as text, the sum below, and each failure in words after it."""
+    """The rows as text, then the sum, then the messages."""
     rows = list(rows)
     width = max([len(row.fault) for row in rows], default=10)
     head = f"{'fault':<{width}}  {'tried':>9}  {'lost':>5}  {'resurrected':>11}  {'unprotected':>11}  {'wrong':>5}"
@@ -87,8 +87,8 @@ def table(rows: Iterable[Tally]) -> str:
         total.add(row)
     total.counts, total.details = {}, []
     lines += ["-" * (len(head) + 9), _line(total, width)]
-    lines += [f"  {row.fault}: {words}" for row in rows for words in row.details]
-    lines += [f"✗ {row.fault}: {words}" for row in rows for words in row.failures]
+    lines += [f"  {row.fault}: {message}" for row in rows for message in row.details]
+    lines += [f"✗ {row.fault}: {message}" for row in rows for message in row.failures]
     return "\n".join(lines)
 
 
@@ -100,7 +100,7 @@ def _line(row: Tally, width: int) -> str:
 
 
 def write_json(rows: Iterable[Tally], path: Path = DEFAULT_PATH, **about: object) -> None:
-    """Keep the rows as JSON; `about` says how they were made (seed, minutes, Python)."""
+    """Write the rows as JSON. about: how they were made (seed, minutes, Python)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {**about, "rows": [asdict(row) for row in rows]}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

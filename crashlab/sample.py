@@ -1,4 +1,4 @@
-"""A logs folder with something to lose: a guarded position, a partial, two snapshots, a journal, a checkpoint."""
+"""A sample logs folder: a protected position, a partial exit, two snapshots, a journal and a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from crashlab.powerloss import ACCOUNT, DATE, GATEWAY, OPEN, History
 from state.domain import events as ev
-from state.domain.model import EntryPlan, Order, Role
+from state.domain.model import EntryPlan, Order, OrderReason, Role
 from state.manager import StateManager
 from state.storage.checkpoints import CheckpointStore
 
@@ -28,13 +28,13 @@ PLAN = EntryPlan(
 
 
 class SampleManager(StateManager):
-    """The real one; its journal is small enough to be damaged often."""
+    """The real manager, with a small journal, so that damage often hits its records."""
 
     segment_bytes = 16384
 
 
 def write_sample(logs: Path) -> History:
-    """Write it; what the state was after each event."""
+    """Write the folder; returns the state after each event."""
     history = History()
     with SampleManager.open(logs, "20251006-134500-aaaa") as manager:
         manager.begin(DATE, ACCOUNT, GATEWAY, OPEN)
@@ -58,13 +58,16 @@ def _events() -> list[ev.Event]:
         ev.OrderAcknowledged(time=OPEN, order_ref=STOP, perm_id=7001, order_id=2),
         _intended(EXIT, 3),
         _filled("0002.01.01", EXIT, "SLD", 50, 101.5),
-        ev.OrderModifyIntended(time=OPEN, order_ref=STOP, quantity=50, stop_price=100.5, reason="breakeven"),
+        ev.OrderModifyIntended(
+            time=OPEN, order_ref=STOP, quantity=50, stop_price=100.5, reason="breakeven_stop_hit"
+        ),
         ev.AlertRaised(time=OPEN, text="the last event", key="last"),
     ]
 
 
 def _intended(ref: str, order_id: int) -> ev.OrderIntended:
     roles: dict[str, Role] = {ENTRY: "entry", STOP: "stop", EXIT: "exit"}
+    reasons: dict[Role, OrderReason] = {"entry": "entry", "stop": "stop_loss_hit", "exit": "partial_1r"}
     role = roles[ref]
     order = Order(
         order_ref=ref,
@@ -80,7 +83,7 @@ def _intended(ref: str, order_id: int) -> ev.OrderIntended:
         intended_at=OPEN,
         stop_price=99.0 if role == "stop" else None,
         parent_ref=ENTRY if role == "stop" else "",
-        reason="partial_1r" if role == "exit" else role,
+        reason=reasons[role],
         plan=PLAN if role == "entry" else None,
     )
     return ev.OrderIntended(time=OPEN, order=order)

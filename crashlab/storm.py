@@ -1,7 +1,8 @@
-"""A long storm: a fast session, the trader killed and the gateway at its worst; then the books are compared.
+"""A storm: a fast session with random faults of the gateway, in which the trader is killed again and again.
 
-After every fault the trader has to come to agree with the gateway's truth within a bound: shares, the one stop of
-each position, attempts, P&L to the cent. No order twice, foreign shares untouched, no traceback, no file lost.
+After every fault the trader must agree with the gateway's truth within a time limit: shares, the one stop of each
+position, attempts, P&L to the cent. No order may be sent twice; foreign shares stay untouched; no traceback; no
+file is lost.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crashlab.compare import differences, filled_entries, live_stops, sent_twice
-from crashlab.faults import FOREIGN, Step, apply, calm, draw
+from crashlab.compare import differences, filled_entries, kind_of_failure, live_stops, sent_twice
+from crashlab.faults import FOREIGN, MANUAL_FAULTS, Step, apply, draw, end_fault
 from crashlab.parallel import cores, spread
 from crashlab.processes import DATE, Trader, wait_for
 from crashlab.report import Tally
@@ -29,7 +30,7 @@ STEPS = 14  # of a round
 SPEED = "30"  # session seconds for one real second
 AGREE_S = 25.0
 FOREIGN_SHARES = 70
-KEPT = ("journal", "sessions", "quarantine", "archive", "recovery")  # whose files must never go away
+KEPT = ("journal", "sessions", "quarantine", "archive", "recovery")  # folders whose files must never disappear
 SETTINGS = {
     "files_save_interval_s": "0.5",
     "files_checkpoint_interval_s": "2",
@@ -41,7 +42,7 @@ REFUSED = 3
 
 
 def storm(minutes: float, seed: int, workers: int | None = None) -> Tally:
-    """Rounds on all cores until the time is over; each has its own gateway, folder and faults."""
+    """Rounds on all cores until the time is over. Each round has its own gateway, folder and faults."""
     tally = Tally(FAULT)
     count = workers or cores()
     deadline = time.monotonic() + minutes * 60
@@ -61,7 +62,7 @@ def _rounds(job: tuple[int, int, int, float]) -> Tally:
 
 
 def one_round(seed: int, number: int, steps: int = STEPS, deadline: float = float("inf")) -> Tally:
-    """One session with its faults. The folder is kept where something failed."""
+    """One session with its faults. The folder is kept if something failed."""
     tally = Tally(FAULT)
     folder = Path(tempfile.mkdtemp(prefix=f"storm-{seed}-{number}-"))
     with ExitStack() as stack:
@@ -80,7 +81,7 @@ def one_round(seed: int, number: int, steps: int = STEPS, deadline: float = floa
 
 @dataclass
 class Round:
-    """One gateway, one logs folder, and traders one after the other."""
+    """One gateway and one logs folder, with one trader after the other."""
 
     tally: Tally
     folder: Path
@@ -89,7 +90,8 @@ class Round:
     stack: ExitStack
     done: list[str] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
-    manual: int = FOREIGN_SHARES
+    foreign_shares: int = FOREIGN_SHARES
+    manual_fault: bool = False
 
     def __post_init__(self) -> None:
         positions = self.folder / "positions.json"
@@ -110,30 +112,32 @@ class Round:
         )
         self.trader = self._start()
         self.trader.wait_ready()
-        wait_for(lambda: live_stops(self.gateway.truth()), what="the first entry")  # before it nothing can be lost
+        # Before the first entry there is nothing to lose.
+        wait_for(lambda: live_stops(self.gateway.truth()), what="the first entry")
 
     def step(self, step: Step) -> bool:
-        """One fault, perhaps a kill, and the comparison. False where this session is over."""
+        """One fault, perhaps a kill, and the comparison. False if the session is over."""
         self.tally.points += 1
-        said = apply(self.gateway, step)
-        if step.fault == "foreign" and "bought" in said:
-            self.manual += 1 + int(step.amount * 10)
+        effect = apply(self.gateway, step)
+        self.manual_fault = self.manual_fault or step.fault in MANUAL_FAULTS
+        if step.fault == "foreign" and "bought" in effect:
+            self.foreign_shares += 1 + int(step.amount * 10)
         killed = f"; killed after {step.kill_after_s:.2f} s" if step.kill else ""
-        self.done.append(f"{step.fault}: {said}{killed}")
+        self.done.append(f"{step.fault}: {effect}{killed}")
         if step.kill:
-            time.sleep(step.kill_after_s)  # not for luck: it is the drawn moment of the kill
+            time.sleep(step.kill_after_s)  # the drawn moment of the kill
             self.trader.kill()
             self.tally.count("kills")
             time.sleep(step.down_s)
         else:
             time.sleep(step.wait_s)
-        calm(self.gateway, step)
+        end_fault(self.gateway, step)
         if step.kill:
             self.trader = self._start()
-        return self.settle()
+        return self.wait_agreed()
 
-    def settle(self) -> bool:
-        """Wait until books and truth agree; what still differs at the end of the bound is the failure."""
+    def wait_agreed(self) -> bool:
+        """Wait until state and truth agree. What still differs after AGREE_S is the failure."""
         deadline = time.monotonic() + AGREE_S
         found: list[str] = ["no status yet"]
         while time.monotonic() < deadline:
@@ -141,17 +145,17 @@ class Round:
                 return self._ended(code)
             found = self._differences()
             if not found:
-                return self._sound()
-            if self._flipped_by_hand():
+                return self._check()
+            if self._reversed_manually():
                 self.tally.count("flips by hand")
                 return False
             time.sleep(0.05)
-        naked = [words for words in found if " 0 live stops" in words]
-        self.fail("unprotected" if naked else "wrong", f"after {AGREE_S:.0f} s: {found}")
+        unprotected = any(kind_of_failure(message) == "unprotected" for message in found)
+        self.fail("unprotected" if unprotected else "wrong", f"after {AGREE_S:.0f} s: {found}")
         return False
 
     def finish(self) -> None:
-        """Stop in good order; the stops stay and the books still agree."""
+        """Stop the trader with SIGTERM. Its stops stay, and state and truth still agree."""
         truth = self.gateway.truth()
         self.tally.count("entries", len(filled_entries(truth)))
         self.tally.count("executions", len(truth["executions"]))
@@ -163,15 +167,15 @@ class Round:
             elif found := differences(self.trader.status(), self.gateway.truth()):
                 self._after_stop(found)
 
-    def fail(self, kind: str, words: str) -> None:
+    def fail(self, kind: str, message: str) -> None:
         where = f"seed {self.seed}, round {self.number}, step {len(self.done)} ({self.folder})"
-        self.tally.fail(kind, f"{where}: {words}. What was done: {self.done[-4:]}")
+        self.tally.fail(kind, f"{where}: {message}. Steps before: {self.done[-4:]}")
 
     def _after_stop(self, found: list[str]) -> None:
-        """The market went on while it stopped, so a stop may fill now: then a new start has to find that out."""
+        """A stop can fill while the trader ends. Then the next start must find the fill."""
         self.done.append(f"stopped, then {found}")
         self.trader = self._start()
-        if self.settle() and self.trader.process.poll() is None:
+        if self.wait_agreed() and self.trader.process.poll() is None:
             self.trader.stop()
 
     def _start(self) -> Trader:
@@ -185,33 +189,33 @@ class Round:
             return [f"not ready: {status['entries_reason']} {status['notes'][:3]}"]
         return differences(status, self.gateway.truth())
 
-    def _flipped_by_hand(self) -> bool:
-        """A hand sold while the stop sold all: the symbol is halted until a person decides. The rest agrees."""
-        if not any("by hand" in words for words in self.done) or not self.trader.logs.is_dir():
+    def _reversed_manually(self) -> bool:
+        """Whether all differences are in halted symbols: a manual trade filled together with the stop."""
+        if not self.manual_fault or not self.trader.logs.is_dir():
             return False
         status = self.trader.status()
         found = differences(status, self.gateway.truth())
-        return bool(status["halted"]) and all(words.split(":")[0] in status["halted"] for words in found)
+        return bool(status["halted"]) and all(message.split(":")[0] in status["halted"] for message in found)
 
     def _ended(self, code: int) -> bool:
-        """A trader that ended of itself: the session is over, or the start was refused for a flip by hand."""
-        if code == REFUSED and any("by hand" in words for words in self.done):
+        """The trader ended by itself: the session is over, or a manual reversal made it refuse the start."""
+        if code == REFUSED and self.manual_fault:
             self.done.append("refused")
         elif code != 0:
             self.fail("wrong", f"the trader ended with {code}: {self.trader.output()[-1500:]}")
         return False
 
-    def _sound(self) -> bool:
-        """What must hold beyond agreement."""
+    def _check(self) -> bool:
+        """What must hold besides agreement."""
         truth = self.gateway.truth()
         before = self.tally.bad
-        for words in sent_twice(truth, list(signals(self.trader.logs))):
-            self.fail("wrong", f"twice: {words}")
+        for message in sent_twice(truth, list(signals(self.trader.logs))):
+            self.fail("wrong", f"sent twice: {message}")
         held = {row["symbol"]: row["quantity"] for row in truth["positions"]}
-        if held.get(FOREIGN, 0) != self.manual:
-            self.fail("wrong", f"foreign {FOREIGN}: {held.get(FOREIGN, 0)} shares, not {self.manual}")
+        if held.get(FOREIGN, 0) != self.foreign_shares:
+            self.fail("wrong", f"foreign {FOREIGN}: {held.get(FOREIGN, 0)} shares, not {self.foreign_shares}")
         if any(FOREIGN in ref for ref in filled_entries(truth)):
-            self.fail("wrong", f"an order of ours in {FOREIGN}")
+            self.fail("wrong", f"the trader sent an order in {FOREIGN}")
         if "Traceback" in self.trader.output():
             self.fail("wrong", f"a traceback: {self.trader.output()[-1500:]}")
         there = {
@@ -227,7 +231,7 @@ class Round:
 
 
 def signals(logs: Path) -> Iterator[tuple[str, str, str]]:
-    """(symbol, side, break time) of each breakout that the journal says was acted upon."""
+    """(symbol, side, break time) of each signal that the trader acted on, from the journal."""
     for record in read_journal(logs / "journal" / DATE).records:
         if record.type == "SignalTaken":
             event: dict[str, Any] = json.loads(bytes(record.data))

@@ -1,7 +1,7 @@
-"""Faults at the kernel's door: strace kills a process at, or fails, the k-th call of a name.
+"""Faults in system calls, injected by strace: the process is killed at a call, or the call fails.
 
-`when` counts per call name and per thread, and KILL fires before the call is carried out. Where strace is not
-there, or may not trace, `why_not` says so.
+`when` counts the calls of one name in one thread. KILL comes before the call is carried out. `why_not` says
+whether strace is installed and may trace.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _CALL = re.compile(r"^(\d+) +(\w+)\(", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens at the `when`-th call named `call` of any one thread."""
+    """The action at the `when`-th call named `call` of any thread."""
 
     call: str
     when: int
     action: str
 
     @property
-    def words(self) -> str:
-        done = "killed" if self.action == "signal=KILL" else self.action.removeprefix("error=")
-        return f"{done} at {self.call} #{self.when}"
+    def label(self) -> str:
+        effect = "killed" if self.action == "signal=KILL" else self.action.removeprefix("error=")
+        return f"{effect} at {self.call} #{self.when}"
 
     @property
     def flags(self) -> list[str]:
-        """For strace: trace this call alone, and inject."""
+        """Flags for strace: trace only this call, and inject the fault."""
         return ["-e", f"trace={self.call}", "-e", f"inject={self.call}:{self.action}:when={self.when}"]
 
 
@@ -68,7 +68,7 @@ def why_not() -> str:
 
 
 def attach(pid: int, flags: list[str], output: Path) -> subprocess.Popen[bytes]:
-    """Trace a process that has stopped itself; returns once strace holds it. TimeoutError if it never does."""
+    """Trace a process that has stopped itself. Returns once strace is attached; else raises TimeoutError."""
     tracer = subprocess.Popen(
         ["strace", "-f", "-q", "-o", str(output), *flags, "-p", str(pid)],
         stdout=subprocess.DEVNULL,
@@ -86,7 +86,7 @@ def attach(pid: int, flags: list[str], output: Path) -> subprocess.Popen[bytes]:
 
 
 def counts(output: Path) -> dict[str, int]:
-    """From a recording: how often each call was made by the thread that made it most."""
+    """From a recording: for each call, the number of calls by the thread that made most of them."""
     by_thread = Counter(match.groups() for match in _CALL.finditer(output.read_text(errors="replace")))
     most: dict[str, int] = {}
     for (_, call), count in by_thread.items():
@@ -95,7 +95,7 @@ def counts(output: Path) -> dict[str, int]:
 
 
 def sweep(counted: dict[str, int], actions: tuple[str, ...] = ACTIONS) -> list[Fault]:
-    """Every fault at every call that was counted."""
+    """Every action at every counted call."""
     return [
         Fault(call, when, action)
         for call, count in sorted(counted.items())

@@ -1,8 +1,8 @@
-"""System calls of the whole trader: killed at, or refused by, one of them while it trades; then started again.
+"""System calls of the whole trader: killed at one of them, or one fails, while it trades; then started again.
 
-A recording run finds the calls that matter (on files of the logs folder, and sends to a socket), from the start
-over entries to a partial exit. Each case is then a gateway and a trader of its own, with one fault; the trader that
-is started after it has to agree with the gateway's truth.
+A recorded run finds the relevant calls (on files of the logs folder, and sends to a socket), from the start over
+entries to a partial exit. Each case has its own gateway and trader, with one fault. The trader that is started
+after it must agree with the gateway's truth.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from crashlab.compare import live_stops, sent_twice
+from crashlab.compare import kind_of_failure, live_stops, sent_twice
 from crashlab.parallel import spread
 from crashlab.processes import DATE, Trader
 from crashlab.report import Tally
@@ -34,7 +34,7 @@ _LINE = re.compile(r"^(\d+) +(\w+)\((.*)", re.MULTILINE)
 
 
 def trader_calls(count: int | None, seed: int) -> Tally:
-    """Faults at `count` of the calls, drawn; None: at every one."""
+    """`count` faults, drawn from all faults at all calls; None for every fault."""
     tally = Tally(FAULT, skipped=why_not())
     if tally.skipped:
         return tally
@@ -48,22 +48,22 @@ def trader_calls(count: int | None, seed: int) -> Tally:
 
 
 def recorded() -> list[Fault]:
-    """Every fault at every call that an undisturbed run makes on its own files and sockets."""
+    """Every fault at every call that a run without faults makes on its own files and sockets."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         under = ("strace", "-D", "-f", "-qq", "-y", "-o", str(folder / "calls"), "-e", f"trace={','.join(CALLS)}")
         _trade(stack, folder, under)[1].stop()
-        points = matter((folder / "calls").read_text(errors="replace"), str(folder / "logs"))
+        points = relevant_calls((folder / "calls").read_text(errors="replace"), str(folder / "logs"))
     return [Fault(call, when, action) for call, when in points for action in ACTIONS if _sensible(call, action)]
 
 
 def _sensible(call: str, action: str) -> bool:
-    """A socket does not run out of space."""
+    """A send to a socket cannot fail with ENOSPC."""
     return call != "sendto" or action != "error=ENOSPC"
 
 
-def matter(recording: str, logs: str) -> list[tuple[str, int]]:
-    """(call, k of its thread) for each call on the logs folder, and each send to a TCP socket."""
+def relevant_calls(recording: str, logs: str) -> list[tuple[str, int]]:
+    """(call, its number in its thread) of each call on the logs folder, and of each send to a TCP socket."""
     counted: dict[tuple[str, str], int] = {}
     found: set[tuple[str, int]] = set()
     for thread, call, rest in _LINE.findall(recording):
@@ -74,7 +74,7 @@ def matter(recording: str, logs: str) -> list[tuple[str, int]]:
 
 
 def _one(fault: Fault) -> Tally:
-    """One case: the trader with the fault, then one without, then the comparison."""
+    """One case: a trader with the fault, then one without, then the comparison."""
     tally = Tally(FAULT, points=1)
     folder = Path(tempfile.mkdtemp(prefix="calls-"))
     under = ("strace", "-D", "-f", "-qq", "-o", "/dev/null", *fault.flags)
@@ -84,18 +84,18 @@ def _one(fault: Fault) -> Tally:
             tally.count("ended by it", int(faulty.process.poll() is not None))
             faulty.kill()
             if "Traceback" in faulty.output():
-                tally.fail("wrong", f"{fault.words}: {faulty.output()[-1500:]}")
+                tally.fail("wrong", f"{fault.label}: {faulty.output()[-1500:]}")
             again = Trader(gateway, folder, "--symbols", SYMBOLS, scanner_dir=None, under=(), **SETTINGS)
             _judge(tally, gateway, stack.enter_context(again), fault)
     except (AssertionError, OSError, ValueError) as error:
-        tally.fail("wrong", f"{fault.words}: {type(error).__name__}: {str(error)[-1500:]}")
+        tally.fail("wrong", f"{fault.label}: {type(error).__name__}: {str(error)[-1500:]}")
     if not tally.bad:
         shutil.rmtree(folder)
     return tally
 
 
 def _trade(stack: ExitStack, folder: Path, under: tuple[str, ...]) -> tuple[RunningGateway, Trader]:
-    """Start, enter, take a partial, save; or die somewhere on the way."""
+    """Start, enter, take a partial exit, save; or end before, because of the fault."""
     gateway = stack.enter_context(RunningGateway(*GATEWAY))
     trader = stack.enter_context(
         Trader(gateway, folder, "--symbols", SYMBOLS, scanner_dir=None, under=under, **SETTINGS)
@@ -123,11 +123,10 @@ def _judge(tally: Tally, gateway: RunningGateway, trader: Trader, fault: Fault) 
     try:
         trader.wait_agreed(AGREE_S)
     except AssertionError as error:
-        kind = "unprotected" if " 0 live stops" in str(error) else "wrong"
-        tally.fail(kind, f"{fault.words}: {str(error)[-1500:]}")
+        tally.fail(kind_of_failure(str(error)), f"{fault.label}: {str(error)[-1500:]}")
         return
-    for words in sent_twice(gateway.truth(), list(signals(trader.logs))):
-        tally.fail("wrong", f"{fault.words}: twice: {words}")
+    for message in sent_twice(gateway.truth(), list(signals(trader.logs))):
+        tally.fail("wrong", f"{fault.label}: sent twice: {message}")
     if "Traceback" in trader.output():
-        tally.fail("wrong", f"{fault.words}: {trader.output()[-1500:]}")
+        tally.fail("wrong", f"{fault.label}: {trader.output()[-1500:]}")
     trader.stop()

@@ -27,7 +27,7 @@ LOG_FILES = 3
 
 
 async def run(options: Options) -> None:
-    """Listen, say so on stdout, and serve until SIGTERM, Ctrl+C or the control command stop.
+    """Listen, print the ready line, and serve until SIGTERM, Ctrl+C or the control command `stop`.
 
     Raises UsageError for a market that cannot be built and PortInUseError.
     """
@@ -41,7 +41,7 @@ async def run(options: Options) -> None:
             raise
         raise PortInUseError(
             f"Port {options.port} on 127.0.0.1 is already in use.",
-            "Stop what listens there (python3 -m paper_gateway ctl stop) or choose another --port.",
+            "Stop the process that listens there (python3 -m paper_gateway ctl stop) or choose another --port.",
         ) from None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -53,7 +53,7 @@ async def run(options: Options) -> None:
 
 
 def build(options: Options) -> Services:
-    """Everything behind the socket, put together. Raises UsageError."""
+    """Build the services from the options. Raises UsageError."""
     try:
         market = _market(options)
         brokerage = Brokerage(market, options.accounts, options.cash, options.positions)
@@ -74,27 +74,27 @@ def _market(options: Options) -> Market:
 
 
 async def _serve(server: Server) -> None:
-    """Until told to stop; an error in the market's loop is not survived in silence: it ends the process."""
+    """Serve until told to stop. An error in the market loop ends the process."""
     market = asyncio.create_task(server.run_market())
     stopping = asyncio.create_task(server.stopping.wait())
     await asyncio.wait((market, stopping), return_when=asyncio.FIRST_COMPLETED)
     if market.done():
         market.result()
     market.cancel()
-    await asyncio.sleep(0.05)  # lets the answer to `stop` leave
+    await asyncio.sleep(0.05)  # time to send the answer to `stop`
 
 
 def _announce(services: Services, port: int) -> None:
     market = services.brokerage.market
     sys.stdout.write(
-        f"paper gateway ready on 127.0.0.1:{port} account {','.join(services.brokerage.accounts)} "
+        f"paper gateway ready on 127.0.0.1:{port} account {','.join(services.brokerage.account_ids)} "
         f"date {market.trading_date} speed {services.clock.speed:g} (this is not IBKR)\n"
     )
     sys.stdout.flush()
 
 
 def _log_to(file: Path | None) -> None:
-    """To a file that rotates, else warnings to stderr."""
+    """Log to a rotating file; without one, log warnings to stderr."""
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
     if file is not None:

@@ -1,52 +1,54 @@
-"""The account's side put together: market, ledger, book, engine and desk, without any network."""
+"""Everything the gateway keeps between connections: accounts, orders, executions, engine. No network code."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
 
-from paper_gateway.blotter import Blotter
-from paper_gateway.book import Book
-from paper_gateway.desk import Desk
-from paper_gateway.directory import Directory
+from paper_gateway.accounts import Accounts, Figures, OpeningPosition
+from paper_gateway.contract_lookup import ContractLookup
 from paper_gateway.engine import Engine
+from paper_gateway.execution_log import ExecutionLog
 from paper_gateway.faults import Faults
-from paper_gateway.ledger import Figures, Ledger, OpeningPosition
 from paper_gateway.market import ContractInfo, Market
+from paper_gateway.order_entry import OrderEntry
+from paper_gateway.order_store import OrderStore
 
 FIRST_PERM_ID = 2_150_000_000
-"""Above 2^31, which real permanent ids exceed too, so that clients meet it."""
+"""Above 2^31, as real permanent ids are."""
 
 
 class Brokerage:
-    """Everything that outlives a connection."""
+    """The broker's side of the gateway; it outlives every connection."""
 
     def __init__(
-        self, market: Market, accounts: Sequence[str], cash: float, opening: Sequence[OpeningPosition]
+        self, market: Market, account_ids: Sequence[str], cash: float, opening: Sequence[OpeningPosition]
     ) -> None:
         self.instance = secrets.randbits(32)
         self.gateway_id = f"{self.instance:08x}"
         self.market = market
         self.faults = Faults()
-        self.ledger = Ledger(accounts, cash, opening)
-        self.book = Book(FIRST_PERM_ID + self.instance % 1_000_000 * 1000)
-        self.blotter = Blotter(self.instance)
-        self.directory = Directory(market)
+        self.accounts = Accounts(account_ids, cash, opening)
+        self.order_store = OrderStore(FIRST_PERM_ID + self.instance % 1_000_000 * 1000)
+        self.execution_log = ExecutionLog(self.instance)
+        self.contracts = ContractLookup(market)
         for one in opening:
-            self.directory.info(one.symbol)
-        self.engine = Engine(market, self.directory, self.ledger, self.book, self.blotter, self.faults)
-        self.desk = Desk(self.engine)
+            self.contracts.info(one.symbol)
+        self.engine = Engine(
+            market, self.contracts, self.accounts, self.order_store, self.execution_log, self.faults
+        )
+        self.order_entry = OrderEntry(self.engine)
 
     @property
-    def accounts(self) -> tuple[str, ...]:
-        return self.ledger.accounts
+    def account_ids(self) -> tuple[str, ...]:
+        return self.accounts.ids
 
     def info(self, symbol: str) -> ContractInfo:
-        return self.directory.info(symbol)
+        return self.contracts.info(symbol)
 
     def last(self, symbol: str) -> float:
-        """The price positions are valued at, in USD."""
+        """The last price, at which positions are valued, in USD."""
         return self.engine.touch(symbol).last
 
     def figures(self, account: str) -> Figures:
-        return self.ledger.figures(account, self.last)
+        return self.accounts.figures(account, self.last)

@@ -1,18 +1,19 @@
-"""The control commands: what the operator and the tests can ask of, and do to, the gateway."""
+"""The control commands: queries, manual orders and faults, for the operator and for tests."""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from paper_gateway import replies, truth
-from paper_gateway.arguments import Arguments
-from paper_gateway.blotter import Execution
 from paper_gateway.errors import ControlError, GatewayError, RequestRefused
+from paper_gateway.execution_log import Execution
 from paper_gateway.faults import KINDS, Rejection
 from paper_gateway.handlers import Services
 from paper_gateway.market import Tick
@@ -22,6 +23,7 @@ from paper_gateway.session import Session
 log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
+_SYMBOL = re.compile(r"[A-Z][A-Z.]{0,5}")
 CONNECTIVITY_LOST, RESTORED_DATA_LOST, RESTORED = 1100, 1101, 1102
 SYSTEM_TEXTS = {
     1100: "Connectivity between IB and Trader Workstation has been lost.",
@@ -37,8 +39,75 @@ SYSTEM_TEXTS = {
 }
 
 
+class Arguments:
+    """The JSON object of one request. A missing or wrong argument raises ControlError."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
+
+    @classmethod
+    def parse(cls, request: bytes) -> Arguments:
+        try:
+            values = json.loads(request)
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise ControlError(f"the request is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise ControlError("the request is not a JSON object")
+        return cls(values)
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._values.get(name)
+        if value is None:
+            value = default
+        if not isinstance(value, str):
+            raise ControlError(f"{name!r} must be given, as text")
+        return value
+
+    def whole(self, name: str, default: int | None = None) -> int:
+        value = self._values.get(name)
+        if value is None:
+            value = default
+        if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**53:
+            raise ControlError(f"{name!r} must be given, as a whole number")
+        return value
+
+    def count(self, name: str, default: int | None = None) -> int:
+        """A whole number above 0 (the default may be 0)."""
+        value = self.whole(name, default)
+        if value <= 0 and value != default:
+            raise ControlError(f"{name!r} must be greater than 0, not {value}")
+        return value
+
+    def price(self, name: str, *, optional: bool = False) -> float | None:
+        """A finite number above 0; None only if it is optional and missing."""
+        value = self._values.get(name)
+        if value is None and optional:
+            return None
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
+            return float(value)
+        raise ControlError(f"{name!r} must be a number greater than 0, not {value!r}")
+
+    def seconds(self, name: str) -> float | None:
+        return self.price(name, optional=True)
+
+    def flag(self, name: str) -> bool:
+        return self._values.get(name) is True
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        value = self.text(name)
+        if value not in choices:
+            raise ControlError(f"{name!r} must be one of {', '.join(choices)}, not {value!r}")
+        return value
+
+    def symbol(self) -> str:
+        value = self.text("symbol").upper()
+        if not _SYMBOL.fullmatch(value):
+            raise ControlError(f"{value!r} is not a stock symbol")
+        return value
+
+
 class Control:
-    """Answers control requests; each command is the method `do_<name>`."""
+    """Answers control requests. The method `do_<name>` carries out the command `<name>`."""
 
     def __init__(self, services: Services, stop: Callable[[], None]) -> None:
         self._services = services
@@ -47,7 +116,7 @@ class Control:
         self._stop = stop
 
     def answer(self, request: bytes) -> bytes:
-        """One JSON request to one JSON answer, whatever is wrong with the request."""
+        """The JSON answer to one JSON request; a bad request gets an answer with `ok` false."""
         try:
             arguments = Arguments.parse(request)
             command = arguments.text("command")
@@ -69,7 +138,7 @@ class Control:
         return {
             "gateway_id": self._brokerage.gateway_id,
             "pid": os.getpid(),
-            "accounts": list(self._brokerage.accounts),
+            "accounts": list(self._brokerage.account_ids),
             "trading_date": market.trading_date.isoformat(),
             "time": self._services.clock.now().isoformat(),
             "speed": self._services.clock.speed,
@@ -83,8 +152,8 @@ class Control:
         return truth.truth(self._brokerage)
 
     def do_trade(self, arguments: Arguments) -> Answer:
-        """By hand, as in TWS; at the market unless a limit or a stop price is given."""
-        order = self._brokerage.desk.by_hand(
+        """A manual order, as entered in TWS: at the market unless a limit or a stop price is given."""
+        order = self._brokerage.order_entry.place_manual(
             arguments.symbol(),
             arguments.choice("side", ("BUY", "SELL")),
             arguments.count("shares"),
@@ -112,7 +181,7 @@ class Control:
     def do_cancel(self, arguments: Arguments) -> Answer:
         order = self._order(arguments)
         if not order.live:
-            raise ControlError(f"order {order.perm_id} is {order.status} already")
+            raise ControlError(f"order {order.perm_id} is {order.status}, not live")
         self._brokerage.engine.cancel(order)
         return {"perm_id": order.perm_id}
 
@@ -120,7 +189,7 @@ class Control:
         symbol = arguments.symbol()
         if arguments.flag("off"):
             self._faults.holds.discard(symbol)
-            for order in self._brokerage.book.live(symbol):
+            for order in self._brokerage.order_store.live(symbol):
                 self._brokerage.engine.work(order)
         else:
             self._faults.holds.add(symbol)
@@ -132,7 +201,7 @@ class Control:
         return {"waiting": list(waiting)}
 
     def do_price(self, arguments: Arguments) -> Answer:
-        """Set the market: one trade at the price now, and the path goes on from there."""
+        """Trade once at the price now, and shift the price path so that it continues from there."""
         symbol = self._brokerage.info(arguments.symbol()).symbol
         price = arguments.price("price")
         assert price is not None
@@ -175,7 +244,7 @@ class Control:
         return {"waiting": len(self._faults.rejections)}
 
     def do_code(self, arguments: Arguments) -> Answer:
-        """A system message to all clients; 1100 begins an outage, 1101 and 1102 end it."""
+        """Send a system message to all clients. 1100 begins an outage, 1101 and 1102 end it."""
         code = arguments.whole("code")
         text = arguments.text("text", SYSTEM_TEXTS.get(code, f"System message {code}"))
         if code in (RESTORED_DATA_LOST, RESTORED):
@@ -191,8 +260,8 @@ class Control:
         return {"clients": len(self._sessions())}
 
     def do_restart(self, arguments: Arguments) -> Answer:
-        """As the nightly restart: sockets closed, ids rolled back, orders and account kept."""
-        self._brokerage.book.roll_back_ids(arguments.whole("roll_back", 0))
+        """Restart as TWS does every night: close sockets, roll back ids, keep orders and accounts."""
+        self._brokerage.order_store.roll_back_ids(arguments.whole("roll_back", 0))
         down_s = arguments.seconds("down")
         if down_s is not None:
             self._faults.refuse(down_s)
@@ -216,13 +285,13 @@ class Control:
     def do_correct(self, arguments: Arguments) -> Answer:
         wrong = self._execution(arguments)
         if wrong.superseded:
-            raise ControlError(f"execution {wrong.exec_id} was corrected already")
+            raise ControlError(f"execution {wrong.exec_id} was already corrected")
         price = arguments.price("price", optional=True) or wrong.price
         right = self._brokerage.engine.correct(wrong, arguments.count("shares", wrong.shares), price)
         return {"exec_id": right.exec_id}
 
     def do_stick(self, arguments: Arguments) -> Answer:
-        """The client id stays taken when its socket has closed, as after a crash of the client."""
+        """Keep the client id in use after its socket is closed, as after a crash of the client."""
         self._faults.stick(arguments.whole("client"), arguments.seconds("for"))
         return {"stuck": sorted(self._faults.stuck_clients)}
 
@@ -238,7 +307,7 @@ class Control:
 
     @staticmethod
     def _off(by_kind: dict[str, float], kind: str) -> None:
-        """`all` ends every one of them, not only the one that was begun as `all`."""
+        """End the fault for one kind. `all` ends it for every kind, also for those begun singly."""
         if kind == "all":
             by_kind.clear()
         by_kind.pop(kind, None)
@@ -248,14 +317,14 @@ class Control:
 
     def _order(self, arguments: Arguments) -> Order:
         reference = arguments.text("order")
-        order = self._brokerage.book.find(reference)
+        order = self._brokerage.order_store.find(reference)
         if order is None:
             raise ControlError(f"there is no order {reference!r}", "give its permId or orderRef (see ctl truth)")
         return order
 
     def _execution(self, arguments: Arguments) -> Execution:
         exec_id = arguments.text("exec_id")
-        execution = self._brokerage.blotter.find(exec_id)
+        execution = self._brokerage.execution_log.find(exec_id)
         if execution is None:
             raise ControlError(f"there is no execution {exec_id!r}", "see ctl truth for the execution ids")
         return execution

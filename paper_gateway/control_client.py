@@ -1,4 +1,4 @@
-"""Asks a running paper gateway over its control port. Blocking; for the command line and for tests."""
+"""Sends control commands to a running paper gateway. Blocking; for the command line and for tests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MAX_ANSWER_BYTES = 64 << 20
 
 
 def request(port: int, command: str, *, timeout_s: float = 10.0, **arguments: Any) -> dict[str, Any]:
-    """Send one command and return its answer without the `ok`.
+    """Send one command and return its answer without the key `ok`.
 
     An argument whose name is a Python keyword takes an underscore: request(port, "silence", kind="all", for_=2).
-    Raises UnreachableError where no gateway answers on 127.0.0.1:port, and ControlError, with the
-    gateway's hint, where it refuses.
+    Raises UnreachableError if no gateway answers on 127.0.0.1:port, and ControlError, with the gateway's
+    hint, if the gateway refuses the command.
     """
     named = {name.rstrip("_"): value for name, value in arguments.items()}
     body = json.dumps({"command": command} | named).encode()
@@ -38,7 +38,7 @@ def request(port: int, command: str, *, timeout_s: float = 10.0, **arguments: An
 def _read_answer(connection: socket.socket) -> dict[str, Any]:
     (length,) = struct.unpack(">I", _read_exactly(connection, 4))
     if length > MAX_ANSWER_BYTES:
-        raise EOFError("what answers is not a paper gateway")
+        raise EOFError("the process that answers is not a paper gateway")
     answer = json.loads(_read_exactly(connection, length))
     if not isinstance(answer, dict):
         raise EOFError("the answer is not an object")

@@ -1,6 +1,6 @@
 """`python3 -m paper_gateway ctl`: the control commands from the command line.
 
-Exit codes: 0 done, 1 refused, 2 wrong usage, 7 nothing listens.
+Exit codes: 0 done, 1 refused, 2 wrong usage, 7 no gateway listens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXIT_UNREACHABLE = 7
 
 
 def main(argv: Sequence[str]) -> int:
-    """Send one command; the answer goes to stdout as JSON, an error to stderr in two sentences."""
+    """Send one command. Prints the answer to stdout as JSON, or an error and a hint to stderr."""
     given = vars(build_parser().parse_args(argv))
     port, command = given.pop("port"), given.pop("command")
     given.pop("json", None)
@@ -36,26 +36,29 @@ def main(argv: Sequence[str]) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """One sub-command for each control command."""
+    """The parser, with one sub-command for each control command."""
     parser = argparse.ArgumentParser(prog="python3 -m paper_gateway ctl", description="Control a paper gateway.")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _look(commands)
+    _queries(commands)
     _orders(commands)
     _market(commands)
     _connection(commands)
     return parser
 
 
-def _look(commands: Any) -> None:
-    for name, text in (("info", "what this gateway is"), ("truth", "positions, orders, executions, account")):
+def _queries(commands: Any) -> None:
+    for name, text in (
+        ("info", "gateway id, accounts, session time, clients"),
+        ("truth", "positions, orders, executions, account"),
+    ):
         commands.add_parser(name, help=text).add_argument("--json", action="store_true", help="the default")
     commands.add_parser("stop", help="end the gateway")
     commands.add_parser("speed", help="change the session's speed").add_argument("speed", type=float)
 
 
 def _orders(commands: Any) -> None:
-    trade = commands.add_parser("trade", help="trade by hand, as in TWS")
+    trade = commands.add_parser("trade", help="enter an order manually, as in TWS")
     trade.add_argument("symbol")
     trade.add_argument("side", choices=("BUY", "SELL"))
     trade.add_argument("shares", type=int)
@@ -66,7 +69,7 @@ def _orders(commands: Any) -> None:
     fill.add_argument("order", help="permId or orderRef")
     fill.add_argument("--shares", type=int)
     fill.add_argument("--price", type=float)
-    cancel = commands.add_parser("cancel", help="cancel an order by hand, as in TWS")
+    cancel = commands.add_parser("cancel", help="cancel an order manually, as in TWS")
     cancel.add_argument("order", help="permId or orderRef")
     reject = commands.add_parser("reject", help="reject the next order that matches")
     reject.add_argument("--symbol")
@@ -82,22 +85,22 @@ def _orders(commands: Any) -> None:
 
 
 def _market(commands: Any) -> None:
-    hold = commands.add_parser("hold", help="orders of a symbol rest unfilled")
+    hold = commands.add_parser("hold", help="fill no orders of a symbol")
     hold.add_argument("symbol")
     hold.add_argument("--off", action="store_true", default=None)
-    partial = commands.add_parser("partial", help="the next fill of a symbol is for so many shares only")
+    partial = commands.add_parser("partial", help="limit the next fill of a symbol to this many shares")
     partial.add_argument("symbol")
     partial.add_argument("shares", type=int)
-    price = commands.add_parser("price", help="set the market's price")
+    price = commands.add_parser("price", help="set the market price")
     price.add_argument("symbol")
     price.add_argument("price", type=float)
 
 
 def _connection(commands: Any) -> None:
-    drop = commands.add_parser("drop", help="close sockets")
+    drop = commands.add_parser("drop", help="close the clients' sockets")
     drop.add_argument("--client", type=int)
     drop.add_argument("--refuse", type=float, metavar="S", help="and close new ones for S seconds")
-    silence = commands.add_parser("silence", help="keep one kind of message back")
+    silence = commands.add_parser("silence", help="stop sending one kind of message")
     silence.add_argument("kind", choices=(*KINDS, "all"))
     silence.add_argument("--for", type=float, metavar="S")
     silence.add_argument("--off", action="store_true", default=None)
@@ -108,9 +111,9 @@ def _connection(commands: Any) -> None:
     code = commands.add_parser("code", help="send a system message such as 1100 to all clients")
     code.add_argument("code", type=int)
     code.add_argument("--text")
-    restart = commands.add_parser("restart", help="as the nightly restart")
+    restart = commands.add_parser("restart", help="restart as TWS does every night")
     restart.add_argument("--roll-back", type=int, metavar="N", help="lower the next valid ids by N")
     restart.add_argument("--down", type=float, metavar="S", help="and close new connections for S seconds")
-    stick = commands.add_parser("stick", help="a client id stays taken when its socket closes")
+    stick = commands.add_parser("stick", help="keep a client id in use after its socket is closed")
     stick.add_argument("client", type=int)
     stick.add_argument("--for", type=float, metavar="S")

@@ -1,13 +1,13 @@
-"""Works the orders: activates, triggers, fills and cancels them, and what follows from each.
+"""Works the orders: activates, triggers, fills and cancels them, with the effects on children and OCA groups.
 
-Synchronous and without I/O: it is called with each trade of the market in order, and tells the
-outside what happened through `emit`.
+Synchronous and without I/O. It is called with each trade of the market, in order, and reports what
+happened by calling `emit` with an event.
 
-Decisions where IBKR documents nothing:
-- A partly filled parent activates its children; together they may fill what the parent has filled.
-- Cancelling a partly filled parent leaves its children, cut to what was filled.
-- OCA types 2 and 3 reduce the others in proportion to the filled part of the order that filled
-  (IBKR: "proportionately reduced in size"), so a complete fill cancels them.
+Decided here, because IBKR does not document it:
+- A partly filled parent activates its children. Together they may fill as much as the parent has filled.
+- Cancelling a partly filled parent leaves its children live, reduced to what was filled.
+- A fill in an OCA group of type 2 or 3 reduces the other members in proportion to the filled part (IBKR:
+  "proportionately reduced in size"), so a complete fill cancels them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from paper_gateway import matching
-from paper_gateway.blotter import Blotter, Execution
-from paper_gateway.book import Book
-from paper_gateway.directory import Directory
+from paper_gateway.accounts import Accounts
+from paper_gateway.contract_lookup import ContractLookup
 from paper_gateway.events import (
     Event,
     Executed,
@@ -28,27 +27,34 @@ from paper_gateway.events import (
     OrderRejected,
     PositionChanged,
 )
+from paper_gateway.execution_log import Execution, ExecutionLog
 from paper_gateway.faults import Faults
 from paper_gateway.hours import is_open
-from paper_gateway.ledger import Ledger
 from paper_gateway.market import Market, Tick
 from paper_gateway.matching import Touch
+from paper_gateway.order_store import OrderStore
 from paper_gateway.orders import DONE, STOP_TYPES, Order, Status
 
 OCA_CANCEL_ALL = 1
 
 
 class Engine:
-    """The one place where an order's status, fills and position change."""
+    """The only place where the status and fills of an order, and positions, change."""
 
     def __init__(
-        self, market: Market, directory: Directory, ledger: Ledger, book: Book, blotter: Blotter, faults: Faults
+        self,
+        market: Market,
+        contracts: ContractLookup,
+        accounts: Accounts,
+        order_store: OrderStore,
+        execution_log: ExecutionLog,
+        faults: Faults,
     ) -> None:
         self.market = market
-        self.directory = directory
-        self.ledger = ledger
-        self.book = book
-        self.blotter = blotter
+        self.contracts = contracts
+        self.accounts = accounts
+        self.order_store = order_store
+        self.execution_log = execution_log
         self.faults = faults
         self.now: datetime = market.start
         self.emit: Callable[[Event], None] = lambda event: None
@@ -63,39 +69,39 @@ class Engine:
         return known
 
     def on_tick(self, tick: Tick) -> None:
-        """One trade of the market: every working order of the symbol is looked at."""
+        """Take in one trade of the market, and work every live order of its symbol."""
         self.now = tick.time
         self._touches[tick.symbol] = Touch(tick.bid, tick.ask, tick.price)
-        for order in self.book.live(tick.symbol):
+        for order in self.order_store.live(tick.symbol):
             self.work(order)
 
     def is_session(self, order: Order) -> bool:
-        """Whether the order may trade at this time of the day."""
-        info = self.directory.info(order.symbol)
+        """Whether the order may trade at this time of day."""
+        info = self.contracts.info(order.symbol)
         return self.is_market_open(info.trading_hours if order.outside_rth else info.liquid_hours, self.now)
 
     def is_market_open(self, hours: str, time: datetime) -> bool:
-        """Whether `time` lies in `hours` of the trading date; the gateway knows no other day."""
+        """Whether `time` is on the trading date and within `hours`. The gateway trades on no other date."""
         return time.date() == self.market.trading_date and is_open(hours, time)
 
     def accept(self, order: Order) -> None:
-        """A transmitted order is accepted and shown to its owner; `work` then matches it."""
+        """Accept a transmitted order, and report it to its client. `work` matches it afterwards."""
         order.status = self._resting_status(order)
         order.accepted_at = self.now
         if order.order_type == "TRAIL" and not order.waits_for_parent:
             order.trail_stop = matching.trailed_stop(order, self.touch(order.symbol).last)
-        self.book.index(order)
+        self.order_store.index(order)
         self.emit(OrderChanged(order))
 
     def modified(self, order: Order) -> None:
-        """A live order has new terms: show it and match it again."""
+        """Report a live order that has new terms, and match it again."""
         if not order.filled:
             order.status = self._resting_status(order)
         self.emit(OrderChanged(order))
         self.work(order)
 
     def work(self, order: Order) -> None:
-        """Trail, trigger and fill the order as far as the market allows now."""
+        """Trail, trigger and fill the order as far as the market and its session allow now."""
         if not order.live or order.symbol in self.faults.holds or not self.is_session(order):
             return
         allowed = order.allowed_shares()
@@ -118,7 +124,7 @@ class Engine:
             self.fill(order, min(partial or allowed, allowed), price)
 
     def fill(self, order: Order, shares: int, price: float) -> Execution:
-        """Fill `shares` of a live order; the caller has checked that so many are allowed."""
+        """Fill `shares` of a live order. The caller has checked `allowed_shares`."""
         before = order.remaining
         order.filled += shares
         order.shares_value += shares * price
@@ -126,41 +132,41 @@ class Engine:
         order.status = Status.SUBMITTED
         if order.remaining == 0:
             self._complete(order, Status.FILLED, f"Filled Size: {order.filled}")
-        execution = self.blotter.record(order, shares, price, self.now)
-        self.ledger.apply(execution)
+        execution = self.execution_log.record(order, shares, price, self.now)
+        self.accounts.apply(execution)
         self.emit(Executed(execution))
         self.emit(PositionChanged(order.account, order.symbol))
         self._reduce_group(order, shares, before)
         for child in list(order.children):
-            self._wake_child(child)
+            self._activate_child(child)
         return execution
 
     def correct(self, wrong: Execution, shares: int, price: float) -> Execution:
-        """Replace an execution; cash, position and every later P&L follow."""
-        right = self.blotter.correct(wrong, shares, price)
-        self.ledger.rebuild(self.blotter.executions)
+        """Replace an execution; recompute cash, positions and every later P&L."""
+        right = self.execution_log.correct(wrong, shares, price)
+        self.accounts.rebuild(self.execution_log.executions)
         self.emit(ExecutionCorrected(right))
         self.emit(PositionChanged(right.order.account, right.order.symbol))
         return right
 
     def cancel(self, order: Order, text: str = "Order Canceled - reason:") -> None:
-        """Cancel an order, with its group and its children, as recorded from the real gateway."""
+        """Cancel an order, with its OCA group and its children, as recorded from a real gateway."""
         if order.status in DONE:
             return
         self._cancel_one(order, text)
-        for member in self.book.oca_members(order):
+        for member in self.order_store.oca_members(order):
             self.cancel(member)
 
     def reject(self, order: Order, code: int, text: str) -> None:
-        """Refuse an order that was accepted for processing; its children go with it."""
+        """Reject an order that was accepted for processing; its children end with it."""
         self._complete(order, Status.INACTIVE, f"Rejected: {text}")
         self.emit(OrderRejected(order, code, text))
         for child in list(order.children):
-            self._orphan(child)
+            self._end_child(child)
 
     def expire_day_orders(self) -> None:
-        """The session is over: what is good for the day only is cancelled."""
-        for order in self.book.live():
+        """At the end of the session, cancel the orders with time in force DAY."""
+        for order in self.order_store.live():
             if order.tif == "DAY" and not order.outside_rth:
                 self.cancel(order)
 
@@ -173,16 +179,16 @@ class Engine:
         self._complete(order, Status.CANCELLED, text)
         self.emit(OrderCancelled(order, text))
         for child in list(order.children):
-            self._orphan(child)
+            self._end_child(child)
 
     def _complete(self, order: Order, status: Status, text: str) -> None:
         order.status = status
         order.completed_at = self.now
         order.completed_text = text
-        self.book.index(order)
+        self.order_store.index(order)
 
-    def _wake_child(self, child: Order) -> None:
-        """The parent filled: a waiting child starts to work."""
+    def _activate_child(self, child: Order) -> None:
+        """The parent filled: a waiting child becomes active."""
         if not child.live:
             return
         if not child.filled and not child.triggered:
@@ -190,8 +196,8 @@ class Engine:
             self.emit(OrderChanged(child))
         self.work(child)
 
-    def _orphan(self, child: Order) -> None:
-        """The parent is gone: the child goes too, or shrinks to what the parent filled."""
+    def _end_child(self, child: Order) -> None:
+        """The parent has ended: cancel the child, or reduce it to what the parent filled."""
         if child.status in DONE:
             return
         parent_filled = child.parent.filled if child.parent else 0
@@ -202,9 +208,9 @@ class Engine:
             self.emit(OrderChanged(child))
 
     def _reduce_group(self, order: Order, shares: int, remaining_before: int) -> None:
-        """One member of a group filled: the others are cancelled or reduced."""
-        for member in self.book.oca_members(order):
-            if not member.live:  # gone with a member before it
+        """One member of an OCA group filled: cancel or reduce the others."""
+        for member in self.order_store.oca_members(order):
+            if not member.live:  # ended together with a member before it
                 continue
             share = 1.0 if order.oca_type == OCA_CANCEL_ALL else shares / remaining_before
             reduction = min(member.remaining, round(member.remaining * share))

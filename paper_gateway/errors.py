@@ -2,19 +2,19 @@
 
 GatewayError
 ├── UsageError            wrong flags or a wrong input file (exit 2)
-├── PortInUseError        somebody listens on the port already (exit 2)
-├── FrameError            the peer broke the framing: the connection is closed
-├── ProtocolError         one message cannot be read: an API error is sent, the connection stays
+├── PortInUseError        another process listens on the port (exit 2)
+├── FrameError            the framing is broken: the connection is closed
+├── ProtocolError         one message cannot be read: an API error is sent, the connection stays open
 ├── RequestRefused        an API request that is refused with a TWS error code
 └── ControlError          a control command that is refused
-    └── UnreachableError  nothing answers on the control port (exit 7)
+    └── UnreachableError  no gateway answers on the control port (exit 7)
 """
 
 from __future__ import annotations
 
 
 class GatewayError(Exception):
-    """Base of all; `message` says what happened, `hint` what to do about it."""
+    """Base class. message: what happened. hint: what to do about it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -31,19 +31,19 @@ class PortInUseError(GatewayError):
 
 
 class FrameError(GatewayError):
-    """Framing is lost; nothing that follows on this connection can be read."""
+    """The framing is broken: nothing more can be read from this connection."""
 
 
 class ProtocolError(GatewayError):
-    """One message has the wrong shape. `request_id` is -1 where it could not be read."""
+    """One message has the wrong fields. request_id: -1 if it could not be read."""
 
     def __init__(self, message: str, request_id: int = -1) -> None:
         super().__init__(message)
         self.request_id = request_id
 
 
-class RequestRefused(GatewayError):  # noqa: N818 - an answer of the protocol rather than a failure
-    """The TWS API error `code` with its text is the answer to the request."""
+class RequestRefused(GatewayError):  # noqa: N818 - an answer of the protocol, not a failure
+    """The request is refused with the TWS API error `code` and its text."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -51,7 +51,7 @@ class RequestRefused(GatewayError):  # noqa: N818 - an answer of the protocol ra
 
 
 class ControlError(GatewayError):
-    """The control command was understood and is refused, or was not understood."""
+    """The control command is refused, or cannot be understood."""
 
 
 class UnreachableError(ControlError):

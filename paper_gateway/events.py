@@ -1,10 +1,10 @@
-"""What the engine tells the outside: one small record for each thing that happened."""
+"""The events of the engine: one record for each change of an order, execution or position."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from paper_gateway.blotter import Execution
+from paper_gateway.execution_log import Execution
 from paper_gateway.orders import Order
 
 
@@ -17,7 +17,7 @@ class OrderChanged:
 
 @dataclass(frozen=True, slots=True)
 class OrderCancelled:
-    """The order was cancelled; its owner gets the status and then error 202 with the text."""
+    """The order was cancelled. Its client gets the status, then error 202 with the text."""
 
     order: Order
     text: str = "Order Canceled - reason:"
@@ -25,7 +25,7 @@ class OrderCancelled:
 
 @dataclass(frozen=True, slots=True)
 class OrderRejected:
-    """The order was accepted for processing and refused by the exchange's side."""
+    """The order was accepted by the gateway and rejected by the exchange."""
 
     order: Order
     code: int
@@ -34,7 +34,7 @@ class OrderRejected:
 
 @dataclass(frozen=True, slots=True)
 class OrderNotice:
-    """A warning about an order that stays alive (399 and the like)."""
+    """A warning about an order that stays live (such as 399)."""
 
     order: Order
     code: int
@@ -57,7 +57,7 @@ class ExecutionCorrected:
 
 @dataclass(frozen=True, slots=True)
 class PositionChanged:
-    """Shares or cost of one symbol changed in one account."""
+    """The shares or the average cost of one symbol changed in one account."""
 
     account: str
     symbol: str

@@ -1,4 +1,4 @@
-"""The faults in force, set from the control port and asked by everything that trades or answers."""
+"""The faults that are on. Set by control commands; read by the engine, the publisher and the sessions."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ KINDS = (
     "errors",
     "ids",
 )
-"""Every message that leaves the gateway after the handshake is of one of these kinds.
+"""Every message that the gateway sends after the handshake is of one of these kinds.
 
-`open_orders`, `completed_orders` and `executions` are answers to requests; what is told unasked is
+`open_orders`, `completed_orders` and `executions` are answers to requests. Sent without a request are
 `order_status` (openOrder, orderStatus and an order's errors), `exec_details` and `commission`.
-`ids` are the managed accounts and next valid ids, `errors` everything else of message 4.
+`ids` are the managed accounts and next valid ids; `errors` are all other messages of type 4.
 """
 
 LOST_IN_OUTAGE = frozenset({"ticks", "bars"})
-"""Kinds that stay away between 1100 and 1101/1102; the publisher keeps order, fill and position news back."""
+"""Market data is not sent between 1100 and 1101/1102. The publisher drops orders, fills and positions itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Reject the next order that matches; None matches everything."""
+    """Rejects the next order that matches. symbol, role: None matches every order."""
 
     symbol: str | None
     role: str | None
@@ -53,7 +53,7 @@ class Rejection:
 
 @dataclass
 class Faults:
-    """Times are seconds of the monotonic clock; `now` is replaceable so that tests need not wait."""
+    """Times are seconds of the monotonic clock. now: tests replace it so that they need not wait."""
 
     now: Callable[[], float] = time.monotonic
     silences: dict[str, float] = field(default_factory=dict)
@@ -69,11 +69,11 @@ class Faults:
         self.silences[kind] = math.inf if for_s is None else self.now() + for_s
 
     def refuse(self, for_s: float) -> None:
-        """Close new API connections for so long."""
+        """Close new API connections at once, for `for_s` seconds."""
         self.refuse_until = self.now() + for_s
 
     def stick(self, client_id: int, for_s: float | None) -> None:
-        """Keep a client id taken although its socket is closed."""
+        """Keep a client id in use although its socket is closed; for ever if for_s is None."""
         self.stuck_clients[client_id] = math.inf if for_s is None else self.now() + for_s
 
     def is_silent(self, kind: str) -> bool:
@@ -92,12 +92,12 @@ class Faults:
         return self.stuck_clients.get(client_id, -math.inf) > self.now()
 
     def take_partial(self, symbol: str) -> int | None:
-        """The size of the next fill of `symbol`, where one was ordered; it is used up by this call."""
+        """The size set for the next fill of `symbol`, or None. The call uses it up."""
         waiting = self.partials.get(symbol)
         return waiting.popleft() if waiting else None
 
     def take_rejection(self, order: Order) -> Rejection | None:
-        """The first rejection that matches `order`; it is used up by this call."""
+        """The first rejection that matches `order`, or None. The call uses it up."""
         for rejection in self.rejections:
             if rejection.matches(order.symbol, order.order_ref):
                 self.rejections.remove(rejection)

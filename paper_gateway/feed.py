@@ -1,5 +1,5 @@
-"""Walks the market forward and fans it out: ticks to the engine first, then to subscribers; bars at
-each five-second boundary, in session order at any speed."""
+"""Advances the market and sends market data: ticks to the engine first, then to subscribers; bars at each
+five-second boundary. The order of ticks and bars is the session's at any speed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from paper_gateway.session import Session
 
 log = logging.getLogger(__name__)
 
-SLOT = timedelta(seconds=5)
+BAR = timedelta(seconds=5)
+"""Length of a real-time bar."""
 
 BID, ASK, LAST, HIGH, LOW, CLOSE, OPEN = 1, 2, 4, 6, 7, 9, 14
 BID_SIZE, ASK_SIZE, LAST_SIZE, VOLUME = 0, 3, 5, 8
 LAST_TIMESTAMP, HALTED = 45, 49
 
 
-class KeptBar:
-    """A historical request that is kept up to date: the bar that is forming, from five-second bars."""
+class FormingBar:
+    """The unfinished last bar of a historical request with keepUpToDate, built from five-second bars."""
 
     def __init__(self, session: Session, request_id: int, symbol: str, bar_s: int, format_date: int) -> None:
         self.session = session
@@ -35,7 +36,7 @@ class KeptBar:
         self._forming: Bar | None = None
 
     def add(self, bar: Bar) -> tuple[str, Bar]:
-        """Take the next five-second bar; returns the forming bar with its date as the request wants it."""
+        """Add the next five-second bar. Returns the unfinished bar with its date in the request's format."""
         starts = bar_start(bar.start, self.bar_s)
         if self._forming is not None and bar_start(self._forming.start, self.bar_s) == starts:
             bar = merge([self._forming, bar])
@@ -44,32 +45,32 @@ class KeptBar:
 
 
 class Feed:
-    """The market loop's step, and what clients subscribed to."""
+    """Moves the market to the clock's time, and sends ticks and bars to their subscribers."""
 
     def __init__(self, brokerage: Brokerage, publisher: Publisher, clock: SessionClock) -> None:
-        self.kept_bars: dict[tuple[int, int], KeptBar] = {}
+        self.forming_bars: dict[tuple[int, int], FormingBar] = {}
         self._brokerage = brokerage
         self._publisher = publisher
         self._clock = clock
         self._now = brokerage.market.start
-        self._slot_end = _floor(self._now) + SLOT
+        self._bar_end = _floor(self._now) + BAR
         self._day_over = False
 
     def step(self) -> None:
-        """Bring the market to the clock's time, stopping at every five-second boundary on the way."""
+        """Advance the market to the clock's time. At each five-second boundary on the way, send the bars."""
         target = self._clock.now()
-        while self._slot_end <= target:
-            self._advance(self._slot_end)
-            self._emit_bars(self._slot_end - SLOT)
-            self._slot_end += SLOT
+        while self._bar_end <= target:
+            self._advance(self._bar_end)
+            self._emit_bars(self._bar_end - BAR)
+            self._bar_end += BAR
         self._advance(target)
 
     def forget(self, session: Session) -> None:
-        """Drop the updates of a client that is gone."""
-        self.kept_bars = {key: kept for key, kept in self.kept_bars.items() if kept.session is not session}
+        """End the keepUpToDate requests of a disconnected client."""
+        self.forming_bars = {key: bar for key, bar in self.forming_bars.items() if bar.session is not session}
 
     def inject(self, tick: Tick) -> None:
-        """A trade outside the market's own path (a price set by hand)."""
+        """Send a trade that the market did not make (control command `price`)."""
         self._brokerage.engine.on_tick(tick)
         self._publish(tick)
 
@@ -79,10 +80,10 @@ class Feed:
             self._publish(tick)
         self._brokerage.engine.now = max(to, self._brokerage.engine.now)
         self._now = to
-        self._open_or_close(to)
+        self._expire_at_close(to)
 
-    def _open_or_close(self, now: datetime) -> None:
-        """Day orders end with the session."""
+    def _expire_at_close(self, now: datetime) -> None:
+        """Cancel day orders once, when the session closes."""
         if self._day_over:
             return
         hours = self._brokerage.info(self._brokerage.market.symbols[0]).liquid_hours
@@ -113,7 +114,7 @@ class Feed:
         return frames
 
     def snapshot(self, request_id: int, symbol: str) -> list[bytes]:
-        """What a market data request gets first: all prices and sizes that are known."""
+        """The first messages of a market data request: all prices and sizes known now."""
         info = self._brokerage.info(symbol)
         quote = self._brokerage.market.quote(symbol)
         prices = (
@@ -140,7 +141,7 @@ class Feed:
         ]
 
     def _emit_bars(self, start: datetime) -> None:
-        """The bar [start, start + 5 s) of every symbol that somebody watches, once to each of them."""
+        """Send the bar [start, start + 5 s) of every subscribed symbol to its subscribers."""
         cached: dict[str, Bar | None] = {}
 
         def bar_of(symbol: str) -> Bar | None:
@@ -153,16 +154,16 @@ class Feed:
                 bar = bar_of(symbol)
                 if bar is not None:
                     session.send("bars", replies.real_time_bar(request_id, bar))
-        for kept in self.kept_bars.values():
-            bar = bar_of(kept.symbol)
+        for forming in self.forming_bars.values():
+            bar = bar_of(forming.symbol)
             if bar is not None:
-                date, forming = kept.add(bar)
-                kept.session.send("history", replies.historical_update(kept.request_id, date, forming))
+                date, so_far = forming.add(bar)
+                forming.session.send("history", replies.historical_update(forming.request_id, date, so_far))
 
     def _bar(self, symbol: str, start: datetime) -> Bar | None:
         if not self._brokerage.engine.is_market_open(self._brokerage.info(symbol).liquid_hours, start):
             return None
-        bars = self._brokerage.market.bars(symbol, start, start + SLOT, 5)
+        bars = self._brokerage.market.bars(symbol, start, start + BAR, 5)
         if len(bars) != 1:
             log.error("%s has %d five-second bars at %s instead of one", symbol, len(bars), start)
             return None

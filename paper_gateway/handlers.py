@@ -1,7 +1,7 @@
-"""What each client message does: one table from message id to handler.
+"""Dispatches client messages: one table from message id to handler.
 
-A handler reads its fields and answers through the session. RequestRefused and ProtocolError that it
-raises are turned into API errors by `dispatch`, with the request id that the reader remembers.
+A handler reads its fields and answers through the session. If it raises RequestRefused or ProtocolError,
+`dispatch` answers with an API error for the request id that the reader has read.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ UNKNOWN_MESSAGE = 505
 
 @dataclass
 class Services:
-    """What handlers work with."""
+    """The objects that handlers use."""
 
     brokerage: Brokerage
     clock: SessionClock
     publisher: Publisher
     feed: Feed
     pacing: Pacing | None
-    executions_of: str  # "all" or "own": whose fills an execution filter with client id 0 means
+    executions_of: str  # "all" or "own": the executions that a filter with client id 0 selects
     seed: int
 
 
@@ -82,7 +82,7 @@ REQUEST_ID_INDEX = {
     103: 0,
     104: 0,
 }
-"""Where requests that are known but not served carry their id, so that the refusal reaches its caller."""
+"""Messages that are known and not supported: the number of fields before the request id. The refusal names it."""
 
 
 def handles(*message_ids: int) -> Callable[[Handler], Handler]:
@@ -97,7 +97,7 @@ def handles(*message_ids: int) -> Callable[[Handler], Handler]:
 
 
 def dispatch(services: Services, session: Session, fields: list[str]) -> None:
-    """Serve one message of a client that has passed START_API."""
+    """Handle one message of a client that has sent START_API."""
     reader = FieldReader(fields)
     try:
         message_id = reader.whole("message id")
@@ -121,5 +121,5 @@ def _refuse_unknown(session: Session, message_id: int, fields: list[str]) -> Non
     reader = FieldReader(fields)
     reader.skip(*["version"] * index)
     request_id = reader.whole("request id")
-    cause = f"message {message_id} is not served by the paper gateway"
+    cause = f"message {message_id} is not supported by the paper gateway"
     session.error(request_id, 321, f"Error validating request.-'paper' : cause - {cause}")

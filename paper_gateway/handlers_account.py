@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from paper_gateway import history, replies
-from paper_gateway.account_view import account_download, account_multi, account_summary
-from paper_gateway.blotter import Execution
+from paper_gateway.account_messages import account_download, account_multi, account_summary
 from paper_gateway.errors import RequestRefused
+from paper_gateway.execution_log import Execution
 from paper_gateway.handlers import Services, handles
 from paper_gateway.session import Session
 from paper_gateway.validation import check_account
@@ -27,19 +27,19 @@ def set_log_level(_: Services, session: Session, reader: FieldReader) -> None:
 
 @handles(17)
 def managed_accounts(services: Services, session: Session, _: FieldReader) -> None:
-    session.send("ids", replies.managed_accounts(services.brokerage.accounts))
+    session.send("ids", replies.managed_accounts(services.brokerage.account_ids))
 
 
 @handles(8)
 def next_ids(services: Services, session: Session, _: FieldReader) -> None:
     assert session.client_id is not None
-    session.send("ids", replies.next_valid_id(services.brokerage.book.next_order_id(session.client_id)))
+    session.send("ids", replies.next_valid_id(services.brokerage.order_store.next_order_id(session.client_id)))
 
 
 @handles(61)
 def positions(services: Services, session: Session, _: FieldReader) -> None:
     session.subscriptions.positions = True
-    held = services.brokerage.ledger.held()
+    held = services.brokerage.accounts.held()
     frames = [services.publisher.position_frame(account, symbol) for account, symbol, _ in held]
     session.send("positions", *frames, encode(62, 1))
 
@@ -53,7 +53,9 @@ def cancel_positions(_: Services, session: Session, __: FieldReader) -> None:
 def account_updates(services: Services, session: Session, reader: FieldReader) -> None:
     reader.skip("version")
     subscribe = reader.flag("subscribe")
-    account = check_account(reader.text("account") or services.brokerage.accounts[0], services.brokerage.accounts)
+    account = check_account(
+        reader.text("account") or services.brokerage.account_ids[0], services.brokerage.account_ids
+    )
     if not subscribe:
         session.subscriptions.accounts.discard(account)
         return
@@ -65,7 +67,9 @@ def account_updates(services: Services, session: Session, reader: FieldReader) -
 def account_updates_multi(services: Services, session: Session, reader: FieldReader) -> None:
     reader.skip("version")
     reader.request_id = reader.whole("reqId")
-    account = check_account(reader.text("account") or services.brokerage.accounts[0], services.brokerage.accounts)
+    account = check_account(
+        reader.text("account") or services.brokerage.account_ids[0], services.brokerage.account_ids
+    )
     session.subscriptions.account_multi[reader.request_id] = account
     session.send("account", *account_multi(services.brokerage, reader.request_id, account))
 
@@ -96,10 +100,10 @@ def cancel_summary(_: Services, session: Session, reader: FieldReader) -> None:
 
 @handles(7)
 def executions(services: Services, session: Session, reader: FieldReader) -> None:
-    """Fills of the day that pass the filter, each followed by its commission.
+    """The executions of the day that pass the filter, each followed by its commission.
 
-    What client id 0 in the filter means is unsettled (three reports contradict each other), so it
-    is a mode of the gateway: the fills of all clients, or those of client 0.
+    Three reports contradict each other about client id 0 in the filter. So it is an option of the gateway
+    (--executions-of): the executions of all clients, or those of client 0.
     """
     reader.skip("version")
     reader.request_id = reader.whole("reqId")
@@ -110,7 +114,7 @@ def executions(services: Services, session: Session, reader: FieldReader) -> Non
     side = _side(reader.text("side"))
     after = history.parse_time(since) if since else None
     everyone = client_id == 0 and services.executions_of == "all"
-    for one in services.brokerage.blotter.executions:
+    for one in services.brokerage.execution_log.executions:
         if not everyone and one.order.client_id != client_id:
             continue
         if sec_type in ("", "STK") and _passes(one, account, symbol, side, after):

@@ -6,7 +6,7 @@ import time
 
 from paper_gateway import replies
 from paper_gateway.errors import RequestRefused
-from paper_gateway.feed import KeptBar
+from paper_gateway.feed import FormingBar
 from paper_gateway.handlers import Services, handles
 from paper_gateway.history import HistoryQuery, bar_start, format_time, parse_query, refused
 from paper_gateway.market import Bar
@@ -18,7 +18,7 @@ from paper_gateway.wire import FieldReader, encode
 DUPLICATE_TICKER = 102
 NO_TICKER = 300
 MAX_LINES = 100
-"""Market data lines of one client, as an IBKR account has them without extra fees."""
+"""Market data lines of one client: as many as an IBKR account has without extra fees."""
 
 
 @handles(9)
@@ -26,14 +26,14 @@ def contract_details(services: Services, session: Session, reader: FieldReader) 
     reader.skip("version")
     reader.request_id = reader.whole("reqId")
     wanted = read_contract(reader)
-    info = services.brokerage.directory.resolve(wanted, needs_exchange=False)
+    info = services.brokerage.contracts.resolve(wanted, needs_exchange=False)
     frame = replies.contract_details(reader.request_id, info, wanted.exchange, session.version)
     session.send("contract", frame, encode(52, 1, reader.request_id))
 
 
 @handles(59)
 def market_data_type(services: Services, session: Session, reader: FieldReader) -> None:
-    """Live data are always there, so whatever is asked for, live is what comes (as TWS does)."""
+    """Accept any type. Live data are sent, as from TWS, which prefers them to other types."""
     reader.skip("version")
     if reader.whole("marketDataType") not in (1, 2, 3, 4):
         raise refused("Market data type must be 1, 2, 3 or 4")
@@ -43,7 +43,7 @@ def market_data_type(services: Services, session: Session, reader: FieldReader) 
 def market_data(services: Services, session: Session, reader: FieldReader) -> None:
     reader.skip("version")
     reader.request_id = request_id = reader.whole("reqId")
-    info = services.brokerage.directory.resolve(read_contract(reader))
+    info = services.brokerage.contracts.resolve(read_contract(reader))
     if reader.flag("dncFlag"):
         raise refused("delta neutral contracts are not supported")
     reader.skip("genericTicks")
@@ -63,12 +63,12 @@ def cancel_market_data(_: Services, session: Session, reader: FieldReader) -> No
 
 @handles(50)
 def real_time_bars(services: Services, session: Session, reader: FieldReader) -> None:
-    """Five-second bars, the only size there is; of trades, whatever is asked to be shown."""
+    """Five-second bars, the only size. The bars are of trades for every `whatToShow`."""
     reader.skip("version")
     reader.request_id = reader.whole("reqId")
-    info = services.brokerage.directory.resolve(read_contract(reader))
+    info = services.brokerage.contracts.resolve(read_contract(reader))
     if reader.whole("barSize") != 5:
-        raise refused("Real-time bars have 5 seconds")
+        raise refused("The size of real-time bars must be 5 seconds")
     if reader.text("whatToShow") not in ("TRADES", "MIDPOINT", "BID", "ASK"):
         raise refused("What to show field is missing or incorrect")
     reader.flag("useRTH")
@@ -90,17 +90,17 @@ def historical_bars(services: Services, session: Session, reader: FieldReader) -
     reader.flag("useRTH")
     show, format_date = reader.text("whatToShow"), reader.whole("formatDate")
     keep = reader.flag("keepUpToDate")
-    info = services.brokerage.directory.resolve(wanted)
+    info = services.brokerage.contracts.resolve(wanted)
     now = services.brokerage.engine.now
     query = parse_query(end, bar_size, duration, show, format_date, now, keep=keep)
     _pace(services, (info.symbol, end, bar_size, duration, show))
     bars = services.brokerage.market.bars(info.symbol, query.start, query.end, query.bar_s)
     dated = [(format_time(bar.start, query.bar_s, format_date), bar) for bar in bars]
     if not end:
-        forming = KeptBar(session, request_id, info.symbol, query.bar_s, format_date)
+        forming = FormingBar(session, request_id, info.symbol, query.bar_s, format_date)
         dated += _begun(services, forming, query)
         if keep:
-            services.feed.kept_bars[(id(session), request_id)] = forming
+            services.feed.forming_bars[(id(session), request_id)] = forming
     if not dated and not keep:
         raise _service_error(f"HMDS query returned no data: {info.symbol}@{wanted.exchange} {show}")
     session.send("history", replies.historical_bars(request_id, zoned(query.start), zoned(query.end), dated))
@@ -110,14 +110,14 @@ def historical_bars(services: Services, session: Session, reader: FieldReader) -
 def cancel_historical(services: Services, session: Session, reader: FieldReader) -> None:
     reader.skip("version")
     reader.request_id = reader.whole("reqId")
-    if services.feed.kept_bars.pop((id(session), reader.request_id), None) is None:
+    if services.feed.forming_bars.pop((id(session), reader.request_id), None) is None:
         raise RequestRefused(NO_TICKER, f"Can't find EId with tickerId:{reader.request_id}")
 
 
-def _begun(services: Services, forming: KeptBar, query: HistoryQuery) -> list[tuple[str, Bar]]:
-    """The bar that is forming at the end of the query, if five seconds of it have passed.
+def _begun(services: Services, forming: FormingBar, query: HistoryQuery) -> list[tuple[str, Bar]]:
+    """The unfinished bar at the end of the query, if five seconds of it have passed.
 
-    Requests that end now get it as their last bar, as from TWS.
+    As from TWS, requests that end now get it as their last bar.
     """
     if query.bar_s <= 5:
         return []
@@ -127,7 +127,7 @@ def _begun(services: Services, forming: KeptBar, query: HistoryQuery) -> list[tu
 
 
 def _need_line(subscriptions: dict[int, str], request_id: int) -> None:
-    """Raises RequestRefused where the request id is in use or the client has all its lines in use."""
+    """Raises RequestRefused if the request id is in use, or if the client has no market data line left."""
     if request_id in subscriptions:
         raise RequestRefused(DUPLICATE_TICKER, "Duplicate ticker ID")
     if len(subscriptions) >= MAX_LINES:

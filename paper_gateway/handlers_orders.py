@@ -1,11 +1,11 @@
-"""Client messages about orders: place, cancel, and the lists of open and completed ones."""
+"""Client messages about orders: place, cancel, list open orders, list completed orders."""
 
 from __future__ import annotations
 
-from paper_gateway.blotter import commission
+from paper_gateway.accounts import LEVERAGE
 from paper_gateway.errors import RequestRefused
+from paper_gateway.execution_log import commission
 from paper_gateway.handlers import Services, handles
-from paper_gateway.ledger import LEVERAGE
 from paper_gateway.order_decoder import decode_ticket
 from paper_gateway.order_encoder import encode_completed, encode_open, encode_status
 from paper_gateway.orders import Order, Ticket
@@ -20,7 +20,7 @@ def place_order(services: Services, session: Session, reader: FieldReader) -> No
     if ticket.what_if:
         _answer_what_if(services, session, ticket)
     else:
-        services.brokerage.desk.place(session.client_id, ticket)
+        services.brokerage.order_entry.place(session.client_id, ticket)
 
 
 @handles(4)
@@ -28,27 +28,27 @@ def cancel_order(services: Services, session: Session, reader: FieldReader) -> N
     assert session.client_id is not None
     reader.skip("version")
     reader.request_id = reader.whole("orderId")
-    services.brokerage.desk.cancel(session.client_id, reader.request_id)
+    services.brokerage.order_entry.cancel(session.client_id, reader.request_id)
 
 
 @handles(58)
 def global_cancel(services: Services, _: Session, __: FieldReader) -> None:
-    services.brokerage.desk.cancel_all()
+    services.brokerage.order_entry.cancel_all()
 
 
 @handles(5)
 def open_orders(services: Services, session: Session, _: FieldReader) -> None:
-    """The client's own orders; client 0 also binds the manual ones."""
+    """The client's own live orders. A request of client 0 also binds the manual orders to it."""
     if session.client_id == 0:
-        services.brokerage.desk.bind_manual_orders()
-    own = [order for order in services.brokerage.book.live() if order.client_id == session.client_id]
+        services.brokerage.order_entry.bind_manual_orders()
+    own = [order for order in services.brokerage.order_store.live() if order.client_id == session.client_id]
     _send_open(session, own)
 
 
 @handles(16)
 def all_open_orders(services: Services, session: Session, _: FieldReader) -> None:
-    """Every working order of the account, newest first: the real gateway's list is not by id either."""
-    _send_open(session, services.brokerage.book.live()[::-1])
+    """Every live order, newest first. (The order of the real gateway's list is not by id either.)"""
+    _send_open(session, services.brokerage.order_store.live()[::-1])
 
 
 @handles(15)
@@ -57,16 +57,16 @@ def auto_open_orders(services: Services, session: Session, reader: FieldReader) 
     wanted = reader.flag("autoBind")
     if session.client_id != 0:
         raise RequestRefused(327, "Only the default client (i.e 0) can auto bind orders.")
-    services.brokerage.desk.auto_bind = wanted
+    services.brokerage.order_entry.auto_bind = wanted
     if wanted:
-        services.brokerage.desk.bind_manual_orders()
+        services.brokerage.order_entry.bind_manual_orders()
 
 
 @handles(99)
 def completed_orders(services: Services, session: Session, reader: FieldReader) -> None:
-    """Orders that are done; with apiOnly without those entered by hand."""
+    """Completed orders; with apiOnly, without the manual ones."""
     api_only = reader.flag("apiOnly")
-    for order in services.brokerage.book.completed():
+    for order in services.brokerage.order_store.completed():
         if not api_only or order.raw:
             session.send("completed_orders", encode_completed(order, session.version))
     session.send("completed_orders", encode(102))
@@ -79,8 +79,8 @@ def _send_open(session: Session, orders: list[Order]) -> None:
 
 
 def _answer_what_if(services: Services, session: Session, ticket: Ticket) -> None:
-    """The margin and commission that the order would have; nothing is placed."""
-    order, opening_value = services.brokerage.desk.what_if(ticket)
+    """Answer with the margin and commission that the order would have. Nothing is placed."""
+    order, opening_value = services.brokerage.order_entry.what_if(ticket)
     order.client_id = session.client_id or 0
     figures = services.brokerage.figures(order.account)
     change = opening_value / LEVERAGE

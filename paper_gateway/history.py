@@ -1,4 +1,4 @@
-"""Historical bar requests: what they ask for, and when they come too fast. No I/O."""
+"""Historical bar requests: parsing, bar times and sizes, and IBKR's pacing limits. No I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paper_gateway.market import EASTERN, Bar
 DAY_S = 86400
 SESSION_S = 23400  # 09:30 to 16:00
 MAX_BARS = 10_000
-"""The most bars one answer has; about two sessions of five-second bars."""
+"""The most bars in one answer: about two sessions of five-second bars."""
 
 BAR_SIZES = {
     "5 secs": 5,
@@ -36,7 +36,7 @@ BAR_SIZES = {
     "8 hours": 28800,
     "1 day": DAY_S,
 }
-"""Bar sizes by TWS's words, in seconds. `1 secs`, weeks and months are not offered."""
+"""Bar sizes in seconds, by the names of TWS. `1 secs`, weeks and months are not supported."""
 
 _UNITS_DAYS = {"D": 1, "W": 7, "M": 30, "Y": 365}
 _DURATION = re.compile(r"(\d{1,5}) ([SDWMY])")
@@ -45,7 +45,7 @@ _SHOWN = frozenset({"TRADES", "MIDPOINT", "BID", "ASK", "ADJUSTED_LAST"})
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """A request, understood. `start` and `end` are US/Eastern."""
+    """A parsed request. start, end: in US/Eastern. bar_s: in seconds."""
 
     start: datetime
     end: datetime
@@ -55,14 +55,14 @@ class HistoryQuery:
 
 
 def refused(cause: str) -> RequestRefused:
-    """Error 321 for a request that cannot be understood."""
+    """Error 321 for an invalid request."""
     return RequestRefused(321, f"Error validating request.-'bI' : cause - {cause}")
 
 
 def parse_query(
     end: str, bar_size: str, duration: str, show: str, format_date: int, now: datetime, *, keep: bool
 ) -> HistoryQuery:
-    """Raises RequestRefused (321) for what is not understood."""
+    """Parse the fields of a request. Raises RequestRefused (321) for an invalid one."""
     if bar_size not in BAR_SIZES:
         raise refused(f"Historical data bar size setting is invalid: {bar_size[:40]!r}")
     if show.upper() not in _SHOWN:
@@ -88,14 +88,14 @@ def _begin(end: datetime, duration: str) -> datetime:
         return end - timedelta(seconds=count)
     if count * _UNITS_DAYS[unit] > 366:
         raise refused("the paper gateway has at most one year of history")
-    # "1 D" is the session of the day the end lies in, not the 24 hours before it
+    # "1 D" is the session of the day that contains the end, not the 24 hours before it
     days = count * _UNITS_DAYS[unit]
     midnight = end.replace(hour=0, minute=0, second=0, microsecond=0)
     return _days_back(midnight, days) if unit == "D" else midnight - timedelta(days=days)
 
 
 def _days_back(midnight: datetime, sessions: int) -> datetime:
-    """The midnight before the given number of weekdays, the last of them being `midnight`'s day."""
+    """The midnight at which the last `sessions` weekdays begin; the day of `midnight` is the last of them."""
     day = midnight
     left = sessions - 1
     while left > 0 or day.weekday() >= 5:
@@ -105,7 +105,7 @@ def _days_back(midnight: datetime, sessions: int) -> datetime:
 
 
 def parse_time(text: str) -> datetime:
-    """`20251006 15:00:00 US/Eastern`, the same without a zone (then US/Eastern), or `20251006-19:00:00` in UTC."""
+    """Parse `20251006 15:00:00 US/Eastern`, the same without a zone (US/Eastern), or `20251006-19:00:00` (UTC)."""
     try:
         if "-" in text[:9]:
             return datetime.strptime(text, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC).astimezone(EASTERN)
@@ -119,7 +119,7 @@ def parse_time(text: str) -> datetime:
 
 
 def bar_start(moment: datetime, bar_s: int) -> datetime:
-    """When the bar that contains `moment` begins; bars are counted from midnight US/Eastern."""
+    """When the bar that contains `moment` begins: at a multiple of bar_s after midnight US/Eastern."""
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     if bar_s >= DAY_S:
         return midnight
@@ -128,14 +128,14 @@ def bar_start(moment: datetime, bar_s: int) -> datetime:
 
 
 def format_time(start: datetime, bar_s: int, format_date: int) -> str:
-    """A bar's date: daily bars as yyyymmdd, others as text with a zone (1) or epoch seconds (2)."""
+    """A bar's date. Daily bars: yyyymmdd. Others: text with a zone (format 1) or epoch seconds (format 2)."""
     if bar_s >= DAY_S:
         return start.strftime("%Y%m%d")
     return str(int(start.timestamp())) if format_date == 2 else start.strftime("%Y%m%d %H:%M:%S US/Eastern")
 
 
 def merge(bars: list[Bar]) -> Bar:
-    """One bar over consecutive bars; a weighted price where there is volume."""
+    """One bar of consecutive bars. wap: weighted by volume; without volume, the last close."""
     volume = sum(bar.volume for bar in bars)
     wap = sum(bar.wap * bar.volume for bar in bars) / volume if volume else bars[-1].close
     return Bar(
@@ -152,15 +152,15 @@ def merge(bars: list[Bar]) -> Bar:
 
 @dataclass
 class Pacing:
-    """IBKR's historical data limits: 60 requests in 10 minutes, identical ones 15 s apart, 5 of one
-    contract within 2 s (historical_limitations). Times in seconds of the monotonic clock."""
+    """IBKR's limits of historical data requests (historical_limitations): 60 in 10 minutes, 5 of one contract
+    in 2 s, identical ones at least 15 s apart. Times in seconds of the monotonic clock."""
 
     _all: deque[float] = field(default_factory=deque)
     _same: dict[tuple[str, ...], float] = field(default_factory=dict)
     _contract: dict[str, deque[float]] = field(default_factory=dict)
 
     def admits(self, key: tuple[str, ...], now_s: float) -> bool:
-        """Whether the request `key` (symbol first) may be served; a refused one counts too."""
+        """Whether the request `key` (symbol first) is within the limits. A refused request counts, too."""
         recent = self._contract.setdefault(key[0], deque())
         _drop_before(recent, now_s - 2)
         _drop_before(self._all, now_s - 600)

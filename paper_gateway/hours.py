@@ -1,4 +1,4 @@
-"""Trading hours as TWS writes them, read back: is the market open, and when does it open next."""
+"""Parses trading hours in the format of TWS: whether the market is open, when it opens next, when it closes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def _moment(text: str) -> datetime:
 
 
 def is_open(hours: str, now: datetime) -> bool:
-    """Whether `now` lies in one of the spans (the close itself does not)."""
+    """Whether `now` is in one of the spans, from the open (included) to the close (excluded)."""
     spans = parse_hours(hours)
     index = bisect.bisect_right(spans, now, key=lambda span: span[0]) - 1
     return index >= 0 and now < spans[index][1]
 
 
 def next_open(hours: str, now: datetime) -> datetime | None:
-    """The next opening after `now`, or None beyond the days that the text covers."""
+    """The next opening after `now`; None if `hours` has none."""
     return next((opens for opens, _ in parse_hours(hours) if opens > now), None)
 
 
 def close_of(hours: str, now: datetime) -> datetime | None:
-    """When the session around or after `now` closes."""
+    """When the present or the next session closes; None if `hours` has none."""
     return next((closes for _, closes in parse_hours(hours) if closes > now), None)

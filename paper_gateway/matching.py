@@ -1,4 +1,4 @@
-"""The market's side of an order, as pure functions: is it triggered, does it fill, at which price."""
+"""Pure functions that match an order with the market: whether it triggers, whether it fills, at which price."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from paper_gateway.orders import STOP_TYPES, Order
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """The prices that decide: best bid, best ask and last trade in USD."""
+    """The prices that orders are matched with: best bid, best ask and last trade, in USD."""
 
     bid: float
     ask: float
@@ -19,8 +19,8 @@ class Touch:
 def triggers(order: Order, last: float) -> bool:
     """Whether a trade at `last` triggers the stop.
 
-    IBKR triggers stops of US stocks on the last price. A stop placed or moved to the wrong side of
-    the market is triggered at once by the same rule.
+    IBKR triggers stops of US stocks on the last price. By the same rule a stop that is placed on, or moved
+    to, the wrong side of the market triggers at once.
     """
     stop = order.trail_stop if order.order_type == "TRAIL" else order.aux_price
     if order.order_type not in STOP_TYPES or stop is None:
@@ -29,7 +29,7 @@ def triggers(order: Order, last: float) -> bool:
 
 
 def trailed_stop(order: Order, last: float) -> float | None:
-    """Where a trailing stop stands after a trade at `last`; it only ever moves with the profit."""
+    """The price of a trailing stop after a trade at `last`. It only rises for a SELL and only falls for a BUY."""
     if order.order_type != "TRAIL":
         return order.trail_stop
     distance = last * order.trailing_percent / 100 if order.trailing_percent else order.aux_price or 0.0
@@ -40,10 +40,10 @@ def trailed_stop(order: Order, last: float) -> float | None:
 
 
 def fill_price(order: Order, touch: Touch) -> float | None:
-    """The price at which the order fills against `touch`, or None while it rests.
+    """The price at which the order fills against `touch`, or None if it does not fill.
 
-    Market orders, and stops once triggered, take the other side of the book; a limit order fills
-    when it is marketable, at the better of its limit and the touch.
+    Market orders and triggered stops fill at the opposite side of the quote. A limit order fills when it is
+    marketable, at the better of its limit and the touch.
     """
     if order.order_type in STOP_TYPES and not order.triggered:
         return None

@@ -1,4 +1,4 @@
-"""The gateway's command line, checked."""
+"""The gateway's command line: parsing and checks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any
 
+from paper_gateway.accounts import OpeningPosition
 from paper_gateway.errors import UsageError
-from paper_gateway.ledger import OpeningPosition
 
 DEFAULT_PORT = 17497
 DEFAULT_DATE = date(2025, 10, 6)
@@ -23,7 +23,7 @@ _ACCOUNT = re.compile(r"D[UF]\d{4,10}")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How one gateway process runs. `start` is a US/Eastern time of day, None for the market's own."""
+    """The options of one gateway process. start: time of day in US/Eastern; None for the market's default."""
 
     port: int
     replay: Path | None
@@ -40,7 +40,7 @@ class Options:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Exits with 2 on a wrong flag; raises UsageError for a positions file that cannot be used."""
+    """Parse the flags. Exits with 2 on a wrong flag; raises UsageError for a positions file that cannot be used."""
     given = _parser().parse_args(argv)
     accounts = tuple(dict.fromkeys(given.account or ["DU1234567"]))
     return Options(
@@ -62,10 +62,12 @@ def parse(argv: Sequence[str]) -> Options:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m paper_gateway",
-        description="A stand-in for TWS on loopback: the real socket protocol, a market of its own. Not IBKR.",
+        description="A simulated TWS on loopback: the TWS socket protocol and a simulated market. Not IBKR.",
         epilog="Control a running one with: python3 -m paper_gateway ctl --help",
     )
-    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0 picks a free one (default %(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=DEFAULT_PORT, help="0 for any free port (default %(default)s)"
+    )
     parser.add_argument("--replay", type=Path, metavar="DIR", help="replay SYM.csv files of 1-minute bars")
     parser.add_argument("--speed", type=_positive, default=1.0, help="session seconds per second (default 1)")
     parser.add_argument("--start", type=_time, metavar="HH:MM[:SS]", help="session time to begin at, US/Eastern")
@@ -79,14 +81,14 @@ def _parser() -> argparse.ArgumentParser:
         "--executions-of",
         choices=("all", "own"),
         default="all",
-        help="whose executions a filter with client id 0 means (default all)",
+        help="the executions that a filter with client id 0 selects (default all)",
     )
     parser.add_argument("--log", type=Path, metavar="FILE", help="log to FILE, rotated")
     return parser
 
 
 def read_positions(file: Path, accounts: Sequence[str]) -> tuple[OpeningPosition, ...]:
-    """A JSON list of {symbol, quantity, avg_cost[, account]}. Raises UsageError naming file and entry."""
+    """Read a JSON list of {symbol, quantity, avg_cost[, account]}. Raises UsageError naming file and entry."""
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

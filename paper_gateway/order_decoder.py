@@ -1,4 +1,4 @@
-"""Reads placeOrder (message 3) into a Ticket."""
+"""Decodes placeOrder (message 3) into a Ticket."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _FLAGS = (
 
 
 def decode_ticket(reader: FieldReader, version: int) -> Ticket:
-    """The order of a placeOrder message at `version` (157 to 176), from the field after the message id.
+    """The order of a placeOrder message at `version` (157 to 176), read from the field after the message id.
 
-    Raises ProtocolError where the fields do not add up (too few, too many, not a number), and
-    RequestRefused for what a stock order of this gateway cannot carry.
+    Raises ProtocolError for wrong fields (too few, too many, not a number), and RequestRefused for features
+    that the gateway does not support.
     """
     order_id = reader.whole("orderId")
     reader.request_id = order_id
@@ -78,7 +78,7 @@ def decode_ticket(reader: FieldReader, version: int) -> Ticket:
 
 
 def contract_of(raw: dict[str, str], request_id: int) -> ContractRef:
-    """The contract among fields read by the names of C12."""
+    """The contract, from fields that were read by the names of C12."""
     return ContractRef(
         con_id=to_int(raw["conId"], "conId", request_id),
         symbol=raw["symbol"].strip().upper(),
@@ -92,7 +92,7 @@ def contract_of(raw: dict[str, str], request_id: int) -> ContractRef:
 
 
 def read_contract(reader: FieldReader) -> ContractRef:
-    """A contract as twelve fields (C12), as every data request carries it."""
+    """Read the contract of a data request: twelve fields (C12)."""
     raw: dict[str, str] = {}
     _take(reader, raw, names.C12)
     to_float(raw["strike"], "strike", reader.request_id)

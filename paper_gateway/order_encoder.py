@@ -1,4 +1,4 @@
-"""Writes openOrder (5), completedOrder (101) and orderStatus (3)."""
+"""Encodes openOrder (5), completedOrder (101) and orderStatus (3)."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ _ECHOED = (
     "softDollarName",
     "softDollarVal",
 )
-"""What the gateway keeps for the client without acting on it."""
+"""Fields that the gateway sends back as it received them, and does not use."""
 
 
 def encode_status(order: Order) -> bytes:
-    """orderStatus, in its form without a version (server version 131 and later)."""
+    """orderStatus, in the format without a version field (server version 131 and later)."""
     parent_id = order.parent.order_id if order.parent else 0
     return wire.encode(
         3,
@@ -105,7 +105,7 @@ def encode_status(order: Order) -> bytes:
 
 
 def encode_open(order: Order, version: int, order_state: dict[str, Field] | None = None) -> bytes:
-    """openOrder; with `order_state` (names of ORDER_STATE) it is the answer to a what-if request."""
+    """openOrder. order_state: values by the names of ORDER_STATE, for the answer to a what-if request."""
     values = _values(order)
     values["parentId"] = order.parent.order_id if order.parent else 0
     if order_state is not None:
@@ -123,7 +123,7 @@ def encode_open(order: Order, version: int, order_state: dict[str, Field] | None
 
 
 def encode_completed(order: Order, version: int) -> bytes:
-    """completedOrder: no order id and no client id; a filled order reports a total quantity of 0, as TWS does."""
+    """completedOrder. It has no order id and no client id. As from TWS, a filled order has totalQuantity 0."""
     values = _values(order)
     completed_at = order.completed_at or order.accepted_at
     values |= {
@@ -144,7 +144,7 @@ def encode_completed(order: Order, version: int) -> bytes:
 
 
 def zoned(time: datetime) -> str:
-    """A time as TWS writes it: `20251006 09:45:00 US/Eastern`."""
+    """A time in the format of TWS: `20251006 09:45:00 US/Eastern`."""
     return time.strftime("%Y%m%d %H:%M:%S US/Eastern")
 
 
@@ -171,7 +171,7 @@ def _values(order: Order) -> dict[str, Field]:
         "action": order.action,
         "totalQuantity": order.quantity,
         "orderType": order.order_type,
-        "lmtPrice": order.limit_price or 0.0,  # unset prices come back as 0.0
+        "lmtPrice": order.limit_price or 0.0,  # TWS reports unset prices as 0.0
         "auxPrice": order.aux_price or 0.0,
         "tif": order.tif,
         "ocaGroup": order.oca_group,

@@ -1,13 +1,11 @@
-"""The field orders of the three long messages: placeOrder, openOrder and completedOrder.
+"""The fields of the three long messages, in their order: placeOrder, openOrder and completedOrder.
 
-Data only; `order_decoder` and `order_encoder` walk these lists. Names are those of the public API.
-The conditional groups between the lists (legs, delta neutral, scale, algo, conditions) are not
-interpreted: orders that use them are refused, so on the way out their counts are always zero.
+Data only; `order_decoder` and `order_encoder` use these lists. The names are those of the public API.
+The conditional groups between the lists (legs, delta neutral, scale, algo, conditions) are not supported:
+orders that use them are refused, so their counts are always 0 in messages to clients.
 """
 
 from __future__ import annotations
-
-# fmt: off - one field a line would make three hundred lines of it
 
 C12 = (
     "conId",
@@ -23,7 +21,7 @@ C12 = (
     "localSymbol",
     "tradingClass",
 )
-"""A contract as clients send it."""
+"""A contract in client messages."""
 
 PLACE_HEAD = (
     *C12,
@@ -135,7 +133,7 @@ PLACE_TAIL_SINCE = (
     (166, "advancedErrorOverride"),
     (169, "manualOrderTime"),
 )
-"""Fields that the placeOrder message gained, with the server version that brought each."""
+"""Fields that were added to placeOrder later, each with the server version that added it."""
 
 _ORDER = (
     "action",
@@ -205,7 +203,7 @@ DELTA_NEUTRAL_OPEN = (
     "dnShortSaleSlot",
     "dnDesignatedLocation",
 )
-"""Always sent: TWS answers deltaNeutralOrderType `None`, a text, so the group follows it."""
+"""Always sent: deltaNeutralOrderType is the text `None`, which is not empty, so this group follows it."""
 
 OPEN_MIDDLE = (
     "continuousUpdate",

@@ -1,4 +1,4 @@
-"""What an order is: the ticket a client sends, and the order the gateway keeps."""
+"""The ticket that a client sends, and the order that the gateway keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Order states by their names in the API. HELD has none: an untransmitted order is not reported."""
+    """Order states by their names in the API. HELD: not transmitted yet, and so not reported."""
 
     HELD = "ApiPending"
     PRE_SUBMITTED = "PreSubmitted"
@@ -25,7 +25,7 @@ ORDER_TYPES = frozenset({"MKT", "LMT"}) | STOP_TYPES
 
 @dataclass(frozen=True, slots=True)
 class ContractRef:
-    """The fields of a client's contract that tell one stock from another."""
+    """The fields of a client's contract that identify a stock."""
 
     con_id: int = 0
     symbol: str = ""
@@ -39,10 +39,10 @@ class ContractRef:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A placeOrder message, decoded and typed but not yet judged. Prices in USD, None where unset.
+    """A decoded placeOrder message, not validated yet. Prices in USD, None if unset.
 
-    `raw` holds every field of the message by name as text, so that what the gateway does not
-    interpret is echoed in openOrder as it came.
+    raw: every field of the message by name, as text. Fields that the gateway does not use are sent back in
+    openOrder unchanged.
     """
 
     order_id: int
@@ -68,9 +68,9 @@ class Ticket:
 
 @dataclass(slots=True, eq=False)
 class Order:
-    """One order as the gateway keeps it. Quantities in shares, prices in USD, times US/Eastern.
+    """One order as the gateway keeps it. Quantities in shares, prices in USD, times in US/Eastern.
 
-    `shares_value` is the sum of shares x price over its fills.
+    shares_value: the sum of shares x price over its fills.
     """
 
     perm_id: int
@@ -128,7 +128,7 @@ class Order:
 
     @property
     def why_held(self) -> str:
-        """As TWS words it: a child waits for its parent, a stop for its trigger."""
+        """whyHeld of the API: `child` while the parent is unfilled, `trigger` while a stop is not triggered."""
         if not self.live:
             return ""
         reasons = ["child"] if self.waits_for_parent else []
@@ -137,10 +137,10 @@ class Order:
         return ",".join(reasons)
 
     def allowed_shares(self) -> int:
-        """How many shares may fill now: all that remain, for a child no more than the parent filled.
+        """How many shares may fill now: all that remain, but for a child at most what its parent filled.
 
-        All children of one parent share what the parent filled, so that a bracket whose entry is
-        half filled can never close more than that half.
+        All children of one parent together may fill what the parent filled, so that a bracket with a
+        half-filled entry never closes more than that half.
         """
         if self.parent is None:
             return self.remaining

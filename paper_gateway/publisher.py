@@ -1,10 +1,10 @@
-"""Turns the engine's events into messages for the clients they concern, in the sequences recorded
-from a real IB Gateway."""
+"""Turns the engine's events into messages for the clients concerned. The sequences of messages are those
+recorded from a real IB Gateway."""
 
 from __future__ import annotations
 
 from paper_gateway import replies
-from paper_gateway.account_view import account_multi, account_rows, account_summary, portfolio_frame
+from paper_gateway.account_messages import account_multi, account_rows, account_summary, portfolio_frame
 from paper_gateway.brokerage import Brokerage
 from paper_gateway.events import (
     Event,
@@ -23,17 +23,17 @@ from paper_gateway.session import Session
 
 
 class Publisher:
-    """Knows the connected clients by id; the engine's `emit` is its `publish`."""
+    """Keeps the sessions of connected clients by client id. The engine emits its events to `publish`."""
 
     def __init__(self, brokerage: Brokerage) -> None:
         self.sessions: dict[int, Session] = {}
         self._brokerage = brokerage
 
     def publish(self, event: Event) -> None:
-        """Tell whoever is concerned, unless IBKR's servers are out of reach: what happens then is never told.
+        """Send the event to the clients concerned. During an outage nothing is sent, then or later.
 
-        Orders and executions go to the client that owns the order only; manual orders carry client
-        id 0 and so reach client 0.
+        Orders and executions go only to the client that placed the order. Manual orders have client id 0,
+        so they go to client 0.
         """
         if self._brokerage.faults.outage:
             return
@@ -75,12 +75,12 @@ class Publisher:
                 self._pair(owner, order, times=1)
 
     def refresh_accounts(self) -> None:
-        """The regular update of all account subscriptions (every three minutes from TWS)."""
+        """Send the regular update to all account subscriptions (TWS sends one every three minutes)."""
         for session in self.sessions.values():
             wanted = session.subscriptions
             for account in wanted.accounts:
                 session.send("account", *account_rows(self._brokerage, account))
-                for _, symbol, held in self._brokerage.ledger.held(account):
+                for _, symbol, held in self._brokerage.accounts.held(account):
                     if held.quantity:
                         session.send("account", portfolio_frame(self._brokerage, account, symbol))
             for request_id, account in wanted.account_multi.items():
@@ -89,7 +89,7 @@ class Publisher:
                 session.send("account", *account_summary(self._brokerage, request_id, tags)[:-1])
 
     def position_frame(self, account: str, symbol: str) -> bytes:
-        held = self._brokerage.ledger.position(account, symbol)
+        held = self._brokerage.accounts.position(account, symbol)
         return replies.position(account, self._brokerage.info(symbol), held)
 
     def _owner(self, order: Order) -> Session | None:

@@ -1,6 +1,6 @@
-"""Writes the messages of the gateway, all but the order messages (see order_encoder).
+"""Encodes the messages to clients, except the order messages (see order_encoder).
 
-Layouts are those of server versions 157 to 176; each function returns one frame.
+The formats are those of server versions 157 to 176. Each function returns one frame.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from paper_gateway import wire
-from paper_gateway.blotter import Execution
-from paper_gateway.ledger import Position
+from paper_gateway.accounts import Position
+from paper_gateway.execution_log import Execution
 from paper_gateway.market import Bar, ContractInfo
 from paper_gateway.order_encoder import zoned
 from paper_gateway.wire import Field
@@ -56,7 +56,7 @@ def _stock(info: ContractInfo, exchange: str) -> tuple[Field, ...]:
 
 
 def execution(request_id: int, one: Execution, info: ContractInfo) -> bytes:
-    """execDetails; request_id is -1 for a live fill."""
+    """execDetails. request_id: -1 for an execution that was not requested."""
     order = one.order
     return wire.encode(
         11,
@@ -199,7 +199,7 @@ def real_time_bar(request_id: int, bar: Bar) -> bytes:
 
 
 def historical_bars(request_id: int, start: str, end: str, bars: list[tuple[str, Bar]]) -> bytes:
-    """All bars of a request; each comes with its date as already formatted."""
+    """All bars of a request, each with its formatted date."""
     fields: list[Field] = [17, request_id, start, end, len(bars)]
     for date, bar in bars:
         fields += [date, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.wap, bar.count]
@@ -207,7 +207,7 @@ def historical_bars(request_id: int, start: str, end: str, bars: list[tuple[str,
 
 
 def historical_update(request_id: int, date: str, bar: Bar) -> bytes:
-    """The forming bar of a request that is kept up to date; close stands before high here."""
+    """The unfinished bar of a keepUpToDate request. Here close comes before high."""
     return wire.encode(90, request_id, bar.count, date, bar.open, bar.close, bar.high, bar.low, bar.wap, bar.volume)
 
 

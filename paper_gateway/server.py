@@ -1,5 +1,5 @@
-"""The listener: accepts connections, shakes hands, reads messages, and never lets one client's
-misbehaviour reach another."""
+"""The TCP server: accepts connections, does the handshake, reads messages. An error of one client does not
+affect the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 MIN_VERSION = 157
 MAX_VERSION = 176
-"""The newest version whose messages are all text, and the newest ib_insync speaks."""
+"""The newest version whose messages are all text, and the newest that ib_insync supports."""
 
 HANDSHAKE_TIMEOUT_S = 10.0
 BODY_TIMEOUT_S = 30.0
@@ -31,7 +31,7 @@ STEP_S = 0.025
 ACCOUNT_REFRESH_S = 180.0
 
 HANDLER_MODULES = (handlers_account, handlers_market, handlers_orders)
-"""Imported for their registrations."""
+"""Imported because they register their handlers."""
 
 _NOTICES = (
     (2104, "Market data farm connection is OK:usfarm"),
@@ -42,7 +42,7 @@ _OFFER = re.compile(rb"v(\d{1,4})\.\.(\d{1,4})( .*)?", re.DOTALL)
 
 
 class Server:
-    """One TCP port for API clients and, behind another first word, for the control client."""
+    """One TCP port for API clients and for control clients. The first four bytes tell which."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -51,11 +51,11 @@ class Server:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def listen(self, port: int) -> asyncio.Server:
-        """Bind 127.0.0.1 only. Raises OSError where the port is taken."""
+        """Listen on 127.0.0.1 only. Raises OSError if the port is in use."""
         return await asyncio.start_server(self._accept, "127.0.0.1", port)
 
     async def close(self) -> None:
-        """End every connection, after what is queued for it has been handed to the kernel."""
+        """Close every connection, after its queued messages are written."""
         for session in list(self.services.publisher.sessions.values()):
             session.close()
         for task in self._connections:
@@ -63,7 +63,7 @@ class Server:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def run_market(self) -> None:
-        """Walk the market and keep accounts fresh until cancelled."""
+        """Advance the market, and send the regular account updates, until cancelled."""
         refresh_at_s = time.monotonic() + ACCOUNT_REFRESH_S
         while True:
             self.services.feed.step()
@@ -74,7 +74,7 @@ class Server:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= MAX_CONNECTIONS:
-            log.warning("%d connections are open: one more is refused", MAX_CONNECTIONS)
+            log.warning("a connection is refused: %d are open", MAX_CONNECTIONS)
             writer.close()
             return
         task = asyncio.create_task(self._connected(reader, writer))
@@ -88,8 +88,8 @@ class Server:
             log.warning("connection closed: %s", error)
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
             log.info("connection ended: %r", error)
-        except Exception:  # whatever one client provoked must not end the gateway
-            log.exception("connection closed by a defect of the gateway")
+        except Exception:  # a defect met with one client must not end the gateway
+            log.exception("connection closed after a defect of the gateway")
         finally:
             writer.close()
 
@@ -116,7 +116,7 @@ class Server:
 
     async def _serve_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-            version = _agree(await wire.read_frame(reader))
+            version = _agreed_version(await wire.read_frame(reader))
             if version is None:
                 writer.write(replies.error(-1, 503, "The API client is too old or too new for this gateway.", 176))
                 return
@@ -142,8 +142,8 @@ class Server:
         brokerage = self.services.brokerage
         session.send(
             "ids",
-            replies.managed_accounts(brokerage.accounts),
-            replies.next_valid_id(brokerage.book.next_order_id(client_id)),
+            replies.managed_accounts(brokerage.account_ids),
+            replies.next_valid_id(brokerage.order_store.next_order_id(client_id)),
         )
         for code, text in _NOTICES:
             session.error(-1, code, text)
@@ -155,11 +155,11 @@ class Server:
         if self.services.publisher.sessions.get(session.client_id) is session:
             del self.services.publisher.sessions[session.client_id]
         self.services.feed.forget(session)
-        desk = self.services.brokerage.desk
-        desk.drop_untransmitted(session.client_id)
+        order_entry = self.services.brokerage.order_entry
+        order_entry.drop_untransmitted(session.client_id)
         if session.client_id == 0:
-            desk.auto_bind = False
-        log.info("client %d gone", session.client_id)
+            order_entry.auto_bind = False
+        log.info("client %d disconnected", session.client_id)
 
     async def _read_messages(self, session: Session, reader: asyncio.StreamReader) -> None:
         bad = 0
@@ -177,10 +177,10 @@ class Server:
             dispatch(self.services, session, fields)
 
 
-def _agree(offer: bytes) -> int | None:
-    """The version to speak: the client's maximum, at most MAX_VERSION; None if there is none.
+def _agreed_version(offer: bytes) -> int | None:
+    """The protocol version: the client's maximum, at most MAX_VERSION. None if the client's range has none.
 
-    Raises FrameError where the offer is not one.
+    Raises FrameError for an invalid offer.
     """
     match = _OFFER.fullmatch(offer)
     if match is None:

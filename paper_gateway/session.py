@@ -1,4 +1,4 @@
-"""One API client: its identity, its subscriptions and its bounded way out."""
+"""One API client: its client id, its subscriptions and its bounded send buffer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from paper_gateway.faults import Faults
 log = logging.getLogger(__name__)
 
 MAX_UNSENT_BYTES = 8 << 20
-"""A client that has not read so much is cut off; ten minutes of busy ticks for eight symbols."""
+"""A client with more unread bytes is disconnected. It is ten minutes of busy ticks for eight symbols."""
 
 
 @dataclass
 class Subscriptions:
-    """What a client asked to be kept informed of; data requests by their request id."""
+    """The subscriptions of a client; data requests by request id."""
 
     positions: bool = False
     accounts: set[str] = field(default_factory=set)
@@ -28,7 +28,7 @@ class Subscriptions:
 
 
 class Session:
-    """Sends to one client. Messages of one kind keep their order, and faults may delay or drop a kind."""
+    """Sends to one client. Messages of one kind keep their order. Faults may delay or drop a kind."""
 
     def __init__(self, writer: asyncio.StreamWriter, faults: Faults, version: int) -> None:
         self.version = version
@@ -43,12 +43,12 @@ class Session:
         self._last_due_s: dict[str, float] = {}
 
     def send(self, kind: str, *frames: bytes) -> None:
-        """Queue frames of one kind (see faults.KINDS) for this client."""
+        """Queue frames of one kind (see faults.KINDS)."""
         if self.closed or self._faults.is_silent(kind):
             return
         now_s = self._loop.time()
         due_s = now_s + self._faults.delay_s(kind)
-        if kind in self._last_due_s:  # never before what was sent of this kind earlier
+        if kind in self._last_due_s:  # not before earlier frames of this kind
             due_s = max(due_s, self._last_due_s[kind] + 1e-6)
         if due_s > now_s:
             self._last_due_s[kind] = due_s
@@ -61,14 +61,14 @@ class Session:
         self.send("errors", replies.error(request_id, code, text, self.version))
 
     def close(self) -> None:
-        """Send what is queued and close."""
+        """Send the queued frames and close."""
         if not self.closed:
             self._flush()
             self.closed = True
             self._writer.close()
 
     def abort(self) -> None:
-        """Cut the connection without sending what is queued."""
+        """Close the connection at once, without sending the queued frames."""
         self.closed = True
         self._unsent.clear()
         self._writer.transport.abort()
@@ -89,7 +89,7 @@ class Session:
         self._unsent.clear()
         if self._writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
             log.warning(
-                "client %s does not read: cut off with %d bytes unsent",
+                "client %s does not read: disconnected with %d bytes unsent",
                 self.client_id,
                 self._writer.transport.get_write_buffer_size(),
             )

@@ -1,4 +1,4 @@
-"""For tests: the real gateway process on a free port, in a folder of its own."""
+"""For tests: the gateway process on a free port, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class RunningGateway:
-    """Starts `python -m paper_gateway --port 0 <flags>`, waits for its ready line, ends it on exit.
+    """Starts `python -m paper_gateway --port 0 <flags>`, waits for its ready line, stops it on exit.
 
-    It runs in a temporary folder (`.folder`), so give files in the flags by absolute paths.
-    Raises GatewayError, with what the process wrote, if it is not ready within ready_timeout_s.
+    It runs in a temporary folder (`.folder`), so files in the flags need absolute paths.
+    Raises GatewayError, with the process's output, if it is not ready within ready_timeout_s.
     """
 
     def __init__(self, *flags: str, ready_timeout_s: float = 20.0) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="paper-gateway-")
         self.folder = Path(self._folder.name)
         self._errors = (self.folder / "stderr").open("w+b")
-        self.process = subprocess.Popen(  # noqa: S603 - our own module
+        self.process = subprocess.Popen(  # noqa: S603 - a module of this project
             [sys.executable, "-m", "paper_gateway", "--port", "0", *flags],
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -49,7 +49,7 @@ class RunningGateway:
         self.port = int(match[1])
 
     def ctl(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """One control command with its arguments by name, as `control_client.request` takes them.
+        """Send one control command with its arguments by name, as `control_client.request` takes them.
 
         ctl("trade", symbol="TSLA", side="BUY", shares=10[, account, limit, stop]); ctl("fill", order=permId
         as text or orderRef[, shares, price]); ctl("hold", symbol[, off=True]); ctl("partial", symbol,
@@ -57,16 +57,16 @@ class RunningGateway:
         off=True]); ctl("delay", kind, ms[, off=True]); ctl("reject"[, symbol, role, code, text]);
         ctl("cancel", order); ctl("code", code[, text]); ctl("restart"[, roll_back, down]);
         ctl("repeat", exec_id); ctl("correct", exec_id[, price, shares]); ctl("stick", client[, for_]);
-        ctl("speed", speed). Raises ControlError where the gateway refuses.
+        ctl("speed", speed). Raises ControlError if the gateway refuses.
         """
         return request(self.port, command, **arguments)
 
     def truth(self) -> dict[str, Any]:
-        """What the gateway knows; see paper_gateway.truth."""
+        """The answer of `ctl truth`; see paper_gateway.truth."""
         return self.ctl("truth")
 
     def errors(self) -> str:
-        """What the process wrote to stderr so far."""
+        """The stderr of the process so far."""
         return (self.folder / "stderr").read_text(encoding="utf-8", errors="replace")
 
     def stop(self, timeout_s: float = 10.0) -> int:

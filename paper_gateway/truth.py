@@ -1,20 +1,20 @@
-"""The gateway's own knowledge as JSON, for tests and for the operator to compare a trader with."""
+"""The gateway's positions, orders, executions and accounts as JSON, to compare a trader's state with."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from paper_gateway.blotter import Execution
 from paper_gateway.brokerage import Brokerage
+from paper_gateway.execution_log import Execution
 from paper_gateway.orders import Order
 
 
 def truth(brokerage: Brokerage) -> dict[str, Any]:
-    """Positions, orders, executions and account values. Shares are whole, prices in USD, times ISO."""
+    """The answer of `ctl truth`. Whole shares, prices in USD, times in ISO format."""
     return {
         "gateway_id": brokerage.gateway_id,
-        "account": brokerage.accounts[0],
-        "accounts": list(brokerage.accounts),
+        "account": brokerage.account_ids[0],
+        "accounts": list(brokerage.account_ids),
         "time": brokerage.engine.now.isoformat(),
         "trading_date": brokerage.market.trading_date.isoformat(),
         "positions": [
@@ -25,13 +25,13 @@ def truth(brokerage: Brokerage) -> dict[str, Any]:
                 "quantity": held.quantity,
                 "avg_cost": held.average_cost,
             }
-            for account, symbol, held in brokerage.ledger.held()
+            for account, symbol, held in brokerage.accounts.held()
             if held.quantity
         ],
-        "open_orders": [_order(one) for one in brokerage.book.live()],
-        "completed_orders": [_order(one) for one in brokerage.book.completed()],
-        "executions": [_execution(one) for one in brokerage.blotter.executions],
-        "account_values": {account: _values(brokerage, account) for account in brokerage.accounts},
+        "open_orders": [_order(one) for one in brokerage.order_store.live()],
+        "completed_orders": [_order(one) for one in brokerage.order_store.completed()],
+        "executions": [_execution(one) for one in brokerage.execution_log.executions],
+        "account_values": {account: _values(brokerage, account) for account in brokerage.account_ids},
     }
 
 

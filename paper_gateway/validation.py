@@ -1,6 +1,6 @@
-"""Judges tickets: pure checks that raise RequestRefused with the code TWS uses.
+"""Validates tickets: pure checks that raise RequestRefused with the code of TWS.
 
-Codes: 103 duplicate id, 104 filled already, 105 another order, 110 price off the grid, 201 rejected,
+Codes: 103 duplicate id, 104 order is filled, 105 does not match the order, 110 price off the tick, 201 rejected,
 321 validation, 387 order type, 435 no account, 10006 no parent (IBKR message code tables).
 """
 
@@ -17,23 +17,23 @@ TIFS = frozenset({"DAY", "GTC"})
 
 
 def validation_error(cause: str) -> RequestRefused:
-    """Error 321 in TWS's wording."""
+    """Error 321 with the text format of TWS."""
     return RequestRefused(321, f"Error validating request.-'bN' : cause - {cause}")
 
 
-def check_account(account: str, accounts: Sequence[str]) -> str:
-    """The account to book to; one that is not named is only clear where there is but one."""
+def check_account(account: str, account_ids: Sequence[str]) -> str:
+    """The account of the order. It may be left out if the gateway has one account only."""
     if not account:
-        if len(accounts) > 1:
+        if len(account_ids) > 1:
             raise RequestRefused(435, "You must specify an account.")
-        return accounts[0]
-    if account not in accounts:
+        return account_ids[0]
+    if account not in account_ids:
         raise validation_error(f"Invalid account code '{account}'.")
     return account
 
 
 def check_terms(ticket: Ticket, min_tick: float) -> int:
-    """Side, size, type, prices and life of an order; returns the whole number of shares."""
+    """Check action, size, type, prices and time in force; returns the size in shares."""
     if ticket.action not in ("BUY", "SELL"):
         raise validation_error(f"Action must be BUY or SELL, not '{ticket.action}'.")
     if ticket.order_type not in ORDER_TYPES:
@@ -86,13 +86,13 @@ def _check_prices(ticket: Ticket, min_tick: float) -> None:
 
 
 def on_grid(price: float, min_tick: float) -> bool:
-    """Whether the price is a multiple of the tick, as far as doubles can tell."""
+    """Whether the price is a multiple of the tick, within the precision of doubles."""
     steps = price / min_tick
     return math.isclose(steps, round(steps), rel_tol=0, abs_tol=1e-6 * max(1.0, steps))
 
 
 def check_modifiable(order: Order, ticket: Ticket, symbol: str) -> None:
-    """Whether `ticket` may change `order`, which has its id."""
+    """Whether `ticket` may modify `order`, which has the same id."""
     if order.status is Status.FILLED:
         raise RequestRefused(104, "Cannot modify a filled order.")
     if not order.live and order.status is not Status.HELD:
@@ -102,7 +102,7 @@ def check_modifiable(order: Order, ticket: Ticket, symbol: str) -> None:
 
 
 def check_parent(parent: Order | None, account: str, symbol: str) -> None:
-    """A child needs a parent that can still fill, of the same account and stock."""
+    """Check that the parent can still fill, and that it has the same account and stock."""
     usable = parent is not None and (parent.live or parent.status is Status.HELD)
     if not usable:
         raise RequestRefused(10006, "Missing parent order")

@@ -1,7 +1,7 @@
-"""Frames and fields of the TWS socket protocol; nothing here knows a message.
+"""Frames and fields of the TWS socket protocol, independent of the messages.
 
-A frame is an unsigned 32-bit big-endian length and that many bytes: text fields, each ended by NUL
-(docs/GATEWAY.md tells the handshake and the versions spoken).
+A frame is an unsigned 32-bit big-endian length, then that many bytes: text fields, each ended by NUL.
+docs/GATEWAY.md describes the handshake and the supported versions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from paper_gateway.errors import FrameError, ProtocolError
 
 MAX_FRAME_BYTES = 1 << 20
-"""The largest frame read. An order has about 1 kB; TWS itself drops clients that send far more."""
+"""The largest frame that is read. An order has about 1 kB."""
 
 UNSET_DOUBLE = 1.7976931348623157e308
 UNSET_DOUBLE_TEXT = "1.7976931348623157E308"
@@ -24,10 +24,10 @@ Field = str | int | float | bool | None
 
 
 async def read_frame(reader: asyncio.StreamReader, body_timeout_s: float | None = None) -> bytes:
-    """The body of the next frame. Waits as long as it takes for a frame to begin.
+    """The body of the next frame. Waits without limit for a frame to begin.
 
-    Raises FrameError on a length beyond MAX_FRAME_BYTES or a body slower than body_timeout_s, and
-    asyncio.IncompleteReadError where the peer closes (with `partial` empty between two frames).
+    Raises FrameError for a length beyond MAX_FRAME_BYTES or a body that takes longer than body_timeout_s, and
+    asyncio.IncompleteReadError if the peer closes (with `partial` empty between two frames).
     """
     first = await reader.readexactly(1)
     try:
@@ -35,24 +35,24 @@ async def read_frame(reader: asyncio.StreamReader, body_timeout_s: float | None 
             header = first + await reader.readexactly(3)
             (length,) = struct.unpack(">I", header)
             if length > MAX_FRAME_BYTES:
-                raise FrameError(f"a frame of {length} bytes was announced; at most {MAX_FRAME_BYTES} are read")
+                raise FrameError(f"a frame has a length of {length} bytes; the limit is {MAX_FRAME_BYTES}")
             return await reader.readexactly(length)
     except TimeoutError:
-        raise FrameError(f"a frame begun was not completed within {body_timeout_s} s") from None
+        raise FrameError(f"a frame was not complete within {body_timeout_s} s") from None
 
 
 def frame(body: bytes) -> bytes:
-    """`body` behind its length."""
+    """A frame: the length, then `body`."""
     return struct.pack(">I", len(body)) + body
 
 
 def encode(*fields: Field) -> bytes:
-    """One message as a frame, its fields written as TWS writes them."""
+    """One message as a frame, with its fields in the format of TWS."""
     return frame("".join(f"{text(field)}\0" for field in fields).encode())
 
 
 def text(field: Field) -> str:
-    """A field as TWS writes it: None is empty, flags are 0 and 1, floats carry no noise digits."""
+    """A field in the format of TWS: None is empty, flags are 0 or 1, floats have at most 10 decimals."""
     if field is None:
         return ""
     if isinstance(field, bool):
@@ -65,7 +65,7 @@ def text(field: Field) -> str:
 
 
 def split(body: bytes) -> list[str]:
-    """The fields of a frame's body. Raises ProtocolError where it is not NUL-ended UTF-8 text."""
+    """The fields of a frame's body. Raises ProtocolError if it is not NUL-ended UTF-8 text."""
     try:
         decoded = body.decode()
     except UnicodeDecodeError:
@@ -76,12 +76,12 @@ def split(body: bytes) -> list[str]:
 
 
 class FieldReader:
-    """Reads one message's fields in order; each getter raises ProtocolError naming the field."""
+    """Reads one message's fields in order. Each method raises ProtocolError naming the field."""
 
     def __init__(self, fields: Sequence[str]) -> None:
         self._fields = fields
         self._next = 0
-        self.request_id = -1  # set by whoever has read it, so that errors can carry it
+        self.request_id = -1  # set by the handler that has read it, for use in errors
 
     def text(self, name: str) -> str:
         if self._next >= len(self._fields):
@@ -102,12 +102,12 @@ class FieldReader:
 
     @property
     def left(self) -> int:
-        """How many fields are still unread."""
+        """How many fields are unread."""
         return len(self._fields) - self._next
 
 
 def to_int(value: str, name: str, request_id: int = -1) -> int:
-    """A whole number of at most 64 bits; empty means 0, as in the protocol."""
+    """A whole number of at most 64 bits. In the protocol, empty means 0."""
     if value == "":
         return 0
     try:
@@ -128,9 +128,9 @@ def to_bool(value: str, name: str, request_id: int = -1) -> bool:
 
 
 def to_float(value: str, name: str, request_id: int = -1) -> float | None:
-    """A finite number, or None where the client left it unset.
+    """A finite number, or None if the client left it unset.
 
-    Unset is empty, or the largest double in either spelling (both occur, depending on the client).
+    Unset is an empty field or the largest double; clients send either.
     Raises ProtocolError for text, NaN and infinities.
     """
     if value == "":

@@ -12,24 +12,26 @@ The event loop never waits for the disk but where it awaits durability (invarian
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Self
 
 import msgspec
 
-from state.domain.apply import apply, new_state
+from state.domain.apply import new_state
 from state.domain.events import Event, SessionStarted
 from state.domain.model import TraderState
+from state.domain.recording import Recorded, record
 from state.errors import InvariantError, SnapshotFailedError, SyncFailedError
 from state.storage.archive import set_aside
-from state.storage.codec import decode_event, decode_state, encode_event, encode_state
+from state.storage.codec import decode_state, encode_state
 from state.storage.disk import Disk
 from state.storage.files import Folder
 from state.storage.journal import Journal
 from state.storage.journal.segment import SEGMENT_BYTES
-from state.storage.loader import JOURNAL, Loaded, load
+from state.storage.layout import JOURNAL
+from state.storage.loader import Loaded, load
 from state.storage.lock import FolderLock
 from state.storage.snapshot import BACKUP, MAIN, SnapshotStore
 
@@ -165,15 +167,22 @@ class StateManager:
             InvariantError, BadContentError: the event is not one that could be replayed.
         """
         self._refuse_after_failure()
-        journal = self._journal
-        if journal is None:
+        if self._journal is None:
             raise InvariantError(f"{event.kind()} was recorded before `begin`.")
-        data = encode_event(event)
-        sequence = self.state.sequence + 1
-        apply(self.state, decode_event(event.kind(), data), sequence)
-        if journal.append(event.kind(), data) != sequence:
-            raise InvariantError(f"The journal and the state disagree about the number of event {sequence}.")
-        return sequence
+        recorded = record(self.state, event)
+        self.journal([recorded])
+        return recorded.sequence
+
+    def journal(self, recorded: Sequence[Recorded]) -> None:
+        """Queue events that are part of the state already for the journal. Never waits. Raises as `record`."""
+        for item in recorded:
+            self._refuse_after_failure()
+            if self._journal is None:
+                raise InvariantError(f"{item.kind} was recorded before `begin`.")
+            if self._journal.append(item.kind, item.data) != item.sequence:
+                raise InvariantError(
+                    f"The journal and the state disagree about the number of event {item.sequence}."
+                )
 
     async def durable(self, sequence: int) -> None:
         """Return once everything up to `sequence` is on disk. Raises SyncFailedError if it never will be."""

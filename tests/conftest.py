@@ -5,10 +5,16 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from crashlab.report import Tally, table
 
 PROPERTY = "crashlab"
+
+# A slow machine fails no property test. The first test that draws text builds hypothesis' table of characters,
+# which takes long enough on a fresh clone to be taken for a slow strategy.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 
 @pytest.fixture
@@ -23,6 +29,12 @@ def nothing_lost(record_property: Callable[[str, object], None]) -> Callable[...
             assert not tally.bad, "\n".join(tally.failures)
 
     return check
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that judge what a child process loads, writes or says, or how fast it is: coverage adds to that."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,51 +1,32 @@
-"""The session's one clock: the broker's time, carried forward by the monotonic clock times the session's speed.
+"""Session time: IBKR's time, carried forward by the monotonic clock at the session's speed.
 
-Everything that has a date or a time of day asks this clock; how often files are written is real time.
+Dates and times of day come from this clock. How often files are written goes by real time.
 
-`reqCurrentTime` answers in whole seconds, so an answer T proves only that the broker's time is at least T
-(and, but for the way back, below T + 1). The clock therefore treats T as a lower bound: it moves forward to T
-if it is behind, and keeps its own count otherwise. Only where it is ahead by more than `STEP_LIMIT_S` of
-session time (times the speed, if that is above 1) is it re-anchored at T. It never runs backwards then: it
-stands still until the broker's time has caught up. The first answer after `restart()` sets the clock either
-way, so call that for a new gateway or a new connection, before trading starts. Until the first answer the
-system's clock is used.
+`reqCurrentTime` answers in whole seconds: an answer T means that IBKR's time was between T and T + 1 when it was
+sent. T is therefore a lower bound:
+
+- A clock behind T is set to T.
+- A clock ahead of T by at most `STEP_LIMIT_S` session seconds (times the speed, if that is above 1) is kept.
+- A clock further ahead is set to T, but the time that it shows never decreases: it stays the same until IBKR's
+  time has reached it.
+
+The first answer after `restart()` sets the clock forwards or backwards; call that for a new gateway or a new
+connection, before trading starts. Before the first answer the computer's clock is used.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
-import pytz
-import pytz.tzfile
+from trader.errors import BrokerError
+from trader.time_zones import EASTERN
 
-from trader.errors import BrokerError, MarketDataError
-
-
-def _zone_alone(name: str) -> pytz.BaseTzInfo:
-    """As `pytz.timezone`, which looks for the files of all its 600 zones first: 6 ms of every restart."""
-    with pytz.open_resource(name) as file:  # type: ignore[attr-defined]  # public, and unknown to the stubs
-        zone_read: pytz.BaseTzInfo = pytz.tzfile.build_tzinfo(name, file)
-    return zone_read
-
-
-EASTERN = _zone_alone("US/Eastern")
 STEP_LIMIT_S = 2.0
 DRIFT_LIMIT_S = 2.0
-
-_TWS_TIME = re.compile(r"(\d{8})(?: +|-)(\d{2}:\d{2}:\d{2})(?: +([A-Za-z][A-Za-z0-9_+/-]*))?")
-# Zone names that TWS uses and the zone database does not know, or knows as something else (EST has no summer).
-ZONE_ALIASES = {
-    "EST": "US/Eastern",
-    "EDT": "US/Eastern",
-    "ET": "US/Eastern",
-    "CST": "US/Central",
-    "PST": "US/Pacific",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +40,7 @@ class _Anchor:
 
 
 class Clock:
-    """Session time. Not for other threads: it belongs to the event loop's thread."""
+    """Session time. Not thread-safe: only the event loop's thread may use it."""
 
     def __init__(
         self,
@@ -68,9 +49,9 @@ class Clock:
         monotonic: Callable[[], float] | None = None,
         system: Callable[[], float] | None = None,
     ) -> None:
-        """`monotonic` and `system` give seconds (default: this computer's own clocks).
+        """`monotonic` and `system` return seconds (default: this computer's clocks).
 
-        `real_gateway` says whether drift is worth a warning.
+        `real_gateway`: whether `warning` reports drift; an embedded gateway's time differs on purpose.
         """
         self.real_gateway = real_gateway
         self._monotonic = monotonic or time.monotonic
@@ -78,25 +59,15 @@ class Clock:
         self._anchor: _Anchor | None = None
         self._fresh = True
         self._latest_s = -math.inf
-        self._drift_s: float | None = None
-
-    @property
-    def synced(self) -> bool:
-        """Whether the broker's time is known; before that the system's clock is used."""
-        return self._anchor is not None
+        self._drift_s: float | None = None  # system clock minus session clock at the last sync
 
     @property
     def speed(self) -> float:
-        """Session seconds for one real second."""
+        """Session seconds per real second."""
         return self._anchor.speed if self._anchor else 1.0
 
-    @property
-    def drift_s(self) -> float | None:
-        """System clock minus session clock at the last sync; None before the first one."""
-        return self._drift_s
-
     def timestamp(self) -> float:
-        """Session time in seconds since 1970; never less than it was, except after `restart()`."""
+        """Session time in seconds since 1970. It never decreases, except after `restart()`."""
         if self._anchor is None:
             return self._system()
         self._latest_s = max(self._latest_s, self._anchor.at(self._monotonic()))
@@ -110,19 +81,15 @@ class Clock:
         """The US Eastern calendar date of the session."""
         return self.now().date()
 
-    def seconds_until(self, moment: datetime) -> float:
-        """Real seconds until the session reaches `moment` (aware); 0 if it has."""
-        return max(0.0, (moment.timestamp() - self.timestamp()) / self.speed)
-
     def restart(self) -> None:
-        """Let the next `sync` set the clock either way: another gateway, or a new connection."""
+        """Let the next `sync` set the clock forwards or backwards: for a new gateway or a new connection."""
         self._fresh = True
 
     def sync(self, broker_epoch_s: float, at_monotonic: float | None = None, speed: float = 1.0) -> float:
-        """Take the broker's answer to `reqCurrentTime`; returns the step in session seconds (0.0: kept).
+        """Take an answer to `reqCurrentTime`. Returns the step in session seconds; 0.0 if the clock was kept.
 
-        `at_monotonic` is when the answer came, on the injected monotonic clock (default: now). `speed` is the
-        gateway's; a real one has 1. Raises BrokerError for a time or a speed that cannot be.
+        `at_monotonic`: when the answer came, on the monotonic clock (default: now). `speed`: the gateway's; a real
+        one has 1. Raises BrokerError for a time or a speed out of range.
         """
         _check_answer(broker_epoch_s, speed)
         at = self._monotonic() if at_monotonic is None else at_monotonic
@@ -141,7 +108,7 @@ class Clock:
         return 0.0 if math.isnan(before) else after - before
 
     def warning(self) -> str | None:
-        """One sentence where this computer's clock and a real gateway's differ by more than 2 s, else None."""
+        """A sentence if this computer's clock and a real gateway's differ by more than 2 s, else None."""
         if not self.real_gateway or self._drift_s is None or abs(self._drift_s) <= DRIFT_LIMIT_S:
             return None
         way = "ahead of" if self._drift_s > 0 else "behind"
@@ -153,64 +120,8 @@ class Clock:
 
 def _check_answer(broker_epoch_s: float, speed: float) -> None:
     if not math.isfinite(broker_epoch_s) or not 0 < broker_epoch_s < 2**33:
-        raise BrokerError(f"The gateway's time is {broker_epoch_s}, which is no time.", "Restart the gateway.")
+        raise BrokerError(
+            f"The gateway sent {broker_epoch_s} as its time, which is not a valid time.", "Restart the gateway."
+        )
     if not math.isfinite(speed) or speed <= 0:
         raise BrokerError(f"The gateway's speed is {speed}.", "Restart the gateway with a speed above 0.")
-
-
-def zone(name: str) -> pytz.BaseTzInfo:
-    """The time zone of a TWS zone name, such as `US/Eastern`, `EST (Eastern Standard Time)` or `EST5EDT`.
-
-    Raises MarketDataError for a name that is not known.
-    """
-    short = name.partition("(")[0].strip()
-    try:
-        return pytz.timezone(ZONE_ALIASES.get(short, short))
-    except pytz.UnknownTimeZoneError as error:
-        hint = "Set TWS's API time zone to the instrument's or the login's zone."
-        raise MarketDataError(f"The time zone {name!r} is not known.", hint) from error
-
-
-def parse_time(text: str | int | float | datetime) -> datetime:
-    """A time in any form that TWS or the trader's own files use, as an aware US Eastern datetime.
-
-    `20251006 15:03:45 US/Eastern`; `20251006 15:03:45` (US Eastern, the zone of the session);
-    `20251006-15:03:45` (UTC, by TWS's convention); `20251006` (midnight); epoch seconds; ISO 8601 (US Eastern
-    where it has no offset). Raises MarketDataError for anything else.
-    """
-    try:
-        return _parse(text).astimezone(EASTERN)
-    except (ValueError, OverflowError, OSError) as error:
-        raise MarketDataError(f"{text!r} is not a time: {error}.", "Report the message it came in.") from error
-
-
-def _parse(text: str | int | float | datetime) -> datetime:
-    if isinstance(text, datetime):
-        return text if text.tzinfo else _eastern(text)
-    if isinstance(text, int | float):
-        return _from_epoch(float(text))
-    text = text.strip()
-    match = _TWS_TIME.fullmatch(text)
-    if match:
-        naive = datetime.strptime(f"{match[1]} {match[2]}", "%Y%m%d %H:%M:%S")  # noqa: DTZ007 - its zone follows
-        if match[3]:
-            return zone(match[3]).localize(naive)
-        return naive.replace(tzinfo=UTC) if text[8] == "-" else _eastern(naive)
-    if re.fullmatch(r"\d{8}", text):
-        return _eastern(datetime.strptime(text, "%Y%m%d"))  # noqa: DTZ007 - US Eastern by definition
-    if re.fullmatch(r"\d{9,11}(\.\d+)?", text):
-        return _from_epoch(float(text))
-    import dateutil.parser  # 10 ms that a restart without such a time does not spend
-
-    moment = dateutil.parser.isoparse(text)
-    return moment if moment.tzinfo else _eastern(moment)
-
-
-def _from_epoch(epoch_s: float) -> datetime:
-    if not 0 < epoch_s < 2**33:
-        raise ValueError("it is out of range")
-    return datetime.fromtimestamp(epoch_s, EASTERN)
-
-
-def _eastern(naive: datetime) -> datetime:
-    return EASTERN.localize(naive)

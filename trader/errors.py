@@ -1,15 +1,15 @@
-"""The trader's branch of the one tree of exceptions; its root and the disk's branch are in `state.errors`.
+"""The trader's exceptions. Their base class, and those of the state's files, are in `state.errors`.
 
-    TraderError                     what happened, and a hint what to do; carries the exit code
-    ├── UsageError              2   the command line asks for something impossible
+    TraderError                     what happened, a hint what to do, and the exit code
+    ├── UsageError              2   the command line is not valid
     ├── ConfigError             2   trader.toml, an environment variable or a flag is wrong
     ├── ScannerError            2   the scanner's file is missing or unusable
     ├── ConflictError           3   IBKR and the state contradict each other
     ├── UntrustedStateError     5   the state on disk cannot be trusted
     ├── BrokerError             7   IBKR answered with an error, or with something unusable
     │   ├── BrokerUnreachableError  no connection, or no answer in time
-    │   └── ClientIdInUseError      error 326: another program holds our client id
-    ├── MarketDataError         1   a bar, price or time that cannot be used; costs that one item only
+    │   └── ClientIdInUseError      error 326: another program uses this client id
+    ├── MarketDataError         1   a bar, price or time that cannot be used; it is skipped
     └── StateError, DiskError, …    see `state.errors`
 
 Every error says in `what` what happened and where, and in `hint` what to do about it.
@@ -34,7 +34,7 @@ __all__ = [
 
 
 class UsageError(TraderError):
-    """The command line asks for something that does not exist or does not go together."""
+    """The command line names something that does not exist, or combines what cannot be combined."""
 
     exit_code = 2
 
@@ -52,7 +52,7 @@ class ScannerError(TraderError):
 
 
 class ConflictError(TraderError):
-    """IBKR and the state contradict each other in a way that only the operator can settle."""
+    """IBKR and the state contradict each other, and the operator has to decide."""
 
     exit_code = 3
 
@@ -74,11 +74,11 @@ class BrokerUnreachableError(BrokerError):
 
 
 class ClientIdInUseError(BrokerError):
-    """Error 326: another program is connected under our client id.
+    """Error 326: another program is connected under this client id.
 
-    No other id is tried: orders can be changed only under the id that sent them.
+    No other id is tried: IBKR lets only the id that sent an order change it.
     """
 
 
 class MarketDataError(TraderError):
-    """A bar, price or time from the feed that cannot be used. It costs that one item, not the trader."""
+    """A bar, price or time from IBKR that cannot be used. It is skipped, and the trader goes on."""

@@ -1,9 +1,9 @@
-"""Market hours of an instrument, read from TWS's contract details, and what the rules make of them.
+"""Market hours of an instrument from TWS's contract details, and the entry window and flatten time they give.
 
 `liquidHours` is a list of days: `20251006:0930-20251006:1600;20251007:CLOSED` (older: `20251006:0930-1600`;
-several sessions of one day are parted by commas). It covers the next few days only. A date outside it has
-*assumed* hours: regular ones on weekdays, but 13:00 on the three days on which the exchanges close early in
-most years, so that a mistake closes too soon rather than too late; `assumed(date)` says so.
+several sessions of one day are separated by commas). It covers the next few days only. For any other date the
+hours are *assumed*: regular hours on weekdays, but a close at 13:00 on the three days on which the exchanges close
+early in most years, so that a wrong assumption closes positions too early rather than too late.
 Half days by rule: https://www.nyse.com/markets/hours-calendars.
 """
 
@@ -13,10 +13,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from functools import cache
 
-from trader.clock import EASTERN, zone
 from trader.config.sections import EntryRules
 from trader.errors import MarketDataError
+from trader.time_zones import EASTERN, zone
 
 REGULAR_OPEN, REGULAR_CLOSE, HALF_DAY_CLOSE = time(9, 30), time(16, 0), time(13, 0)
 SATURDAY = 5
@@ -38,7 +39,7 @@ class Session:
 
 @dataclass(frozen=True)
 class MarketHours:
-    """Sessions by the date they open on; a date with no sessions is a closed one."""
+    """Sessions by the date they open on. A date with an empty tuple is closed; a missing date is assumed."""
 
     sessions: Mapping[date, tuple[Session, ...]] = field(default_factory=dict)
 
@@ -46,7 +47,7 @@ class MarketHours:
     def from_contract(cls, liquid_hours: str, time_zone: str) -> MarketHours:
         """Read `liquidHours` and `timeZoneId` of a contract's details. Empty hours: every date is assumed.
 
-        Raises MarketDataError for text of another form, naming the part.
+        Raises MarketDataError, naming the part, for text that cannot be read.
         """
         tz = zone(time_zone) if time_zone.strip() else EASTERN
         sessions: dict[date, tuple[Session, ...]] = {}
@@ -62,16 +63,16 @@ class MarketHours:
         return cls(sessions)
 
     def assumed(self, day: date) -> bool:
-        """Whether IBKR has not told the hours of `day`, so that they rest on the general rule."""
+        """Whether IBKR sent no hours for `day`, so that they are assumed."""
         return day not in self.sessions
 
     def warning(self, day: date) -> str | None:
-        """One sentence where the hours of `day` are assumed, else None."""
+        """A sentence if the hours of `day` are assumed, else None."""
         if not self.assumed(day):
             return None
         close = self.close_time(day)
-        told = f"a close at {close:%H:%M}" if close else "a closed market"
-        return f"IBKR has not told the trading hours of {day}; {told} is assumed."
+        hours = f"a close at {close:%H:%M}" if close else "a closed market"
+        return f"IBKR sent no trading hours for {day}; {hours} is assumed."
 
     def sessions_on(self, day: date) -> tuple[Session, ...]:
         """The sessions that open on `day`, in order; empty if the market is closed."""
@@ -95,10 +96,10 @@ class MarketHours:
         return sessions[-1].closes if sessions else None
 
     def entry_window(self, day: date, rules: EntryRules) -> tuple[datetime, datetime] | None:
-        """First moment and end (exclusive) of the entries of `day`; None if there are none.
+        """Start and end (exclusive) of the time for entries on `day`; None if there is none.
 
-        `window_end` keeps its distance to the close: with a close at 13:00 instead of 16:00, 15:00 becomes
-        12:00. `window_start` keeps its time of day.
+        On a day that closes early, `window_end` moves by as much: with a close at 13:00 instead of 16:00, 15:00
+        becomes 12:00. `window_start` stays.
         """
         opens, closes = self.open_time(day), self.close_time(day)
         if opens is None or closes is None:
@@ -123,7 +124,7 @@ class MarketHours:
 
 
 def _day_sessions(day: str) -> list[tuple[datetime, datetime]]:
-    """The sessions of one `;` part, as naive local times; a part after a comma may leave its date out."""
+    """The sessions of one `;` part, as naive local times. After a comma the date may be missing."""
     sessions = []
     first = day.partition(":")[0]
     for part in day.split(","):
@@ -138,6 +139,7 @@ def _day_sessions(day: str) -> list[tuple[datetime, datetime]]:
     return sessions
 
 
+@cache  # each position asks for each price; a year has few dates
 def _assumed_sessions(day: date) -> tuple[Session, ...]:
     if day.weekday() >= SATURDAY:
         return ()
@@ -172,6 +174,6 @@ def _naive(day: str, moment: str, part: str) -> datetime:
 
 def _bad(part: str) -> MarketDataError:
     return MarketDataError(
-        f"IBKR's trading hours have {part[:60]!r}, which is no session.",
-        "Hours are read as 20251006:0930-20251006:1600; report this instrument.",
+        f"IBKR's trading hours contain {part[:60]!r}, which is not a session.",
+        "Sessions are expected as 20251006:0930-20251006:1600; report this instrument.",
     )

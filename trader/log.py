@@ -1,6 +1,6 @@
-"""Two logs and the screen: `trader.log` in sentences, `trader.jsonl` for machines. A thread of their own writes.
+"""Logs to the screen, to `trader.log` for people and to `trader.jsonl` for programs. A separate thread writes.
 
-The event loop only queues a record (invariant 10). Both files are 0600 and rotated by size.
+The event loop only queues records (invariant 10). Both files are 0600 and rotated by size.
 """
 
 import contextlib
@@ -13,31 +13,33 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from state.errors import DiskError, TraderError
 
 QUIET_LIBRARIES = ("ib_insync", "eventkit", "asyncio")
 
 
-class Forgiving(logging.Handler):
-    """A log that cannot be written is told of once, in a sentence; trading goes on without it."""
+class TolerantHandler(logging.Handler):
+    """Reports the first write error on standard error, and drops what cannot be written. Trading goes on."""
 
-    _told = False
+    _reported = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Called by logging where writing a record raised."""
+        """Called by logging when writing a record raised an exception."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError | TraderError):
             super().handleError(record)
-        elif not self._told:
-            self._told = True
-            with contextlib.suppress(OSError):  # the screen may be what is gone
-                sys.stderr.write(f"A log cannot be written ({error}): free its disk; trading goes on without it.\n")
+        elif not self._reported:
+            self._reported = True
+            with contextlib.suppress(OSError):  # standard error may be closed as well
+                sys.stderr.write(
+                    f"A log cannot be written ({error}). Free disk space; trading goes on without the log.\n"
+                )
 
 
-class PrivateRotatingFile(Forgiving, logging.handlers.RotatingFileHandler):
-    """A rotated file that only its owner may read. DiskError where it cannot be opened."""
+class PrivateRotatingFile(TolerantHandler, logging.handlers.RotatingFileHandler):
+    """A rotated file with mode 0600. Raises DiskError if it cannot be opened."""
 
     def _open(self) -> Any:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,15 +49,15 @@ class PrivateRotatingFile(Forgiving, logging.handlers.RotatingFileHandler):
             raise DiskError("open", Path(self.baseFilename), cause) from cause
 
 
-class Screen(Forgiving, logging.StreamHandler):  # type: ignore[type-arg]  # at run time it takes none in 3.11
+class Screen(TolerantHandler, logging.StreamHandler[TextIO]):
     """Standard output."""
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a record: real time, session time, level, logger, text."""
+    """Each record as one JSON object: real time, session time, level, logger, text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line."""
+        """The record as one line of JSON."""
         content = {
             "time": record.created,
             "session_time": getattr(record, "session_time", ""),
@@ -68,8 +70,8 @@ class JsonLines(logging.Formatter):
         return json.dumps(content)
 
 
-class _Stamped(logging.handlers.QueueHandler):
-    """Adds the session's time to each record at the moment it is logged."""
+class _SessionTimeHandler(logging.handlers.QueueHandler):
+    """Adds the session's time to each record when it is logged, then queues it."""
 
     def __init__(self, records: "queue.SimpleQueue[Any]", now: Callable[[], datetime]) -> None:
         super().__init__(records)
@@ -86,7 +88,7 @@ class _Stamped(logging.handlers.QueueHandler):
 def start_logging(
     logs_dir: Path, level: str, now: Callable[[], datetime], max_mb: float, files: int
 ) -> Callable[[], None]:
-    """Log to the screen and to the two files; returns what ends it. `now`: the session's clock."""
+    """Log to the screen and to both files. `now`: the session's clock. Returns a function that ends the logging."""
     size = int(max_mb * 1024 * 1024)
     text = PrivateRotatingFile(logs_dir / "trader.log", maxBytes=size, backupCount=files, encoding="utf-8")
     text.setFormatter(logging.Formatter("%(asctime)s [%(session_time)s] %(levelname)-7s %(message)s"))
@@ -97,7 +99,7 @@ def start_logging(
     records: queue.SimpleQueue[Any] = queue.SimpleQueue()
     listener = logging.handlers.QueueListener(records, text, lines, screen)
     root = logging.getLogger()
-    handler = _Stamped(records, now)
+    handler = _SessionTimeHandler(records, now)
     root.addHandler(handler)
     root.setLevel(level)
     for name in QUIET_LIBRARIES:

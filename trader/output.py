@@ -1,8 +1,8 @@
-"""What commands write to the screen: lines, tables, JSON, and errors as two sentences."""
+"""What commands print: lines, tables, JSON, and errors as two sentences."""
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,11 +11,11 @@ from state.errors import TraderError
 
 
 def say(text: str = "") -> None:
-    """One line on standard output, at once. Where that is gone or full, nothing more is said: the work goes on."""
+    """Print a line and flush it. If standard output is closed or full, later output is dropped without an error."""
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-    except OSError:  # a closed terminal, a full disk behind `>`: no reason to stop guarding a position
+    except OSError:  # a closed terminal or a full disk must not end the trader: it manages positions
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -25,24 +25,20 @@ def say_json(value: Any) -> None:
 
 
 def say_error(error: TraderError) -> None:
-    """What happened, and what to do, on standard error."""
+    """Two lines on standard error: what happened, and what to do."""
     sys.stderr.write(f"{error.what}\n{error.hint}\n")
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns aligned by their widest cell; numbers to the right, text to the left."""
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Headings and rows in aligned columns: numbers to the right, text to the left."""
     cells = [[_text(value) for value in row] for row in rows]
-    kinds = [[isinstance(value, int | float) for value in row] for row in rows] if isinstance(rows, list) else []
-    widths = [
-        max(len(heading), *(len(row[i]) for row in cells)) if cells else len(heading)
-        for i, heading in enumerate(headings)
-    ]
+    widths = [max([len(heading), *(len(row[i]) for row in cells)]) for i, heading in enumerate(headings)]
     lines = ["  ".join(heading.ljust(width) for heading, width in zip(headings, widths, strict=True)).rstrip()]
     lines.append("  ".join("-" * width for width in widths))
-    for number, row in enumerate(cells):
+    for row, texts in zip(rows, cells, strict=True):
         parts = [
-            cell.rjust(width) if kinds and kinds[number][i] else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            text.rjust(width) if isinstance(value, int | float) else text.ljust(width)
+            for value, text, width in zip(row, texts, widths, strict=True)
         ]
         lines.append("  ".join(parts).rstrip())
     return "\n".join(lines)

@@ -1,1 +1,1 @@
-"""A trading date told from the files alone: gathered by `day`, written by `text` and `page`, drawn by `charts`."""
+"""The report of a trading date, from the files alone: `day` gathers it, `text`, `page` and `charts` show it."""

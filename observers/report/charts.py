@@ -1,6 +1,6 @@
-"""Charts as inline SVG, with no script and nothing fetched: the equity curve, and trades on their prices. Pure.
+"""Charts as inline SVG, without scripts or external files: the equity curve, and trades on their prices. Pure.
 
-Colours are CSS classes of the page, so that one drawing serves light and dark.
+Colours are CSS classes of the page, so that the same drawing is used for light and dark.
 """
 
 import itertools
@@ -11,19 +11,20 @@ from datetime import datetime, timedelta
 from html import escape
 
 from observers.report.day import RunSpan
+from observers.report.formats import clock_time
 from state.history.trades import EquityPoint, Trade
 from state.storage.bars import StoredBar
-from trader.clock import EASTERN
+from trader.time_zones import EASTERN
 
 WIDTH, HEIGHT = 960, 280
 LEFT, RIGHT, TOP, BOTTOM = 12, 76, 14, 26
-GAP = timedelta(minutes=3)  # a longer silence breaks the line: nothing is known of it
-CANDLES_MAX = 240  # more than these would touch one another: the closes are drawn as a line
+GAP = timedelta(minutes=3)  # no line is drawn over a longer gap between points
+CANDLES_MAX = 240  # more would overlap, so the closes are drawn as a line instead
 
 
 @dataclass(frozen=True, slots=True)
 class Candle:
-    """Trades of one minute or more."""
+    """Open, high, low and close of one minute; `time` is its start."""
 
     time: datetime
     open: float
@@ -34,7 +35,7 @@ class Candle:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Moments and values to pixels."""
+    """Converts times and values to pixels."""
 
     start: datetime
     end: datetime
@@ -51,7 +52,7 @@ class _Scale:
 
 
 def candles_of(bars: Iterable[StoredBar]) -> list[Candle]:
-    """Bars of seconds as candles of one minute, in the order of time."""
+    """Bars of some seconds as candles of one minute, in order of time."""
     candles: dict[datetime, Candle] = {}
     for bar in bars:
         minute = bar.time.replace(second=0, microsecond=0)
@@ -65,7 +66,7 @@ def candles_of(bars: Iterable[StoredBar]) -> list[Candle]:
 
 
 def equity_chart(points: Sequence[EquityPoint], runs: Sequence[RunSpan]) -> str:
-    """The portfolio value by the minute, with the times at which no trader ran shaded; "" without two points."""
+    """The equity by the minute, shaded where no trader ran; "" with fewer than two points."""
     if len(points) < 2:
         return ""
     values = [point.equity for point in points]
@@ -79,7 +80,7 @@ def equity_chart(points: Sequence[EquityPoint], runs: Sequence[RunSpan]) -> str:
         if len(piece) == 1:
             parts.append(_dot(scale, piece[0], 2))
     last = points[-1]
-    parts.append(_title(f"{_clock(last.time)}: {last.equity:,.2f}", _dot(scale, last, 4)))
+    parts.append(_title(f"{clock_time(last.time)}: {last.equity:,.2f}", _dot(scale, last, 4)))
     return _svg(parts, f"Equity from {values[0]:,.2f} to {values[-1]:,.2f}")
 
 
@@ -88,7 +89,7 @@ def _dot(scale: _Scale, point: EquityPoint, radius: int) -> str:
 
 
 def price_chart(symbol: str, candles: Sequence[Candle], trades: Sequence[Trade], runs: Sequence[RunSpan]) -> str:
-    """A symbol's prices with its entries, exits, pivots, first stops and targets; "" without prices of a trade."""
+    """A symbol's prices with entries, exits, pivots, first stops and targets; "" if no trade has prices."""
     if candles:
         trades = [trade for trade in trades if _overlaps(trade, candles)]
     if len(candles) < 2 or not trades:
@@ -105,7 +106,7 @@ def price_chart(symbol: str, candles: Sequence[Candle], trades: Sequence[Trade],
 
 
 def _overlaps(trade: Trade, candles: Sequence[Candle]) -> bool:
-    """Whether a part of the trade happened while prices were kept."""
+    """Whether the trade overlaps with the time that the candles cover."""
     ended_before = trade.exit_time is not None and trade.exit_time < candles[0].time
     return not ended_before and trade.entry_time <= candles[-1].time + timedelta(minutes=1)
 
@@ -131,18 +132,18 @@ def _grid(scale: _Scale) -> list[str]:
     for moment in _times(scale):
         x = scale.x(moment)
         parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        parts.append(f'<text class="mid" x="{x}" y="{HEIGHT - 8}">{_clock(moment)[:5]}</text>')
+        parts.append(f'<text class="mid" x="{x}" y="{HEIGHT - 8}">{clock_time(moment)[:5]}</text>')
     return parts
 
 
 def _step(raw: float) -> float:
-    """The next of 1, 2 or 5 times a power of ten."""
+    """`raw` rounded up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(raw))
     return next((power * factor for factor in (1, 2, 5) if power * factor >= raw), power * 10)
 
 
 def _times(scale: _Scale) -> list[datetime]:
-    """Round times of day, about eight."""
+    """The times of day for the vertical grid, about eight."""
     span_min = (scale.end - scale.start).total_seconds() / 60
     every = next((m for m in (1, 2, 5, 10, 15, 30, 60) if span_min / m <= 9), 120)
     day = scale.start.astimezone(EASTERN).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -152,7 +153,7 @@ def _times(scale: _Scale) -> list[datetime]:
 
 
 def _downtime(scale: _Scale, runs: Sequence[RunSpan]) -> list[str]:
-    """From the last event of a run to the beginning of the next."""
+    """Shading from the last event of each run to the start of the next."""
     parts = []
     height = HEIGHT - TOP - BOTTOM
     for run, following in itertools.pairwise(runs):
@@ -162,7 +163,7 @@ def _downtime(scale: _Scale, runs: Sequence[RunSpan]) -> list[str]:
         width = max(2.0, scale.x(following.began) - left)
         rect = f'<rect class="down" x="{left}" y="{TOP}" width="{width:.1f}" height="{height}"/>'
         text = "crashed" if run.status == "crashed" else f"stopped ({run.reason})"
-        parts.append(_title(f"{text} at {_clock(run.last_event)}, back at {_clock(following.began)}", rect))
+        parts.append(_title(f"{text} at {clock_time(run.last_event)}, back at {clock_time(following.began)}", rect))
     return parts
 
 
@@ -212,32 +213,28 @@ def _levels(scale: _Scale, trade: Trade) -> list[str]:
 
 
 def _marks(scale: _Scale, trade: Trade) -> list[str]:
-    """A triangle where it was entered, a dot for each exit; none where the chart has no prices."""
+    """A triangle at the entry and a dot at each exit, as far as the chart covers their time."""
     if not scale.start <= trade.entry_time <= scale.end:
         return []
     x, y = scale.x(trade.entry_time), scale.y(trade.entry_price)
     up = trade.side == "LONG"
     tip, foot = (y + 4, y + 15) if up else (y - 4, y - 15)
     entry = f'<polygon class="entry" points="{x},{tip} {x - 6},{foot} {x + 6},{foot}"/>'
-    text = f"{_clock(trade.entry_time)} {trade.side} {trade.shares} at {trade.entry_price:.2f} ({trade.path})"
+    text = f"{clock_time(trade.entry_time)} {trade.side} {trade.shares} at {trade.entry_price:.2f} ({trade.path})"
     parts = [_title(text, entry)]
     for done in trade.exits:
         if done.time > scale.end:
             continue
         kind = "win" if done.pnl >= 0 else "loss"
         dot = f'<circle class="{kind}" cx="{scale.x(done.time)}" cy="{scale.y(done.price)}" r="5"/>'
-        text = f"{_clock(done.time)} {done.reason}: {done.shares} at {done.price:.2f}, {done.pnl:+,.2f}"
+        text = f"{clock_time(done.time)} {done.reason}: {done.shares} at {done.price:.2f}, {done.pnl:+,.2f}"
         parts.append(_title(text, dot))
     return parts
 
 
 def _title(text: str, drawing: str) -> str:
-    """A drawing that says what it is when pointed at."""
+    """The drawing with a tooltip."""
     return f"<g><title>{escape(text)}</title>{drawing}</g>"
-
-
-def _clock(moment: datetime) -> str:
-    return f"{moment.astimezone(EASTERN):%H:%M:%S}"
 
 
 def _svg(parts: Sequence[str], label: str) -> str:

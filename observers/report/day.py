@@ -1,4 +1,4 @@
-"""Everything that a day's report tells, gathered from the logs folder. Reads only."""
+"""Gathers a trading date's report from the logs folder. It only reads."""
 
 from datetime import datetime
 
@@ -18,20 +18,16 @@ from state.history.trades import (
     trades_of,
 )
 from state.history.trading_day import TradingDay, last_state, read_trading_day
-from state.storage.archive import ARCHIVE
-from state.storage.files import Folder
-from state.storage.loader import JOURNAL
-from state.storage.lookup import existing_subfolder
+from state.storage.files import Folder, existing_subfolder
+from state.storage.layout import ARCHIVE, JOURNAL, RECOVERY
 from state.storage.sessions import Session, SessionStore
-
-RECOVERY = "recovery"
 
 
 class RunSpan(msgspec.Struct, kw_only=True):
-    """One run as the journal tells it, by the session's clock.
+    """One run by its events in the journal; times are the session's clock.
 
-    status: completed; crashed, where nothing was heard of it until the next run began; or active, where it is
-    the last one and its end is not written: it runs, or it crashed and nobody has looked yet.
+    status: completed; crashed, if the next run began without an end of this one; or active, if it is the last run
+    and has no end: it is running, or it has crashed and no start has marked it yet.
     """
 
     session_id: str
@@ -43,7 +39,7 @@ class RunSpan(msgspec.Struct, kw_only=True):
 
 
 class Decision(msgspec.Struct):
-    """One row of a recovery."""
+    """One row of a recovery report."""
 
     symbol: str
     decision: str
@@ -52,7 +48,7 @@ class Decision(msgspec.Struct):
 
 
 class Recovery(msgspec.Struct):
-    """What one start found and decided; `time` is the session's clock."""
+    """The recovery report of one start; `time` is the session's clock."""
 
     session_id: str
     time: datetime
@@ -63,7 +59,7 @@ class Recovery(msgspec.Struct):
 
 
 class DayReport(msgspec.Struct, kw_only=True):
-    """A trading date. journal: the verdict on its chain; notes: what could not be read or is missing."""
+    """The report. journal: the result of checking its chain; notes: what could not be read or is missing."""
 
     trading_date: str
     account: str = ""
@@ -83,7 +79,7 @@ class DayReport(msgspec.Struct, kw_only=True):
 
 
 def gather(folder: Folder, trading_date: str) -> DayReport:
-    """The report of a date; an empty one, with a note, where nothing is kept of it. DiskError."""
+    """The report of a date. If the folder has nothing of it: an empty one with a note. Raises DiskError."""
     day = read_trading_day(folder, trading_date)
     report = DayReport(trading_date=trading_date, journal=day.detail, broken=day.broken, notes=list(day.problems))
     state = _state(folder, day, report)
@@ -118,7 +114,7 @@ def _state(folder: Folder, day: TradingDay, report: DayReport) -> TraderState | 
 
 
 def _set_aside(folder: Folder, trading_date: str) -> list[str]:
-    """Journals of this date that are not part of the report: of another account, or before `--fresh`."""
+    """A note for each journal of this date that was set aside: of another account, or before `--fresh`."""
     root = folder.path / JOURNAL / ARCHIVE
     found = sorted(path.relative_to(folder.path) for path in root.glob(f"*/{trading_date}") if path.is_dir())
     return [f"Not part of this: {path}, a journal of this date that was set aside." for path in found]
@@ -154,7 +150,7 @@ def _add_sessions(folder: Folder, report: DayReport) -> None:
 
 
 def _add_recoveries(folder: Folder, report: DayReport) -> None:
-    """Each start's report; one that cannot be read is named and passed over."""
+    """Add the recovery report of each start; one that cannot be read is named in a note and skipped."""
     root = existing_subfolder(folder, RECOVERY)
     if root is None:
         return

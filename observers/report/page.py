@@ -1,6 +1,6 @@
-"""A day's report as one HTML page: no script, nothing fetched, light and dark. Pure.
+"""A day's report as one HTML page, without scripts or external files, for light and dark. Pure.
 
-Every text of the page that came from a file or from IBKR is escaped; the page's own policy forbids all loading.
+Text that came from a file or from IBKR is escaped; the page's content security policy forbids loading anything.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from html import escape
 
 from observers.report.charts import Candle, equity_chart, price_chart
 from observers.report.day import DayReport, Recovery, RunSpan
-from observers.report.formats import clock_time, duration
+from observers.report.formats import blocks_by_filter, clock_time, duration, trade_row
 from observers.report.style import STYLE
 from state.history.trades import Trade
 
@@ -18,13 +18,13 @@ NUMERIC = frozenset({"Shares", "At", "Out at", "P&L", "%", "R", "Held", "Blocked
 
 
 class Html(str):
-    """Text that is markup already and is not to be escaped again."""
+    """Text that is markup already and must not be escaped."""
 
     __slots__ = ()
 
 
 def render(report: DayReport, candles: Mapping[str, Sequence[Candle]]) -> str:
-    """The whole page. candles: by symbol, for those whose prices are kept."""
+    """The whole page. candles: by symbol, for the symbols that have stored prices."""
     body = [_head(report), _tiles(report)]
     if report.broken:
         alarm = f"The journal is damaged, so events may be missing. {report.journal}"
@@ -51,9 +51,9 @@ def _t(value: object) -> str:
 
 
 def _head(report: DayReport) -> str:
-    whose = f"{report.account} at {report.gateway}" if report.account else "nothing is kept of this date"
+    owner = f"{report.account} at {report.gateway}" if report.account else "nothing is kept of this date"
     as_of = f", as of {clock_time(report.as_of)} US Eastern" if report.as_of is not None else ""
-    return f'<h1>Trading day {_t(report.trading_date)}</h1><p class="soft">{_t(whose)}{as_of}</p>'
+    return f'<h1>Trading day {_t(report.trading_date)}</h1><p class="soft">{_t(owner)}{as_of}</p>'
 
 
 def _tiles(report: DayReport) -> str:
@@ -84,7 +84,7 @@ def _amount(value: float) -> Html:
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[object]], wide: str = "") -> str:
-    """wide: the heading whose texts may wrap."""
+    """An HTML table. wide: the heading of the column that may wrap its text."""
     kinds = [' class="n"' if h in NUMERIC else ' class="wrap"' if h == wide else "" for h in headings]
     lines = ["".join(f"<th{kind}>{_t(heading)}</th>" for heading, kind in zip(headings, kinds, strict=True))]
     for row in rows:
@@ -111,29 +111,12 @@ def _trades(trades: Sequence[Trade]) -> str:
         "Held",
         "Path",
     ]
-    rows = [
-        [
-            clock_time(trade.entry_time),
-            clock_time(trade.exit_time),
-            trade.symbol,
-            trade.side,
-            trade.shares,
-            trade.entry_price,
-            trade.exit_price,
-            _reasons(trade),
-            _amount(trade.pnl),
-            trade.pnl_pct,
-            trade.r_multiple,
-            duration(trade.duration_s),
-            trade.path,
-        ]
-        for trade in trades
-    ]
+    rows = [trade_row(trade, _reasons(trade), _amount(trade.pnl)) for trade in trades]
     return "<h2>Trades</h2>" + _table(headings, rows, "Exits")
 
 
 def _reasons(trade: Trade) -> str:
-    """Its exits in their order; what is still held, if anything."""
+    """The exits in order, then what is still held."""
     text = [f"{done.reason} {done.shares}" if len(trade.exits) > 1 else done.reason for done in trade.exits]
     if trade.status == "open":
         text.append(f"{trade.held} held, stop {trade.stop_price:.2f}")
@@ -158,18 +141,11 @@ def _charts(report: DayReport, candles: Mapping[str, Sequence[Candle]]) -> str:
 def _filters(report: DayReport) -> str:
     if not report.blocks:
         return ""
-    counts: dict[str, int] = {}
-    for block in report.blocks:
-        counts[block.filter] = counts.get(block.filter, 0) + 1
-    most = max(counts.values())
+    counted = blocks_by_filter(report.blocks)
+    most = counted[0][1]
     rows = [
-        [
-            name,
-            count,
-            Html(f'<span class="bar" style="width:{round(160 * count / most)}px"></span>'),
-            ", ".join(sorted({block.symbol for block in report.blocks if block.filter == name})),
-        ]
-        for name, count in sorted(counts.items(), key=lambda item: -item[1])
+        [name, count, Html(f'<span class="bar" style="width:{round(160 * count / most)}px"></span>'), symbols]
+        for name, count, symbols in counted
     ]
     return "<h2>Filters that blocked an entry</h2>" + _table(["Filter", "Blocked", "", "Symbols"], rows, "Symbols")
 
@@ -200,10 +176,10 @@ def _status(run: RunSpan) -> Html:
 
 
 def _recovery(recovery: Recovery) -> str:
-    gate = "ready" if recovery.ready else "NOT ready"
+    outcome = "ready" if recovery.ready else "NOT ready"
     gate_ms = recovery.timings_ms.get("gate")
     took = f", {gate_ms:,.0f} ms from the start to the gate" if gate_ms is not None else ""
-    head = f"<h3>Recovery at {clock_time(recovery.time)}: {gate}{took}</h3>"
+    head = f"<h3>Recovery at {clock_time(recovery.time)}: {outcome}{took}</h3>"
     marks = {"conflict": "bad", "warning": "warn", "unknown": "warn"}
     rows = [
         [row.symbol, Html(f'<span class="{marks.get(row.severity, "good")}">{_t(row.decision)}</span>'), row.text]

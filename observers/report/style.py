@@ -1,4 +1,4 @@
-"""The report page's style sheet: one set of colours for light, one for dark, no outside fonts."""
+"""The report page's style sheet: colours for light and dark, no external fonts."""
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fbfaf7; --card: #ffffff; --ink: #1d2429; --soft: #66717a;

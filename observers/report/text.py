@@ -1,16 +1,14 @@
 """A day's report as text for the terminal. Pure."""
 
-from collections import Counter
-
 from observers.report.day import DayReport, Recovery
-from observers.report.formats import clock_time, duration
+from observers.report.formats import blocks_by_filter, clock_time, duration, trade_row
 from trader.output import table
 
 
 def render(report: DayReport) -> str:
     """Summary, trades, filters, runs and recoveries, in tables."""
-    whose = f"  {report.account} at {report.gateway}, as of {clock_time(report.as_of)} US Eastern"
-    parts = [report.trading_date + (whose if report.account else ""), *_summary(report)]
+    owner = f"  {report.account} at {report.gateway}, as of {clock_time(report.as_of)} US Eastern"
+    parts = [report.trading_date + (owner if report.account else ""), *_summary(report)]
     if report.trades:
         parts += ["", trade_table(report)]
     if report.blocks:
@@ -49,7 +47,7 @@ def _summary(report: DayReport) -> list[str]:
 
 
 def trade_table(report: DayReport) -> str:
-    """One row a trade."""
+    """A row for each trade."""
     headings = [
         "entry",
         "exit",
@@ -68,19 +66,7 @@ def trade_table(report: DayReport) -> str:
     ]
     rows: list[list[object]] = [
         [
-            clock_time(trade.entry_time),
-            clock_time(trade.exit_time),
-            trade.symbol,
-            trade.side,
-            trade.shares,
-            trade.entry_price,
-            trade.exit_price,
-            trade.reason or f"open, {trade.held} held",
-            trade.pnl,
-            trade.pnl_pct,
-            trade.r_multiple,
-            duration(trade.duration_s),
-            trade.path,
+            *trade_row(trade, trade.reason or f"open, {trade.held} held", trade.pnl),
             ", ".join(e.reason for e in (trade.exits[:-1] if trade.status == "closed" else trade.exits)) or None,
         ]
         for trade in report.trades
@@ -89,12 +75,8 @@ def trade_table(report: DayReport) -> str:
 
 
 def filter_table(report: DayReport) -> str:
-    """How often each filter stopped a confirmed break, and in which symbols."""
-    rows: list[list[object]] = []
-    for name, count in Counter(block.filter for block in report.blocks).most_common():
-        symbols = sorted({block.symbol for block in report.blocks if block.filter == name})
-        rows.append([name, count, ", ".join(symbols)])
-    return table(["filter", "blocked", "symbols"], rows)
+    """How often each filter blocked a confirmed breakout, and in which symbols."""
+    return table(["filter", "blocked", "symbols"], blocks_by_filter(report.blocks))
 
 
 def run_table(report: DayReport) -> str:
@@ -114,7 +96,7 @@ def run_table(report: DayReport) -> str:
 
 
 def _recovery(recovery: Recovery) -> list[str]:
-    """What a start decided; nothing where it found nothing to decide."""
+    """The decisions of a start; empty if there were none."""
     if not recovery.rows and not recovery.notes:
         return []
     rows: list[list[object]] = [[row.symbol, row.decision, row.text] for row in recovery.rows]

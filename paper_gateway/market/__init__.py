@@ -1,9 +1,9 @@
-"""The paper gateway's market: a trading day's prices, walked forward by the session clock.
+"""The paper gateway's market: simulated prices of one trading day, advanced by the session clock.
 
-Two sources, one mechanism: `synthetic_day` (scripted, seeded) and `replay_day` (recorded bars) both give
-1-minute candles; `walk` turns each into trades that touch its open, high, low and close exactly; `tape`
-keeps one symbol's place, shifts and bars; `tape_market` merges the symbols. Nothing here knows the TWS
-protocol, orders, or the trader.
+Both sources, `synthetic_day` (scripted, seeded) and `replay_day` (recorded bars), give 1-minute candles.
+`walk` turns each candle into trades with exactly its open, high, low and close. `symbol_trades` keeps the
+trades and bars of one symbol, and how far they have been read. `simulated_market` merges the symbols.
+The package is independent of the TWS protocol, of orders and of the trader.
 """
 
 from paper_gateway.market.clock import SessionClock

@@ -1,4 +1,4 @@
-"""One-minute candles in whole price units: the plan that every day, invented or recorded, is walked from."""
+"""One-minute candles in whole price units, from which the trades of every simulated or recorded day are made."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from paper_gateway.market.model import CENT
 _STEP: Final = 0.0006
 """Standard deviation of a calm minute's change, as a fraction of the price."""
 _PULL: Final = 0.03
-"""Share of the distance to the middle of its range that a calm walk returns in a minute."""
+"""Mean reversion of a calm walk: the part of its distance to the middle of the range that it loses in a minute."""
 _WICK: Final = 0.0004
-"""Longest wick beyond a candle's body, as a fraction of the price."""
+"""Longest wick of a candle, as a fraction of the price."""
 _VOLUME_SPREAD: Final = 0.05
-"""An ordinary minute's volume lies within this fraction of its mean."""
+"""The volume of an ordinary minute differs from the mean by at most this fraction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candle:
-    """One minute. `minute` counts from 09:30; prices in price units; volume in shares."""
+    """One minute. minute: counted from 09:30. Prices in price units, volume in shares."""
 
     minute: int
     open: int
@@ -32,7 +32,7 @@ class Candle:
 
 
 def to_grid(units: float) -> int:
-    """The nearest whole cent, at least one, in price units."""
+    """The nearest whole cent, at least one cent, in price units."""
     return max(CENT, round(units / CENT) * CENT)
 
 
@@ -58,12 +58,12 @@ def bridge_closes(rng: random.Random, first: int, last: int, minutes: int) -> li
 
 
 def ordinary_volume(rng: random.Random, mean: int) -> int:
-    """The volume of a minute in which nothing happens."""
+    """The volume of a minute without an event."""
     return round(mean * rng.uniform(1 - _VOLUME_SPREAD, 1 + _VOLUME_SPREAD))
 
 
 def with_wicks(rng: random.Random, first_open: int, closes: Sequence[int], volumes: Sequence[int]) -> list[Candle]:
-    """Candles from 09:30 on, each opening at the close before it, with short wicks beyond its body."""
+    """Candles from 09:30 on. Each opens at the close before it and has short wicks."""
     candles, open_ = [], first_open
     for minute, (close, volume) in enumerate(zip(closes, volumes, strict=True)):
         high = to_grid(max(open_, close) * (1 + rng.random() * _WICK))

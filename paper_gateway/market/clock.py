@@ -1,4 +1,4 @@
-"""The session clock: broker time, driven by the monotonic clock so that a system clock step cannot move it."""
+"""The session clock: the gateway's time. It runs on the monotonic clock, so system clock steps do not move it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from paper_gateway.market.model import EASTERN
 
 
 class SessionClock:
-    """Session time = where it was set, plus the real seconds since then times the speed.
+    """Session time = the start + real seconds since the start x speed.
 
-    `start` must be aware; `speed` is session seconds per real second, finite and above 0.
-    Raises `MarketError` for anything else.
+    start: aware. speed: session seconds per real second, finite and above 0. Raises `MarketError` otherwise.
     """
 
     def __init__(self, start: datetime, speed: float) -> None:
@@ -30,11 +29,11 @@ class SessionClock:
         return self._speed
 
     def now(self) -> datetime:
-        """The session's time, aware, US Eastern; it never goes back."""
+        """The session time, aware, in US/Eastern. It never goes back."""
         return self._utc_at(time.monotonic()).astimezone(EASTERN)
 
     def set_speed(self, speed: float) -> None:
-        """Go on from the present session time at another speed."""
+        """Change the speed; the session time continues without a jump."""
         checked = _checked_speed(speed)
         monotonic_s = time.monotonic()
         self._base = self._utc_at(monotonic_s)
@@ -42,11 +41,11 @@ class SessionClock:
         self._speed = checked
 
     def _utc_at(self, monotonic_s: float) -> datetime:
-        # In UTC: adding to a zone's wall time would be an hour off across a daylight saving change.
+        # In UTC, because adding seconds to a local time is an hour off across a daylight saving change.
         return self._base + timedelta(seconds=(monotonic_s - self._base_monotonic_s) * self._speed)
 
 
 def _checked_speed(speed: float) -> float:
     if not math.isfinite(speed) or speed <= 0:
-        raise MarketError(f"session speed {speed} is not a number above 0; use 1 for real pace")
+        raise MarketError(f"session speed {speed} is not a number above 0; use 1 for real time")
     return float(speed)

@@ -1,4 +1,4 @@
-"""Contract details of the simulated stocks: stable ids, names, and the exchange's hours."""
+"""Contract details of the simulated stocks: ids, names and trading hours."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ _LISTINGS: Final = {
 
 
 def check_symbol(symbol: str) -> str:
-    """`symbol` itself if a US exchange could list it. Raises `UnknownSymbolError`."""
+    """`symbol`, if a US exchange could list it. Raises `UnknownSymbolError`."""
     if _SYMBOL.fullmatch(symbol) is None or symbol.startswith("ZZ"):
         raise UnknownSymbolError(symbol)
     return symbol
 
 
 def contract_info(symbol: str, trading_date: date) -> ContractInfo:
-    """The details of `symbol` with a week of hours from `trading_date` on. Raises `UnknownSymbolError`.
+    """The details of `symbol`, with a week of hours from `trading_date` on. Raises `UnknownSymbolError`.
 
-    The contract id is made from the symbol alone: the same in every process and on every day, though
-    not IBKR's own.
+    The contract id is computed from the symbol alone, so it is the same in every process and on every day.
+    It is not IBKR's id.
     """
     check_symbol(symbol)
     listing = _LISTINGS.get(symbol) or _Listing(

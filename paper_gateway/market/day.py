@@ -1,17 +1,17 @@
-"""The synthetic day as data: eight symbols, their levels, and what each does minute by minute.
+"""The synthetic day as data: eight symbols, their levels, and the price steps of each.
 
-A symbol's plan plays on one side of one pivot: resistance for a LONG, support for a SHORT. Its steps give
-closes as percent beyond that pivot in the direction of the break (negative: not broken) at minutes counted
-from the anchor, the first minute of breaks. Between near steps the price goes straight with a little noise,
-between distant ones and after the last it wanders calmly between support and resistance.
+A symbol's plan breaks one pivot: resistance for a LONG, support for a SHORT. Its steps are closes in percent
+beyond that pivot in the direction of the breakout (negative: not broken), at minutes counted from the anchor,
+the first minute of breakouts. Between near steps the price is a straight line with a little noise; between
+distant steps and after the last one it follows a calm walk between support and resistance.
 
-The candles that break, on a day that starts by 09:45 (a later start moves them all by as much):
+The candles that break out, on a day that starts by 09:45 (a later start moves them all by as much):
 
 | symbol | candle | what happens |
 |---|---|---|
 | TSLA long | 09:45, 12:15 | momentum, runs through target1 |
 | NVDA short | 09:45, 13:35 | momentum, runs through target1 |
-| AMD long | 09:45, 09:55, 10:05 | momentum, twice back through the pivot; the third break is one attempt too many |
+| AMD long | 09:45, 09:55, 10:05 | momentum, twice back through the pivot; the third breakout exceeds the attempts |
 | SMCI long | 09:45 | momentum, but a narrow range: too little room to target1 |
 | PLTR long | 09:46, 11:25 | pullback to the pivot and retest at 09:48, runs; then momentum that fails |
 | SOFI long | 09:46, 10:30 | holds on low volume and fails; then momentum, runs |
@@ -29,16 +29,19 @@ DEFAULT_DATE: Final = date(2025, 10, 6)
 DEFAULT_START: Final = time(9, 44)
 ENTRY_WINDOW_START: Final = time(9, 45)
 APPROACH_MINUTES: Final = 15
-"""Every plan's first step lies this long before the anchor: 09:30 on a day that starts by 09:45."""
+"""Every plan's first step is this long before the anchor: 09:30 on a day that starts by 09:45."""
 
 Side = Literal["LONG", "SHORT"]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A candle of the script: its minute after the anchor, its close in percent beyond the pivot, its
-    volume as a multiple of the mean of the 20 candles before it (None: an ordinary minute), and, where
-    it first gives back, the farthest point of that in percent beyond the pivot."""
+    """A candle of the script.
+
+    minute: after the anchor. beyond_pct: its close in percent beyond the pivot. volume_ratio: its volume over
+    the mean of the 20 candles before it; None for an ordinary volume. dip_pct: its low (high for a SHORT) in
+    percent beyond the pivot, if it pulls back before it closes.
+    """
 
     minute: int
     beyond_pct: float
@@ -48,7 +51,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class SymbolPlan:
-    """One symbol's levels (dollars), the scanner's view of it, and its script."""
+    """One symbol's levels in dollars, its values for the scanner file, and its script."""
 
     symbol: str
     side: Side
@@ -63,25 +66,25 @@ class SymbolPlan:
 
 
 _STRONG = 2.0
-"""Volume multiple of a momentum break (the rules ask for 1.3)."""
+"""Volume ratio of a momentum breakout (the rules require 1.3)."""
 _MILD = 1.15
-"""Enough volume not to be low, too little for momentum."""
+"""Volume ratio above the low-volume limit and below the one of momentum."""
 _WEAK = 0.4
-"""Too little volume for a break to be trusted, though it holds for a while."""
+"""Volume ratio below the low-volume limit."""
 
 
 def _approach(minute: int) -> tuple[Step, ...]:
-    """Quietly up to 0.15 % short of the pivot in the minute before `minute`."""
+    """To 0.15 % short of the pivot in the minute before `minute`."""
     return (Step(minute - 6, -0.45), Step(minute - 1, -0.15))
 
 
 def _momentum(minute: int) -> tuple[Step, ...]:
-    """A break of 0.65 % in one candle, closing 0.5 % beyond the pivot, on strong volume."""
+    """A breakout of 0.65 % in one candle, closing 0.5 % beyond the pivot, on strong volume."""
     return (*_approach(minute), Step(minute, 0.5, _STRONG))
 
 
 def _run(minute: int) -> tuple[Step, ...]:
-    """After a break at `minute`: through 1R, target1 within 14 minutes, and back far enough for a trail."""
+    """After a breakout at `minute`: past 1R, past target1 within 14 minutes, then back to hit a trail."""
     return (
         Step(minute + 4, 1.15),
         Step(minute + 9, 2.0),
@@ -93,7 +96,7 @@ def _run(minute: int) -> tuple[Step, ...]:
 
 
 def _stop_out(minute: int) -> tuple[Step, ...]:
-    """After a break at `minute`: back through the pivot within three minutes."""
+    """After a breakout at `minute`: back through the pivot within three minutes."""
     return (Step(minute + 1, 0.42), Step(minute + 3, -0.35))
 
 

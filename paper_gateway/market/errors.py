@@ -1,4 +1,4 @@
-"""The market's errors: one small tree, each message saying what happened, where, and what to do."""
+"""Errors of the market. Each message says what happened, where, and what to do."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from paper_gateway.errors import GatewayError
 
 
 class MarketError(GatewayError):
-    """Anything the simulated market cannot do."""
+    """A request that the simulated market cannot fulfil."""
 
 
 class UnknownSymbolError(MarketError):
-    """The symbol is not one that a US stock exchange could list (TWS would answer 200)."""
+    """No US stock exchange could list the symbol (error 200 of TWS)."""
 
     def __init__(self, symbol: str) -> None:
         super().__init__(
             f"no security definition for {symbol!r}: a stock symbol is 1-6 capital letters or dots, "
-            "and those that begin with ZZ are kept unknown; check the spelling"
+            "and symbols that begin with ZZ are unknown on purpose; check the spelling"
         )
         self.symbol = symbol
 
 
 class MarketDataError(MarketError):
-    """A recorded day, a price or a date that the market cannot be built from."""
+    """A recorded day, price or date that is not valid."""

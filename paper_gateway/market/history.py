@@ -1,7 +1,7 @@
-"""Trading days before the session's: a calm invented past, so that a client finds daily and minute bars.
+"""The trading days before the session's date: simulated calm days, so that clients can ask for past bars.
 
-Day n before ends where the day after it began, back to `DAYS`. Bars of a minute and more come from the
-day's candles (their weighted price is the mean of high, low and close), shorter ones from its walk.
+There are `DAYS` of them; each closes at the open of the next one. Bars of a minute or more are made from the
+day's candles (their wap is the mean of high, low and close), shorter bars from its trades.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import random
 from datetime import date, datetime, timedelta
 from typing import Final
 
+from paper_gateway.market.bar_builder import SHORTEST_BAR_S, BarBuilder, bar_of_candle, merged
 from paper_gateway.market.candles import Candle, bridge_closes, ordinary_volume, to_grid, with_wicks
 from paper_gateway.market.model import Bar
-from paper_gateway.market.slots import SLOT_S, Slot, merged, slot_of
-from paper_gateway.market.tape import Tape
+from paper_gateway.market.symbol_trades import SymbolTrades
 from paper_gateway.market.trading_days import (
     bar_spans,
     previous_trading_day,
@@ -27,7 +27,7 @@ _DAILY_CHANGE: Final = 0.012
 
 
 class PriorDays:
-    """The days before `day`, the last of which closed at `prev_close` (price units)."""
+    """The days before `day`. The last one closed at `prev_close` (price units)."""
 
     def __init__(self, day: date, prev_close: int, minute_volume: int, seed: str) -> None:
         self._minute_volume = minute_volume
@@ -40,30 +40,30 @@ class PriorDays:
             self._ends[day] = (open_, close)
             close = open_
         self._candles: dict[date, list[Candle]] = {}
-        self._tapes: dict[date, Tape] = {}
+        self._trades: dict[date, SymbolTrades] = {}
 
     def bars(self, since: datetime, until: datetime, bar_s: int) -> list[Bar]:
-        """Complete bars that start at or after `since` and end by `until`, oldest first."""
+        """Complete bars that start at or after `since` and end at or before `until`, oldest first."""
         bars: list[Bar] = []
         for day in sorted(self._ends):
             open_at = session_open(day)
             since_s = (since - open_at).total_seconds()
             until_s = (until - open_at).total_seconds()
             for first_s, stop_s in bar_spans(session_minutes(day) * 60, bar_s, since_s, until_s):
-                slot = self._slot(day, first_s, stop_s)
-                bars.append(slot.bar(open_at + timedelta(seconds=first_s)))
+                bar = self._bar(day, first_s, stop_s)
+                bars.append(bar.to_bar(open_at + timedelta(seconds=first_s)))
         return bars
 
-    def _slot(self, day: date, first_s: int, stop_s: int) -> Slot:
+    def _bar(self, day: date, first_s: int, stop_s: int) -> BarBuilder:
         if first_s % 60 == 0 and stop_s % 60 == 0:
             candles = self._candles_of(day)[first_s // 60 : stop_s // 60]
-            return merged(slot_of(candle) for candle in candles)
-        tape = self._tapes.get(day)
-        if tape is None:
-            tape = Tape(self._candles_of(day), self._ends[day][0], f"{self._seed}:{day}")
-            tape.skip(session_minutes(day) * MINUTE_MS)
-            self._tapes[day] = tape
-        return merged(tape.slots(first_s // SLOT_S, stop_s // SLOT_S))
+            return merged(bar_of_candle(candle) for candle in candles)
+        trades = self._trades.get(day)
+        if trades is None:
+            trades = SymbolTrades(self._candles_of(day), self._ends[day][0], f"{self._seed}:{day}")
+            trades.skip(session_minutes(day) * MINUTE_MS)
+            self._trades[day] = trades
+        return merged(trades.bars(first_s // SHORTEST_BAR_S, stop_s // SHORTEST_BAR_S))
 
     def _candles_of(self, day: date) -> list[Candle]:
         known = self._candles.get(day)

@@ -1,7 +1,7 @@
-"""What the market shows the order side: ticks, bars, quotes, contracts, and the `Market` protocol.
+"""The interface of the market: ticks, bars, quotes, contracts, and the `Market` protocol.
 
-Prices are floats in dollars at this border. Inside the package they are whole ten-thousandths of a
-dollar (`PRICE_SCALE`), so that sums, shifts and comparisons are exact.
+Prices in this interface are floats in dollars. Inside the package they are whole ten-thousandths of a dollar
+(`PRICE_SCALE`), so that sums, shifts and comparisons are exact.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from zoneinfo import ZoneInfo
 
 EASTERN: Final = ZoneInfo("US/Eastern")
 PRICE_SCALE: Final = 10_000
-"""Price units in one dollar: TWS shows at most four decimals for a stock."""
+"""Price units per dollar. TWS shows at most four decimals for a stock."""
 CENT: Final = 100
-"""One cent, the price grid of US stocks above a dollar, in price units."""
+"""One cent in price units: the tick size of US stocks above a dollar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One trade, with the best bid and ask around it. `time` is aware, US Eastern; `size` in shares."""
+    """One trade with the best bid and ask. time: aware, US/Eastern. size: in shares."""
 
     symbol: str
     time: datetime
@@ -32,7 +32,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The trades of [start, start + bar size): dollars, shares, volume-weighted price, trade count."""
+    """The trades of [start, start + bar size). Prices in dollars, volume in shares, wap: volume-weighted price."""
 
     start: datetime
     open: float
@@ -46,10 +46,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The top of the book and the session's totals as of the market's last advance.
+    """The best bid and ask, the last trade and the session's totals, as of the last advance of the market.
 
-    Before the session's first trade `last`, `open`, `high` and `low` are the previous close and
-    `volume` is 0. Sizes are in shares.
+    Before the session's first trade `last`, `open`, `high` and `low` are the previous close and `volume` is
+    0. Sizes are in shares.
     """
 
     bid: float
@@ -67,9 +67,9 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class ContractInfo:
-    """A stock's contract details, as far as the market decides them.
+    """The contract details of a stock.
 
-    The hours are in TWS's form, several days long: `20251006:0930-20251006:1600;20251011:CLOSED`.
+    The hours cover several days in the format of TWS: `20251006:0930-20251006:1600;20251011:CLOSED`.
     """
 
     con_id: int
@@ -87,7 +87,7 @@ class ContractInfo:
 
 
 class Market(Protocol):
-    """A trading day that is walked forward: what is past never changes, what is ahead may be shifted."""
+    """A trading day that is advanced step by step. Past trades never change; future ones may be shifted."""
 
     @property
     def trading_date(self) -> date:
@@ -95,16 +95,16 @@ class Market(Protocol):
 
     @property
     def start(self) -> datetime:
-        """Where the session begins; what lies before it is history."""
+        """When the session begins. Everything before it is history."""
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols that trade: the day's own, then those ensured, in that order."""
+        """The symbols that trade: first those of the day's source, then those added by `ensure`."""
 
     def advance(self, to: datetime) -> list[Tick]:
-        """All trades after the last advance and up to `to`, over all symbols, in time order.
+        """All trades of all symbols after the last advance and up to `to`, in time order.
 
-        The trades are the same however the way to `to` is cut up. Going back gives nothing.
+        The trades are the same whether `to` is reached in one step or in many. A `to` in the past gives none.
         """
 
     def quote(self, symbol: str) -> Quote:
@@ -113,16 +113,16 @@ class Market(Protocol):
     def bars(self, symbol: str, start: datetime, end: datetime, bar_s: int) -> list[Bar]:
         """Complete regular-hours bars that start at or after `start` and end by `end` and by now.
 
-        Each equals the aggregation of its ticks; five seconds without a trade give a flat bar of
-        volume 0. Earlier days are invented on the same plan. Raises `UnknownSymbolError`, and
-        `MarketDataError` for a bar size that is not a multiple of 5 seconds.
+        Each bar is the aggregation of its ticks. Five seconds without a trade give a bar of volume 0 at the
+        last price. Earlier days are simulated. Raises `UnknownSymbolError`, and `MarketDataError` for a bar
+        size that is not a multiple of 5 seconds.
         """
 
     def set_price(self, symbol: str, price: float) -> None:
-        """Shift the path ahead so that the next trade is at `price` (rounded to the cent)."""
+        """Shift all future trades so that the next one is at `price` (rounded to the cent)."""
 
     def ensure(self, symbol: str) -> None:
-        """Make `symbol` trade, on a calm walk if the day has none. Raises `UnknownSymbolError`."""
+        """Make `symbol` trade; on a calm walk if the source does not have it. Raises `UnknownSymbolError`."""
 
     def contract(self, symbol: str) -> ContractInfo:
-        """Contract details with the hours of the days ahead. Raises `UnknownSymbolError`."""
+        """Contract details with the hours of the next days. Raises `UnknownSymbolError`."""

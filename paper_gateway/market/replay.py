@@ -1,8 +1,8 @@
-"""A recorded day: one `SYM.csv` of 1-minute bars a symbol, read and checked line by line.
+"""A recorded day: one file `SYM.csv` of 1-minute bars for each symbol, checked line by line.
 
-Columns `time,open,high,low,close,volume` (others are passed over); `time` is the bar's start in ISO form
-with its offset. Each minute is walked as trades that give the recorded bar again, exactly to the
-ten-thousandth of a dollar. Minutes outside regular hours are left out.
+Columns: `time,open,high,low,close,volume`; others are ignored. `time` is the start of the bar in ISO format
+with its UTC offset. The simulated trades of each minute give the recorded bar, exact to the ten-thousandth
+of a dollar. Minutes outside regular hours are left out.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from paper_gateway.market.candles import Candle
 from paper_gateway.market.contracts import check_symbol
 from paper_gateway.market.errors import MarketDataError, UnknownSymbolError
 from paper_gateway.market.model import CENT, EASTERN, PRICE_SCALE
-from paper_gateway.market.tape_market import SymbolDay, TapeMarket, start_of
+from paper_gateway.market.simulated_market import SimulatedMarket, SymbolDay, start_of
 from paper_gateway.market.trading_days import MINUTE, OPEN_TIME, is_trading_day, session_minutes, session_open
 
 COLUMNS: Final = ("time", "open", "high", "low", "close", "volume")
 _SEED: Final = 0
 
 
-def replay_day(folder: Path, start: time | None = None) -> TapeMarket:
-    """The day recorded in `folder`, beginning at `start` (US Eastern; 09:30 if not given).
+def replay_day(folder: Path, start: time | None = None) -> SimulatedMarket:
+    """The day recorded in `folder`, beginning at `start` (US/Eastern; default 09:30).
 
-    The previous close is not recorded: the first open stands in for it. Raises `MarketDataError`
-    naming file and line for anything that is not a clean day of bars.
+    The previous close is not recorded, so the first open is used. Raises `MarketDataError` naming file and
+    line for invalid bars.
     """
     files = sorted(folder.glob("*.csv"))
     if not files:
-        raise MarketDataError(f"{folder} holds no SYM.csv of 1-minute bars; give the folder of a recorded day")
+        raise MarketDataError(f"{folder} has no SYM.csv of 1-minute bars; give the folder of a recorded day")
     day: date | None = None
     days: dict[str, SymbolDay] = {}
     for file in files:
@@ -41,7 +41,7 @@ def replay_day(folder: Path, start: time | None = None) -> TapeMarket:
         volume = sum(candle.volume for candle in candles) // len(candles)
         days[file.stem] = SymbolDay(tuple(candles), candles[0].open, max(volume, 1))
     assert day is not None  # there was at least one file, and each has a date
-    return TapeMarket(start_of(day, start or OPEN_TIME), days, _SEED)
+    return SimulatedMarket(start_of(day, start or OPEN_TIME), days, _SEED)
 
 
 def _read_file(file: Path, day: date | None) -> tuple[list[Candle], date]:
@@ -65,7 +65,7 @@ def _read_file(file: Path, day: date | None) -> tuple[list[Candle], date]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MarketDataError(f"{file} cannot be read as CSV: {error}") from error
     if not candles or day is None:
-        raise MarketDataError(f"{file} has no bar within regular hours; record 09:30-16:00 US Eastern")
+        raise MarketDataError(f"{file} has no bar within regular hours; record 09:30-16:00 US/Eastern")
     return candles, day
 
 
@@ -90,7 +90,7 @@ def _time(where: str, row: dict[str, str | None], day: date | None, previous: da
     if at.second or at.microsecond:
         raise MarketDataError(f"{where}: {text} is not the start of a minute; only 1-minute bars can be replayed")
     if not is_trading_day(at.date()):
-        raise MarketDataError(f"{where}: {at.date()} is no trading day of the exchange; check the bars' dates")
+        raise MarketDataError(f"{where}: {at.date()} is not a trading day of the exchange; check the bars' dates")
     if day is not None and at.date() != day:
         raise MarketDataError(f"{where}: date {at.date()} among bars of {day}; one folder holds one day")
     if previous is not None and at <= previous:

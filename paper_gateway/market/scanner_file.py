@@ -1,7 +1,7 @@
-"""The sample scanner file that goes with the synthetic day, made from the same plans.
+"""The sample scanner file of the synthetic day, made from the same plans.
 
-`python3 -m paper_gateway.market.scanner_file [FOLDER]` writes it again after a change to `day.py`; a test
-holds the two together. Targets follow the scanner's formulas: with h = resistance - support,
+After a change of `day.py`, write it again with `python3 -m paper_gateway.market.scanner_file [FOLDER]`; a
+test checks that it is up to date. Targets follow the scanner's formulas: with h = resistance - support,
 target1/2/3 = R + 0.5h, R + h, R + 1.618h and downside1/2 = S - 0.5h, S - h.
 """
 
@@ -20,13 +20,13 @@ _SESSION_MINUTES: Final = 390
 
 
 def scanner_text() -> str:
-    """The file's text: the records of all plans, best score first, as JSON with a final newline."""
+    """The content of the file: the records of all plans as JSON, best score first."""
     ranked = sorted(PLANS, key=lambda plan: -plan.score)
     return json.dumps([scanner_record(plan) for plan in ranked], indent=2) + "\n"
 
 
 def scanner_record(plan: SymbolPlan) -> dict[str, str | int | float]:
-    """One record as the scanner writes it. What a plan does not fix is drawn from the symbol's name."""
+    """One record in the scanner's format. Values that the plan does not give are random, seeded by the symbol."""
     named = random.Random(plan.symbol)
     close, r, s = plan.prev_close, plan.resistance, plan.support
     h = r - s
@@ -69,7 +69,7 @@ def _setup(plan: SymbolPlan, change_pct: float, to_pivot_pct: float) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the sample file into the folder named, `scanner_output` beside the package if none is."""
+    """Write the sample file into the given folder; by default `scanner_output` beside the package."""
     default = Path(__file__).resolve().parents[2] / "scanner_output"
     target = (Path(arguments[0]) if arguments else default) / FILE_NAME
     target.write_text(scanner_text(), encoding="utf-8")

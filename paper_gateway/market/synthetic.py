@@ -1,4 +1,4 @@
-"""The synthetic day: the plans of `day` turned into candles, with a seed for everything between the steps."""
+"""The synthetic day: candles from the plans of `day`. Prices and volumes between the steps are random, seeded."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from paper_gateway.market.candles import Candle, bridge_closes, calm_closes, ord
 from paper_gateway.market.day import ENTRY_WINDOW_START, PLANS, Step, SymbolPlan
 from paper_gateway.market.errors import MarketDataError
 from paper_gateway.market.model import PRICE_SCALE
-from paper_gateway.market.tape_market import SymbolDay, TapeMarket, start_of
+from paper_gateway.market.simulated_market import SimulatedMarket, SymbolDay, start_of
 from paper_gateway.market.trading_days import MINUTE, is_trading_day, session_minutes, session_open
 
 _JITTER = 0.0002
-"""Noise of a close between two steps, as a fraction of the price."""
+"""Noise of closes between two steps, as a fraction of the price."""
 _MARGIN = 0.004
-"""How far the calm walk after the script keeps from support and resistance, as a fraction of the price."""
+"""The calm walk after the script keeps this distance from support and resistance, as a fraction of the price."""
 _MEAN_CANDLES = 20
 _LONG_GAP = 20
-"""From this many minutes between two steps on, the price wanders as on a calm day."""
+"""If two steps are at least this many minutes apart, the price between them follows a calm walk."""
 
 
-def synthetic_day(day: date, seed: int, start: time) -> TapeMarket:
-    """The scripted day on `day`, beginning at `start` (US Eastern); equal seeds give equal days.
+def synthetic_day(day: date, seed: int, start: time) -> SimulatedMarket:
+    """The scripted day on `day`, beginning at `start` (US/Eastern). Equal seeds give equal days.
 
-    The first breaks come in the candle of 09:45, or in the first full minute after a later `start`.
+    The first breakouts are in the candle of 09:45, or in the first full minute after a later `start`.
     Raises `MarketDataError` if the exchange is closed on `day`.
     """
     if not is_trading_day(day):
@@ -34,18 +34,18 @@ def synthetic_day(day: date, seed: int, start: time) -> TapeMarket:
     start_at = start_of(day, start)
     anchor = anchor_minute(start_at)
     days = {plan.symbol: symbol_day(plan, day, seed, anchor) for plan in PLANS}
-    return TapeMarket(start_at, days, seed)
+    return SimulatedMarket(start_at, days, seed)
 
 
 def anchor_minute(start: datetime) -> int:
-    """The minute of the first breaks, counted from 09:30, for a session that begins at `start`."""
+    """The minute of the first breakouts, counted from 09:30, for a session that begins at `start`."""
     first = max(start, start_of(start.date(), ENTRY_WINDOW_START))
     since_open = first - session_open(start.date())
     return -(-since_open // MINUTE)
 
 
 def symbol_day(plan: SymbolPlan, day: date, seed: int, anchor: int) -> SymbolDay:
-    """One plan as candles, its script beginning `anchor` minutes after 09:30 (at least 15)."""
+    """The candles of one plan. Its script begins `anchor` minutes after 09:30 (at least 15)."""
     rng = random.Random(f"{seed}:{plan.symbol}:{day}:plan")
     minutes = session_minutes(day)
     steps = {anchor + step.minute: step for step in plan.steps}
@@ -59,7 +59,7 @@ def symbol_day(plan: SymbolPlan, day: date, seed: int, anchor: int) -> SymbolDay
 
 
 def step_price(plan: SymbolPlan, beyond_pct: float) -> int:
-    """The price that lies `beyond_pct` percent beyond the plan's pivot, on the grid, in price units."""
+    """The price `beyond_pct` percent beyond the plan's pivot, rounded to the cent, in price units."""
     pivot, sign = (plan.resistance, 1) if plan.side == "LONG" else (plan.support, -1)
     return to_grid(pivot * (1 + sign * beyond_pct / 100) * PRICE_SCALE)
 

@@ -1,8 +1,8 @@
-"""Which days NYSE trades and until when: weekends, holidays with their observed days, half days.
+"""The trading days of NYSE and their closing times: weekends, holidays and the days they are observed, half days.
 
-The rules are those of the NYSE holiday calendar (rule 7.2): a holiday on a Sunday is kept on Monday,
-one on a Saturday on Friday, save New Year's Day, whose Saturday is not made up for, because the Friday
-is the last business day of a year's accounts.
+The rules are those of the NYSE holiday calendar (rule 7.2): a holiday on a Sunday is observed on Monday, one
+on a Saturday on Friday. The exception is New Year's Day: on a Saturday it is not observed, because the
+Friday is the last business day of the accounting year.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ DAY: Final = timedelta(days=1)
 
 _MONDAY, _THURSDAY = 0, 3
 _EXTRA_CLOSURES: Final = frozenset({date(2012, 10, 29), date(2012, 10, 30), date(2018, 12, 5), date(2025, 1, 9)})
-"""Days that no rule gives: Hurricane Sandy and two national days of mourning."""
+"""Closures outside the rules: Hurricane Sandy and two national days of mourning."""
 
 
 def is_trading_day(day: date) -> bool:
-    """Whether the exchange opens on `day` at all."""
+    """Whether the exchange opens on `day`."""
     return day.weekday() < 5 and day not in holidays(day.year)
 
 
 def is_half_day(day: date) -> bool:
     """Whether `day` is a trading day that closes at 13:00.
 
-    The day after Thanksgiving, and the trading day right before Independence Day or Christmas. (On a
-    Friday these two are the observed holiday itself.)
+    Half days are the day after Thanksgiving, and the trading day right before Independence Day or Christmas.
+    (If that day is a Friday, it is the observed holiday itself.)
     """
     if not is_trading_day(day):
         return False
@@ -45,7 +45,7 @@ def is_half_day(day: date) -> bool:
 
 
 def session_open(day: date) -> datetime:
-    """The opening auction's time on `day`, trading day or not."""
+    """09:30 on `day`, whether it is a trading day or not."""
     return datetime.combine(day, OPEN_TIME, EASTERN)
 
 
@@ -68,10 +68,10 @@ def previous_trading_day(day: date) -> date:
 
 
 def bar_spans(session_s: int, bar_s: int, since_s: float, until_s: float) -> Iterator[tuple[int, int]]:
-    """The bars of a session of `session_s` seconds that lie within [since_s, until_s], as (start, stop).
+    """The bars within [since_s, until_s] of a session of `session_s` seconds, as (start, stop).
 
-    Seconds count from 09:30. Bars are cut at whole multiples of `bar_s` since midnight, as TWS cuts
-    them, and at the session's own ends: hourly bars start 09:30, 10:00, 11:00.
+    Seconds count from 09:30. As from TWS, bars begin at multiples of `bar_s` after midnight and are cut at
+    the open and the close: hourly bars start at 09:30, 10:00, 11:00.
     """
     open_s = OPEN_TIME.hour * 3600 + OPEN_TIME.minute * 60
     number = math.floor((max(since_s, 0) + open_s) / bar_s)
@@ -85,9 +85,9 @@ def bar_spans(session_s: int, bar_s: int, since_s: float, until_s: float) -> Ite
 
 
 def hours_text(first: date, days: int, opens: str = "0930", after_close: timedelta = timedelta(0)) -> str:
-    """The hours of `days` calendar days from `first` on, in TWS's form.
+    """The hours of `days` calendar days from `first` on, in the format of TWS.
 
-    `after_close` lengthens each day beyond the regular close, for the extended trading hours.
+    after_close: time after the regular close that is included, for the extended trading hours.
     """
     return ";".join(_hours_of(first + DAY * n, opens, after_close) for n in range(days))
 

@@ -1,8 +1,8 @@
-"""From a one-minute candle to its trades: a seeded path that touches exactly open, high, low and close.
+"""Makes the trades of a one-minute candle: a seeded walk with exactly its open, high, low and close.
 
-The way of the price is open, low, high, close in a minute that closes at or above its open, and open,
-high, low, close in one that closes below it. Trade i of n falls into the i-th of n equal parts of the
-minute, so that 60 trades give one a second and five to each 5-second bar.
+In a minute that closes at or above its open the price goes from the open to the low, the high and the close;
+in a minute that closes below its open, to the high, the low and the close. Trade i of n is in the i-th of n
+equal parts of the minute: 60 trades are one a second, and five in each 5-second bar.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from paper_gateway.market.model import CENT
 MINUTE_MS: Final = 60_000
 TRADES_PER_MINUTE: Final = 60
 _FEWEST_TRADES: Final = 4
-"""Open, first turn, second turn, close."""
+"""Open, first extreme, second extreme, close."""
 
 
 class RawTrade(NamedTuple):
-    """A trade before any shift: milliseconds into its minute, price units, shares."""
+    """A trade: milliseconds since the start of its minute, price in price units, shares."""
 
     ms: int
     price: int
@@ -29,11 +29,11 @@ class RawTrade(NamedTuple):
 
 
 def walk_minute(candle: Candle, seed: str) -> list[RawTrade]:
-    """The minute's trades in time order; the same for the same candle and seed.
+    """The minute's trades in time order. The same candle and seed give the same trades.
 
-    First trade at the open, last at the close, all within [low, high], sizes summing to the volume.
-    A minute of volume 0 whose prices are all the same had no trade. One with fewer shares than turning
-    points has trades of size 0, as TWS shows for odd lots.
+    The first trade is at the open, the last at the close, all are within [low, high], and the sizes sum to
+    the volume. A minute with volume 0 and a single price has no trades. A minute with fewer shares than
+    trades has trades of size 0, as TWS shows for odd lots.
     """
     if candle.volume == 0 and candle.high == candle.low:
         return []
@@ -43,7 +43,7 @@ def walk_minute(candle: Candle, seed: str) -> list[RawTrade]:
     sizes = _sizes(candle.volume, count, rng)
     part_ms = MINUTE_MS // count
     return [
-        # Never on the edge of a second: a trade's bar then does not hang on how the edge is rounded.
+        # Never at the edge of a second, so that rounding does not decide to which bar a trade belongs.
         RawTrade(index * MINUTE_MS // count + int(part_ms * (0.1 + 0.8 * rng.random())), price, size)
         for index, (price, size) in enumerate(zip(prices, sizes, strict=True))
     ]
@@ -69,7 +69,7 @@ def _prices(candle: Candle, count: int, rng: random.Random) -> list[int]:
 
 
 def _sizes(volume: int, count: int, rng: random.Random) -> list[int]:
-    """`count` sizes, each the difference of rounded running shares, so that the sum is exact."""
+    """`count` sizes with the exact sum `volume`: differences of rounded running sums."""
     weights = [0.5 + rng.random() for _ in range(count)]
     scale = volume / sum(weights)
     sizes, running, given = [], 0.0, 0

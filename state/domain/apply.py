@@ -9,7 +9,7 @@ from typing import Any
 
 from state.domain import events as ev
 from state.domain.executions import adjust_position, adopt_position, apply_commission, apply_execution
-from state.domain.model import Alert, Connection, ForeignPosition, LastSignal, Order, TraderState
+from state.domain.model import Alert, CancelReason, Connection, ForeignPosition, LastSignal, Order, TraderState
 from state.errors import InvariantError
 
 ALERTS_KEPT = 50
@@ -58,20 +58,29 @@ def _session_started(state: TraderState, event: ev.SessionStarted) -> None:
             "State of another date, account or gateway is never applied.",
         )
     state.session_id = event.session_id
-    state.connection = Connection(since=event.time, reason="starting")
+    lost_at = state.connection.lost_at  # a crashed run's outage goes on until this run is connected and ready
+    state.connection = Connection(since=event.time, reason="starting", lost_at=lost_at)
 
 
 def _session_ended(state: TraderState, event: ev.SessionEnded) -> None:
-    state.connection = Connection(since=event.time, reason=event.reason or event.status)
+    lost_at = state.connection.lost_at
+    state.connection = Connection(since=event.time, reason=event.reason or event.status, lost_at=lost_at)
 
 
 def _connection_changed(state: TraderState, event: ev.ConnectionChanged) -> None:
+    before = state.connection
+    same = (before.connected, before.ready, before.entries_open) == (
+        event.connected,
+        event.ready,
+        event.entries_open,
+    )
     state.connection = Connection(
         connected=event.connected,
         ready=event.ready,
         entries_open=event.entries_open,
         reason=event.reason,
-        since=event.time,
+        since=before.since if same else event.time,
+        lost_at=event.lost_at,
     )
 
 
@@ -114,7 +123,8 @@ def _order_modify_intended(state: TraderState, event: ev.OrderModifyIntended) ->
     order = _order(state, event.order_ref, event)
     if event.quantity < 1:
         raise InvariantError(f"The stop {event.order_ref} was to be changed to {event.quantity} shares.")
-    order.quantity, order.stop_price, order.reason = event.quantity, event.stop_price, event.reason
+    order.quantity, order.stop_price = event.quantity, event.stop_price
+    order.reason, order.closing = event.reason, event.closing
     order.updated_at = event.time
     position = state.positions.get(order.symbol)
     if position is not None and position.stop_ref == order.order_ref:
@@ -142,8 +152,25 @@ def _order_changed(state: TraderState, event: ev.OrderChanged) -> None:
     order.updated_at = event.time
     order.broker_status = event.broker_status or order.broker_status
     order.text = event.text or order.text
-    if order.status != "filled" or order.filled < order.quantity:
-        order.status = event.status
+    if order.status == "filled" and order.filled >= order.quantity:
+        return
+    order.status, order.refusal = event.status, event.refusal
+    if event.refusal is None:
+        order.refusal_code = None
+    elif event.refusal_code is not None:  # the status Inactive follows the error message and has no code
+        order.refusal_code = event.refusal_code
+
+
+def _order_cancel_sent(state: TraderState, event: ev.OrderCancelSent) -> None:
+    order = _order(state, event.order_ref, event)
+    order.updated_at = event.time
+    order.cancel_reason = event.reason
+    order.text = cancel_text(event.reason)
+
+
+def cancel_text(reason: CancelReason) -> str:
+    """What an order's `text` says after a cancel was sent."""
+    return f"{reason}: cancel sent"
 
 
 def _execution_seen(state: TraderState, event: ev.ExecutionSeen) -> None:
@@ -193,10 +220,12 @@ def _foreign_seen(state: TraderState, event: ev.ForeignSeen) -> None:
 
 def _symbol_halted(state: TraderState, event: ev.SymbolHalted) -> None:
     state.halted[event.symbol] = event.reason
+    state.halt_causes[event.symbol] = event.cause
 
 
 def _symbol_released(state: TraderState, event: ev.SymbolReleased) -> None:
     state.halted.pop(event.symbol, None)
+    state.halt_causes.pop(event.symbol, None)
 
 
 def _signal_taken(state: TraderState, event: ev.SignalTaken) -> None:
@@ -290,6 +319,7 @@ _HANDLERS: dict[type[ev.Event], Callable[[TraderState, Any], None]] = {
     ev.OrderModifyIntended: _order_modify_intended,
     ev.OrderAcknowledged: _order_acknowledged,
     ev.OrderChanged: _order_changed,
+    ev.OrderCancelSent: _order_cancel_sent,
     ev.ExecutionSeen: _execution_seen,
     ev.CommissionSeen: _commission_seen,
     ev.PositionAdjusted: _position_adjusted,

@@ -4,7 +4,18 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from state.domain.model import Order, Position, Side, Timestamp, TraderState
+from state.domain.model import (
+    CancelReason,
+    ExitReason,
+    HaltCause,
+    Order,
+    OrderReason,
+    Position,
+    RefusalKind,
+    Side,
+    Timestamp,
+    TraderState,
+)
 
 
 class Event(msgspec.Struct, kw_only=True, frozen=True):
@@ -41,6 +52,7 @@ class ConnectionChanged(Event, frozen=True):
     ready: bool
     entries_open: bool
     reason: str
+    lost_at: Timestamp | None = None
 
 
 class OrderIntended(Event, frozen=True):
@@ -55,7 +67,8 @@ class OrderModifyIntended(Event, frozen=True):
     order_ref: str
     quantity: int
     stop_price: float
-    reason: str
+    reason: OrderReason
+    closing: bool = False
 
 
 class OrderAcknowledged(Event, frozen=True):
@@ -73,6 +86,15 @@ class OrderChanged(Event, frozen=True):
     status: Literal["working", "filled", "cancelled", "rejected", "not_sent", "unknown"]
     broker_status: str = ""
     text: str = ""
+    refusal: RefusalKind | None = None  # how, where the status is rejected
+    refusal_code: int | None = None  # of the error message, where one came
+
+
+class OrderCancelSent(Event, frozen=True):
+    """A cancel went to IBKR. The order stays live until IBKR confirms it."""
+
+    order_ref: str
+    reason: CancelReason
 
 
 class OrderRecovered(Event, frozen=True):
@@ -107,7 +129,7 @@ class PositionAdjusted(Event, frozen=True):
     symbol: str
     held: int
     price: float  # estimate for the missing or added shares
-    reason: str
+    reason: ExitReason
 
 
 class PositionAdopted(Event, frozen=True):
@@ -133,8 +155,11 @@ class ForeignSeen(Event, frozen=True):
 
 
 class SymbolHalted(Event, frozen=True):
+    """A symbol is not entered or managed any more. reason: for people; cause: what decides when it is released."""
+
     symbol: str
     reason: str
+    cause: HaltCause
 
 
 class SymbolReleased(Event, frozen=True):
@@ -229,6 +254,7 @@ class EventTypes:
             OrderModifyIntended,
             OrderAcknowledged,
             OrderChanged,
+            OrderCancelSent,
             OrderRecovered,
             ExecutionSeen,
             CommissionSeen,

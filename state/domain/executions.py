@@ -11,6 +11,7 @@ from state.domain.model import (
     UNKNOWN_PATH,
     EntryPlan,
     Execution,
+    ExitReason,
     Order,
     PivotAttempts,
     Position,
@@ -250,7 +251,7 @@ def _book_estimate(
     opening: bool,
     price: float,
     time: Timestamp,
-    reason: str,
+    reason: ExitReason,
 ) -> None:
     bought = (entry_action(position.side) == "BUY") == opening
     state.executions[key] = Execution(

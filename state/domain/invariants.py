@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from datetime import date
 
-from state.domain.model import Position, TraderState, entry_action
+from state.domain.model import Position, TraderState, entry_action, is_date
 from state.errors import InvariantError
 
 PRICE_MAX = 10_000_000.0
@@ -19,7 +18,7 @@ def check_state(state: TraderState) -> None:
 
 
 def _problems(state: TraderState) -> Iterator[str]:
-    if not _is_date(state.trading_date):
+    if not is_date(state.trading_date):
         yield f"{state.trading_date!r} is not a date."
     if not (0 <= state.sequence <= NUMBER_MAX and 0 <= state.order_id_high <= NUMBER_MAX):
         yield f"The sequence {state.sequence} or the order id {state.order_id_high} is out of range."
@@ -42,6 +41,8 @@ def _problems(state: TraderState) -> Iterator[str]:
             yield f"The order {order_ref} is for {order.quantity} shares, {order.filled} filled."
         if order.stop_price is not None and not _is_price(order.stop_price):
             yield f"The order {order_ref} has the stop price {order.stop_price}."
+    if state.halted.keys() != state.halt_causes.keys():
+        yield f"The halted symbols {sorted(state.halted)} have causes for {sorted(state.halt_causes)}."
     for row in state.attempts:
         if row.count < 0 or not _is_price(row.pivot):
             yield f"{row.symbol} has {row.count} attempts at {row.pivot}."
@@ -69,11 +70,3 @@ def _position_problems(state: TraderState, position: Position) -> Iterator[str]:
 
 def _is_price(value: float) -> bool:
     return math.isfinite(value) and 0 < value <= PRICE_MAX
-
-
-def _is_date(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True

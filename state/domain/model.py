@@ -4,7 +4,7 @@ Share counts are whole numbers; fractions are derived (`Position.remaining`). Ti
 session's clock. Nothing here changes itself: `state.domain.apply` alone turns events into changes.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -23,9 +23,43 @@ OrderStatus = Literal[
     "not_sent",  # proven never to have reached IBKR; never re-sent
     "unknown",  # no complete answer told either way
 ]
+OrderReason = Literal[
+    "entry",
+    "stop_loss_hit",
+    "breakeven_stop_hit",
+    "trailing_stop_hit",
+    "time_rule",
+    "end_of_day",
+    "flatten",
+    "partial_1r",
+    "partial_target1",
+    "unprotectable",  # IBKR refused its stop several times
+    "exit",  # an exit rebuilt from IBKR's records that is neither partial
+]
+# Why shares changed: the reason of the order that filled, or what stands for it where no own order did.
+ExitReason = Literal[OrderReason, "closed_by_hand", "accepted_from_broker", "unknown", "adopted"]
+HaltCause = Literal[
+    "defect",  # an unexpected error; only a new run releases the symbol
+    "conflict",  # this trader's share count and IBKR's contradict each other
+    "split",  # a stock split is suspected
+    "two_trades",  # two trades hold shares of the symbol at once
+]
+CancelReason = Literal["timeout", "flatten", "position_closed", "reconciliation"]
+RefusalKind = Literal[
+    "message",  # an error message with its code
+    "inactive",  # the order status Inactive
+]
 UNKNOWN_PATH = "unknown"  # the entry path of a trade that was rebuilt from IBKR's records: its plan is estimated
-HALTED_BY_DEFECT = "an unexpected error: "  # how such a halt's reason begins; only a new run lifts it
 LIVE_STATUSES: frozenset[str] = frozenset({"intended", "working", "unknown"})
+
+
+def is_date(text: str) -> bool:
+    """Whether a text is a date such as `2025-10-06`."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def entry_action(side: Side) -> Action:
@@ -49,7 +83,7 @@ class Partial(msgspec.Struct, kw_only=True):
     time: Timestamp
     price: float
     shares: int
-    reason: str
+    reason: ExitReason
     pnl: float
     order_ref: str = ""
     estimated: bool = False
@@ -75,7 +109,6 @@ class Position(msgspec.Struct, kw_only=True):
     stop_ref: str = ""  # orderRef of the order that protects it
     attempt: int = 1
     path: str = ""
-    managed: bool = True
     recovery: str = "live"  # live, matched, adopted, estimated ...: how this run came to know it
     estimated: bool = False  # its pivot, targets or stop are estimates
     pnl_estimated: bool = False  # its P&L rests in part on an estimated price
@@ -86,7 +119,7 @@ class Position(msgspec.Struct, kw_only=True):
     commissions: float = 0.0
     exit_price: float | None = None
     exit_time: Timestamp | None = None
-    exit_reason: str = ""
+    exit_reason: Literal[ExitReason, ""] = ""  # "" while it is open
 
     @property
     def remaining(self) -> float:
@@ -129,13 +162,17 @@ class Order(msgspec.Struct, kw_only=True):
     stop_price: float | None = None
     perm_id: int = 0
     parent_ref: str = ""
-    reason: str = ""
+    reason: OrderReason
     plan: EntryPlan | None = None
     status: OrderStatus = "intended"
     broker_status: str = ""
     filled: int = 0
     updated_at: Timestamp | None = None
-    text: str = ""  # the last error or reason IBKR gave
+    text: str = ""  # the last error or reason IBKR gave, for people
+    closing: bool = False  # the stop was brought to the market to close the position
+    cancel_reason: CancelReason | None = None  # a cancel was sent, and why
+    refusal: RefusalKind | None = None  # how IBKR refused it, if it did
+    refusal_code: int | None = None  # of the error message, where one came
     other_perm_ids: list[int] = []  # a second permId under one orderRef: an alarm
 
     @property
@@ -160,7 +197,7 @@ class Execution(msgspec.Struct, kw_only=True):
     shares: int
     price: float
     time: Timestamp
-    reason: str
+    reason: ExitReason
     perm_id: int = 0
     manual: bool = msgspec.field(default=False, name="by_hand")  # the name in files; not an order of this trader
     estimated: bool = False
@@ -227,6 +264,7 @@ class Connection(msgspec.Struct, kw_only=True):
     entries_open: bool = False
     reason: str = ""
     since: Timestamp | None = None
+    lost_at: Timestamp | None = None  # since when it is lost; None once connected and ready again
 
 
 class TraderState(msgspec.Struct, kw_only=True):
@@ -248,7 +286,8 @@ class TraderState(msgspec.Struct, kw_only=True):
     entry_paths: dict[str, int] = {}
     risk: Risk = msgspec.field(default_factory=Risk)
     foreign: dict[str, ForeignPosition] = {}
-    halted: dict[str, str] = {}
+    halted: dict[str, str] = {}  # by symbol, the reason for people
+    halt_causes: dict[str, HaltCause] = {}  # of the same symbols
     alerts: list[Alert] = []
     connection: Connection = msgspec.field(default_factory=Connection)
     order_id_high: int = 0

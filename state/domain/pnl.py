@@ -120,6 +120,7 @@ def _file_away(state: TraderState, position: Position) -> None:
         if occupant is not position:
             state.closed[position.trade_id] = position
             state.halted[position.symbol] = "two trades hold shares of this symbol at once"
+            state.halt_causes[position.symbol] = "two_trades"
         return
     if state.positions.get(position.symbol) is position:
         del state.positions[position.symbol]

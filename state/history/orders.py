@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from state.domain import events as ev
+from state.domain.apply import cancel_text
 from state.domain.executions import split_exec_id
 from state.domain.model import Order
 from state.history.trades import Entry
@@ -95,7 +96,8 @@ class _Lives:
         elif isinstance(event, ev.CommissionSeen):
             self._commission(entry, event)
         elif isinstance(
-            event, ev.OrderModifyIntended | ev.OrderAcknowledged | ev.OrderChanged | ev.ExecutionSeen
+            event,
+            ev.OrderModifyIntended | ev.OrderAcknowledged | ev.OrderChanged | ev.OrderCancelSent | ev.ExecutionSeen,
         ) and (life := self.by_ref.get(event.order_ref)):
             if isinstance(event, ev.OrderModifyIntended):
                 _modify(life, event)
@@ -103,9 +105,11 @@ class _Lives:
                 _acknowledge(life, event)
             elif isinstance(event, ev.OrderChanged):
                 _change(life, event)
+            elif isinstance(event, ev.OrderCancelSent):
+                life.errors.append(cancel_text(event.reason))
             else:
                 self._fill(life, event)
-            _step(life, entry, _words(event))
+            _step(life, entry, _step_text(event))
 
     def _begin(self, entry: Entry, order: Order, *, recovered: bool) -> None:
         if order.order_ref in self.by_ref:  # told again after the operator went back to a checkpoint
@@ -213,11 +217,15 @@ def _step(life: OrderLife, entry: Entry, text: str) -> None:
     life.steps.append(OrderStep(entry.sequence, event.time, entry.recorded_at, event.kind(), text))
 
 
-def _words(event: ev.OrderModifyIntended | ev.OrderAcknowledged | ev.OrderChanged | ev.ExecutionSeen) -> str:
+def _step_text(
+    event: ev.OrderModifyIntended | ev.OrderAcknowledged | ev.OrderChanged | ev.OrderCancelSent | ev.ExecutionSeen,
+) -> str:
     if isinstance(event, ev.OrderModifyIntended):
         return f"to {event.quantity} shares, stop {event.stop_price:.2f} ({event.reason})"
     if isinstance(event, ev.OrderAcknowledged):
         return f"permId {event.perm_id}, order id {event.order_id}"
     if isinstance(event, ev.OrderChanged):
         return " ".join(part for part in (event.status, event.broker_status, event.text) if part)
+    if isinstance(event, ev.OrderCancelSent):
+        return cancel_text(event.reason)
     return f"{event.side} {event.shares} at {event.price:.2f} ({event.exec_id})"

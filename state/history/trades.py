@@ -10,11 +10,11 @@ from datetime import datetime
 
 import msgspec
 
-from state.domain.apply import apply, new_state
+from state.domain.apply import new_state
 from state.domain.events import EntryBlocked, EquityAnchored, EquityMarked, Event, SessionStarted
 from state.domain.model import Position, Side, TraderState
 from state.errors import StateError
-from state.storage.codec import decode_event
+from state.storage.codec import decode_event, replay_event
 from state.storage.journal import Record
 
 
@@ -165,7 +165,7 @@ def rebuild(entries: Sequence[Entry], target: int, checkpoints: Iterable[tuple[s
             for entry in entries:
                 if base.sequence < entry.sequence <= target:
                     # decoded anew: the state keeps, and later changes, what an event carries
-                    apply(base, decode_event(entry.record.type, entry.record.data), entry.sequence)
+                    replay_event(base, entry.record.type, entry.record.data, entry.sequence)
                     events += 1
         except StateError as error:
             problem = error.what

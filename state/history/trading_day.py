@@ -14,7 +14,8 @@ from state.history.trades import Entry, Past, decode, rebuild, sequence_at
 from state.storage.checkpoints import CheckpointStore
 from state.storage.files import Folder
 from state.storage.journal import Verdict, read_journal
-from state.storage.loader import JOURNAL, load
+from state.storage.layout import JOURNAL
+from state.storage.loader import load
 
 
 @dataclass(frozen=True, slots=True)

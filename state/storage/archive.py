@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 
 from state.errors import DiskError
 from state.storage.files import Folder
-
-ARCHIVE = "archive"
+from state.storage.layout import ARCHIVE
 
 
 def set_aside(folder: Folder, names: list[str], label: str) -> str:

@@ -11,10 +11,9 @@ import msgspec
 from state.domain.model import Timestamp
 from state.errors import DiskError
 from state.storage.disk import FILE_MODE
-from state.storage.files import Folder
-from state.storage.lookup import existing_subfolder
+from state.storage.files import Folder, existing_subfolder
+from state.storage.layout import BARS
 
-BARS = "bars"
 TAIL_BYTES = 256 * 1024  # more than two hours of one symbol
 
 

@@ -11,13 +11,15 @@ from typing import Any
 
 import msgspec
 
+from state.domain.apply import apply
 from state.domain.events import Event, EventTypes
 from state.domain.invariants import check_state
 from state.domain.model import Position, TraderState
 from state.errors import InvariantError, StateError, TraderError
+from state.storage.migration import complete_lost_at, migrate_event, migrate_state
 
-SCHEMA_VERSION = 1
-_DERIVED_POSITION_KEYS = ("remaining", "quantity")
+SCHEMA_VERSION = 2
+_DERIVED_POSITION_KEYS = ("managed", "remaining", "quantity")
 _decoders: dict[str, msgspec.json.Decoder[Event]] = {
     name: msgspec.json.Decoder(cls) for name, cls in EventTypes.by_name.items()
 }
@@ -43,19 +45,31 @@ def encode_event(event: Event) -> bytes:
 
 def decode_event(kind: str, data: bytes | msgspec.Raw) -> Event:
     """An event from the journal. Raises BadContentError for a kind or content that is not ours."""
-    decoder = _decoders.get(kind)
-    if decoder is None:
+    if kind not in _decoders:
         raise BadContentError(
             f"The journal holds an event of the unknown kind {kind!r}.",
             "It was written by another version: start with the version that wrote it.",
         )
     try:
-        return decoder.decode(data)
-    except msgspec.DecodeError as error:
+        kind, data = migrate_event(kind, data)
+        return _decoders[kind].decode(data)
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadContentError(
             f"A {kind} event in the journal cannot be read: {error}.",
             "Keep the logs folder; IBKR's own records are used instead.",
         ) from error
+
+
+def replay_event(state: TraderState, kind: str, data: bytes | msgspec.Raw, sequence: int) -> None:
+    """Apply an event as the journal holds it, of this version or of an earlier one.
+
+    Raises:
+        BadContentError: it cannot be read.
+        InvariantError: the sequence does not follow, or the event contradicts the state.
+    """
+    event = decode_event(kind, data)
+    apply(state, event, sequence)
+    complete_lost_at(state, event, data)
 
 
 def encode_state(state: TraderState, saved_at: datetime, checkpoint: msgspec.Struct | None = None) -> bytes:
@@ -85,6 +99,10 @@ def decode_state(data: bytes) -> tuple[TraderState, datetime]:
             "Start the newer version of the trader that wrote it.",
         )
     try:
+        if version == 1:
+            content = migrate_state(content)
+        elif version != SCHEMA_VERSION:
+            raise ValueError(f"the schema version is {version!r}")
         state, saved_at = _from_file(content)
         check_state(state)
     except TraderError as error:
@@ -129,6 +147,7 @@ def _to_file(state: TraderState, saved_at: datetime) -> dict[str, Any]:
         symbol: _position_to_file(plain["positions"][symbol], position)
         for symbol, position in state.positions.items()
     }
+    plain["closed"] = {trade_id: {**trade, "managed": True} for trade_id, trade in plain["closed"].items()}
     return {
         "timestamp": plain.pop("time"),
         "date": plain.pop("trading_date"),
@@ -150,7 +169,7 @@ def _to_file(state: TraderState, saved_at: datetime) -> dict[str, Any]:
 
 
 def _position_to_file(plain: dict[str, Any], position: Position) -> dict[str, Any]:
-    return {**plain, "remaining": position.remaining, "quantity": position.quantity}
+    return {**plain, "managed": True, "remaining": position.remaining, "quantity": position.quantity}
 
 
 def _attempt_counts(state: TraderState) -> dict[str, dict[str, int | float]]:

@@ -19,9 +19,9 @@ from typing import Self
 
 from state.errors import CorruptFileError, DiskError, InvariantError, StateError, SyncFailedError
 from state.storage.disk import FOLDER_MODE, Disk, write_all
+from state.storage.layout import QUARANTINE
 
 READ_LIMIT_BYTES = 16 * 1024 * 1024
-QUARANTINE = "quarantine"
 _TEMP_NAME = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{16}\.tmp")
 
 
@@ -206,6 +206,26 @@ class Folder:
             target = _reserve(kept, name, f"{reason}\nIt was found in {self.path / _plain(name)}.\n")
             kept.write_new(target, data)
         return target
+
+
+def existing_folder(path: Path) -> Folder | None:
+    """The folder at `path`, or None where there is none. StateError, DiskError as `Folder.open`."""
+    try:
+        return Folder.open(path, create=False)
+    except DiskError as error:
+        if isinstance(error.cause, FileNotFoundError):
+            return None
+        raise
+
+
+def existing_subfolder(folder: Folder, name: str) -> Folder | None:
+    """The folder `name` inside `folder`, or None where there is none."""
+    try:
+        return folder.subfolder(name, create=False)
+    except DiskError as error:
+        if isinstance(error.cause, FileNotFoundError):
+            return None
+        raise
 
 
 def sync_fd(call: Callable[[int], None], fd: int, path: Path) -> None:

@@ -5,22 +5,20 @@ same function that applied them live. What lost, and why, is said. Commands that
 must be able to read beside a running trader.
 """
 
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from state.domain.apply import apply, new_state
+from state.domain.apply import new_state
 from state.domain.events import SessionStarted
-from state.domain.model import TraderState
+from state.domain.model import TraderState, is_date
 from state.errors import CorruptFileError, DiskError, StateError
-from state.storage.codec import NewerSchemaError, decode_event, decode_state
+from state.storage.codec import NewerSchemaError, decode_event, decode_state, replay_event
 from state.storage.files import Folder
 from state.storage.journal import JournalReport, Verdict, read_journal
+from state.storage.layout import CHECKPOINTS, JOURNAL
 from state.storage.snapshot import BACKUP, MAIN
-
-JOURNAL = "journal"
-CHECKPOINTS = "checkpoints"
 
 
 class Generation(msgspec.Struct):
@@ -85,7 +83,7 @@ def journal_dates(logs_dir: Path) -> list[str]:
     root = logs_dir / JOURNAL
     if not root.is_dir() or root.is_symlink():
         return []
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and _is_date(entry.name))
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and is_date(entry.name))
 
 
 def _read_generation(folder: Folder, name: str) -> Generation:
@@ -185,7 +183,7 @@ def _apply_records(loaded: Loaded, report: JournalReport, state: TraderState) ->
         if record.sequence <= state.sequence:
             continue
         try:
-            apply(state, decode_event(record.type, record.data), record.sequence)
+            replay_event(state, record.type, record.data, record.sequence)
         except StateError as error:
             loaded.notes.append(f"The journal could not be followed beyond event {state.sequence}. {error.what}")
             loaded.doubtful = True
@@ -227,11 +225,3 @@ def _note_verdict(loaded: Loaded, report: JournalReport) -> None:
         loaded.notes.append(f"The journal is damaged. {report.detail}")
     elif report.verdict == "torn":
         loaded.notes.append(f"The journal's last write was cut short by the crash. {report.detail}")
-
-
-def _is_date(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True

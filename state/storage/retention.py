@@ -11,8 +11,9 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from state.errors import DiskError
+from state.storage.layout import BARS, JOURNAL, RECOVERY
 
-DATED = ("journal", "bars", "recovery")
+DATED = (JOURNAL, BARS, RECOVERY)
 FREE_BYTES_MIN = 200 * 1024 * 1024
 KEEP_DAYS_TIGHT = 2  # when space runs out
 

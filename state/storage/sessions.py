@@ -16,11 +16,9 @@ import msgspec
 from state.domain.model import Timestamp
 from state.errors import CorruptFileError, DiskError, StateError
 from state.storage.checkpoints import CheckpointStore
-from state.storage.files import Folder
-from state.storage.loader import CHECKPOINTS
-from state.storage.lookup import existing_subfolder
+from state.storage.files import Folder, existing_subfolder
+from state.storage.layout import CHECKPOINTS, SESSIONS
 
-SESSIONS = "sessions"
 SessionStatus = Literal["active", "completed", "crashed"]
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _log = logging.getLogger("trader.sessions")
@@ -69,13 +67,6 @@ class SessionStore:
     def __init__(self, folder: Folder) -> None:
         """folder: the logs folder, which stays the caller's to close."""
         self._folder = folder
-
-    def new_id(self, now: datetime) -> str:
-        """A readable id that sorts by time and is used once: `20251006-094400-1f2e`. now: aware."""
-        while True:
-            session_id = make_session_id(now)
-            if self.get(session_id) is None:
-                return session_id
 
     def start(self, session: Session) -> None:
         """Keep a new session. StateError if its id was used before; DiskError, SyncFailedError."""

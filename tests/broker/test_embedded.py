@@ -1,4 +1,4 @@
-"""Starting the embedded gateway: the real process, detached, found again, and what else may hold its port."""
+"""Starting the embedded gateway: a real process, detached, found again; and other programs on its port."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ def free_port() -> int:
 
 
 def gone(pid: int) -> bool:
-    """Whether the process has ended. It is no child of ours, so it may stay a zombie where nobody is init."""
+    """Whether the process has ended. It is not a child of this one, so without an init it stays a zombie."""
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self").exists():
         return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
@@ -66,7 +66,7 @@ def test_it_is_started_once_and_found_again(started: EmbeddedInfo, tmp_path: Pat
         assert (tmp_path / "logs" / name).stat().st_mode & 0o777 == 0o600
 
 
-def test_it_has_a_session_of_its_own_and_no_terminal(started: EmbeddedInfo) -> None:
+def test_it_has_its_own_process_session_and_no_terminal(started: EmbeddedInfo) -> None:
     assert os.getsid(started.pid) != os.getsid(0)
     assert os.getpgid(started.pid) != os.getpgid(0)
     if Path("/proc/self").exists():
@@ -74,7 +74,7 @@ def test_it_has_a_session_of_its_own_and_no_terminal(started: EmbeddedInfo) -> N
 
 
 def test_it_outlives_the_trader_that_was_killed(tmp_path: Path) -> None:
-    """The orders rest and the stops trigger while the trader is down."""
+    """Orders rest and stops trigger while the trader is down."""
     port = free_port()
     program = (
         "import asyncio, sys, time, pathlib\n"
@@ -110,7 +110,7 @@ def test_two_traders_starting_at_once_share_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\0\x02{}", b"\xff\xff\xff\xff", b""])
-def test_a_stranger_on_the_port_is_named(says: bytes, tmp_path: Path) -> None:
+def test_another_program_on_the_port_is_refused(says: bytes, tmp_path: Path) -> None:
     async def run() -> None:
         def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(says)
@@ -126,7 +126,7 @@ def test_a_stranger_on_the_port_is_named(says: bytes, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_start_that_fails_says_what_the_gateway_said(tmp_path: Path) -> None:
+def test_a_start_that_fails_shows_the_gateways_output(tmp_path: Path) -> None:
     settings = GatewaySettings(port=free_port(), replay=tmp_path / "nothing-here")
     with pytest.raises(BrokerUnreachableError, match="nothing-here") as raised:
         asyncio.run(ensure_embedded(settings, tmp_path / "logs"))
@@ -138,7 +138,7 @@ def test_port_0_is_refused(tmp_path: Path) -> None:
         asyncio.run(ensure_embedded(GatewaySettings(port=0), tmp_path))
 
 
-def test_one_that_was_started_by_hand_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_gateway_that_was_started_separately_is_used_as_it_is(tmp_path: Path) -> None:
     with RunningGateway("--speed", "7") as running:
         info = asyncio.run(ensure_embedded(GatewaySettings(port=running.port, speed=1.0), tmp_path))
         assert (info.speed, info.pid, info.started) == (7.0, running.process.pid, False)

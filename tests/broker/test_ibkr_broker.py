@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pytest
+from queued_broker import QueuedBroker
 
 from paper_gateway.testing import RunningGateway
-from trader.broker.ibkr.broker import IbkrBroker
 from trader.broker.port import (
     BarFact,
     Broker,
@@ -43,8 +43,8 @@ def gateway() -> Iterator[RunningGateway]:
 @asynccontextmanager
 async def connected(
     gateway: RunningGateway, client_id: int = CLIENT_ID, answer_timeout_s: float = 4.0
-) -> AsyncIterator[IbkrBroker]:
-    broker = IbkrBroker("127.0.0.1", gateway.port, client_id, answer_timeout_s=answer_timeout_s)
+) -> AsyncIterator[QueuedBroker]:
+    broker = QueuedBroker("127.0.0.1", gateway.port, client_id, answer_timeout_s=answer_timeout_s)
     await broker.connect()
     try:
         yield broker
@@ -52,22 +52,22 @@ async def connected(
         await broker.disconnect()
 
 
-async def fact(broker: IbkrBroker, kind: type[F], wanted: Callable[[F], bool] = lambda _: True) -> F:
+async def fact(broker: QueuedBroker, kind: type[F], wanted: Callable[[F], bool] = lambda _: True) -> F:
     """The next fact of this kind that is wanted; those before it are passed over."""
     async with asyncio.timeout(BOUND_S):
         while True:
-            found = await broker.facts.queue.get()
+            found = await broker.queue.get()
             if isinstance(found, kind) and wanted(found):
                 return found
 
 
-async def order_fact(broker: IbkrBroker, order_ref: str, *statuses: str) -> BrokerOrder:
+async def order_fact(broker: QueuedBroker, order_ref: str, *statuses: str) -> BrokerOrder:
     """The next fact of this order with one of the statuses."""
     found = await fact(broker, OrderFact, lambda f: f.order.order_ref == order_ref and f.order.status in statuses)
     return found.order
 
 
-async def complete(broker: IbkrBroker) -> BrokerSnapshot:
+async def complete(broker: QueuedBroker) -> BrokerSnapshot:
     answer = await broker.snapshot(ACCOUNT)
     assert isinstance(answer, BrokerSnapshot), answer
     return answer
@@ -82,14 +82,14 @@ def stop(order_id: int, ref: str, price: float, **given: object) -> OrderTicket:
     return ticket(order_id, ref, "SELL", order_type="STP", stop_price=price, tif="GTC", **given)
 
 
-async def resting_stop(broker: IbkrBroker, ref: str = "stop-1") -> BrokerOrder:
-    order_id = broker.next_order_id(0)
+async def resting_stop(broker: QueuedBroker, ref: str = "stop-1") -> BrokerOrder:
+    order_id = broker.free_order_id()
     broker.send([stop(order_id, ref, 300.0)])
     return await order_fact(broker, ref, "PreSubmitted")
 
 
-async def bought(broker: IbkrBroker, ref: str = "entry-1") -> ExecutionFact:
-    broker.send([ticket(broker.next_order_id(0), ref)])
+async def bought(broker: QueuedBroker, ref: str = "entry-1") -> ExecutionFact:
+    broker.send([ticket(broker.free_order_id(), ref)])
     execution = await fact(broker, ExecutionFact)
     await fact(broker, CommissionFact)
     return execution
@@ -120,8 +120,8 @@ def test_a_bracket_is_one_write_and_comes_back_whole(gateway: RunningGateway) ->
         async with connected(gateway) as broker:
             await complete(broker)  # from here on positions are told
             tsla = await broker.instrument("TSLA")
-            entry = broker.next_order_id(41)
-            guard = broker.next_order_id(41)
+            entry = broker.free_order_id(41)
+            guard = broker.free_order_id(entry)
             assert (entry, guard) == (42, 43)
             broker.send(
                 [
@@ -347,7 +347,7 @@ def test_client_id_in_use_is_refused_at_once(gateway: RunningGateway) -> None:
 
     async def run() -> None:
         async with connected(gateway):
-            second = IbkrBroker("127.0.0.1", gateway.port, CLIENT_ID, connect_timeout_s=30.0)
+            second = QueuedBroker("127.0.0.1", gateway.port, CLIENT_ID, connect_timeout_s=30.0)
             async with asyncio.timeout(BOUND_S):
                 with pytest.raises(ClientIdInUseError, match="2001"):
                     await second.connect()
@@ -360,7 +360,7 @@ def test_nobody_listening_is_refused_at_once(gateway: RunningGateway) -> None:
     gateway.stop()
 
     async def run() -> None:
-        broker = IbkrBroker("127.0.0.1", gateway.port, CLIENT_ID)
+        broker = QueuedBroker("127.0.0.1", gateway.port, CLIENT_ID)
         with pytest.raises(BrokerUnreachableError, match=r"Nothing accepts connections.*Start TWS"):
             await broker.connect()
         assert broker.accounts == ()
@@ -411,7 +411,7 @@ def test_a_rejected_order_is_told_with_its_reference(gateway: RunningGateway) ->
     async def run() -> None:
         async with connected(gateway) as broker:
             gateway.ctl("reject", symbol="TSLA")
-            broker.send([ticket(broker.next_order_id(0), "entry-1")])
+            broker.send([ticket(broker.free_order_id(), "entry-1")])
             refused = await fact(broker, MessageFact, lambda f: f.code == 201)
             assert (refused.order_ref, refused.symbol) == ("entry-1", "TSLA")
             assert (await complete(broker)).quantity("TSLA") == 0
@@ -439,15 +439,15 @@ def test_order_ids_stay_above_the_high_water_mark_after_a_roll_back(gateway: Run
 
     async def run() -> None:
         async with connected(gateway) as broker:
-            broker.send([ticket(broker.next_order_id(500), "entry-1")])
+            broker.send([ticket(broker.free_order_id(500), "entry-1")])
             await fact(broker, ExecutionFact)
             gateway.ctl("restart", roll_back=100)
             await fact(broker, ConnectionFact)
         async with connected(gateway) as broker:  # a new process: only the journal's mark is left
-            assert broker.next_order_id(501) == 502
-            assert broker.next_order_id(501) == 503
+            assert broker.free_order_id(501) == 502
+            assert broker.free_order_id(502) == 503
             with pytest.raises(BrokerError, match="Reset"):
-                broker.next_order_id(2_100_000_000)
+                broker.free_order_id(2_100_000_000)
 
     asyncio.run(run())
 

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from queued_broker import QueuedBroker
 from scripted_tws import ACCOUNT, FUTURE, STOCK, Answers, ScriptedTws, complete_answers, order_status, scripted_tws
 
-from trader.broker.ibkr.broker import IbkrBroker
 from trader.broker.port import (
     BarFact,
     BrokerSnapshot,
@@ -29,9 +29,9 @@ UNSET = "1.7976931348623157E308"
 
 
 @asynccontextmanager
-async def session(answers: Answers | None = None) -> AsyncIterator[tuple[IbkrBroker, ScriptedTws]]:
+async def session(answers: Answers | None = None) -> AsyncIterator[tuple[QueuedBroker, ScriptedTws]]:
     async with scripted_tws(answers) as tws:
-        broker = IbkrBroker("127.0.0.1", tws.port, 2001, answer_timeout_s=1.0)
+        broker = QueuedBroker("127.0.0.1", tws.port, 2001, answer_timeout_s=1.0)
         await broker.connect()
         try:
             yield broker, tws
@@ -45,12 +45,12 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def facts_until_time_is_told(broker: IbkrBroker) -> list[Fact]:
+async def facts_until_time_is_told(broker: QueuedBroker) -> list[Fact]:
     """All facts of what the peer had said before it answered this question for the time."""
     await broker.current_time()
     found = []
-    while not broker.facts.queue.empty():
-        found.append(broker.facts.queue.get_nowait())
+    while not broker.queue.empty():
+        found.append(broker.queue.get_nowait())
     return found
 
 
@@ -83,7 +83,7 @@ def ticket(order_id: int, ref: str = "stop-1", **given: Any) -> OrderTicket:
 def test_a_garbage_listener_is_named_at_once(greeting: bytes, said: str) -> None:
     async def run() -> None:
         async with scripted_tws(greeting=greeting) as tws:
-            broker = IbkrBroker("127.0.0.1", tws.port, 2001, connect_timeout_s=60.0)
+            broker = QueuedBroker("127.0.0.1", tws.port, 2001, connect_timeout_s=60.0)
             async with asyncio.timeout(BOUND_S):
                 with pytest.raises(BrokerUnreachableError, match=said) as raised:
                     await broker.connect()
@@ -96,7 +96,7 @@ def test_a_garbage_listener_is_named_at_once(greeting: bytes, said: str) -> None
 def test_a_silent_listener_is_given_up_after_the_timeout() -> None:
     async def run() -> None:
         async with scripted_tws(greeting=None) as tws:
-            broker = IbkrBroker("127.0.0.1", tws.port, 2001, connect_timeout_s=0.2)
+            broker = QueuedBroker("127.0.0.1", tws.port, 2001, connect_timeout_s=0.2)
             with pytest.raises(BrokerUnreachableError, match="said nothing"):
                 await broker.connect()
             assert not broker.connected
@@ -110,7 +110,7 @@ def test_a_peer_that_never_starts_the_api_is_given_up() -> None:
     async def run() -> None:
         async with scripted_tws() as tws:
             tws.start = ()
-            broker = IbkrBroker("127.0.0.1", tws.port, 2001, connect_timeout_s=0.2)
+            broker = QueuedBroker("127.0.0.1", tws.port, 2001, connect_timeout_s=0.2)
             with pytest.raises(BrokerUnreachableError, match="started no API session"):
                 await broker.connect()
 
@@ -122,7 +122,7 @@ def test_a_monstrous_frame_ends_the_line_and_not_the_program() -> None:
         async with session() as (broker, tws):
             tws.say_raw(b"\x7f\xff\xff\xff")
             await until(lambda: not broker.connected)
-            assert isinstance(broker.facts.queue.get_nowait(), ConnectionFact)
+            assert isinstance(broker.queue.get_nowait(), ConnectionFact)
             assert isinstance(await broker.snapshot(ACCOUNT), Unknown)
 
     asyncio.run(run())

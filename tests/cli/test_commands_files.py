@@ -1,4 +1,4 @@
-"""The commands that look at the files alone, on folders that the real StateManager wrote."""
+"""The commands that only read files, on folders that a real StateManager wrote."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def tree(logs: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def checkpointed(logs: Path, events: list[Event], session: str = "s1") -> None:
-    """A run that leaves a checkpoint after these events."""
+    """A run that writes a checkpoint after these events."""
     with opened(logs, session) as manager:
         begun(manager)
         for event in events:
@@ -70,7 +70,7 @@ def checkpointed(logs: Path, events: list[Event], session: str = "s1") -> None:
 # status
 
 
-def test_status_without_any_state_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_without_a_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, tmp_path / "none", "status")
     assert code == 0
     assert "no trader has run here" in out
@@ -79,16 +79,18 @@ def test_status_without_any_state_says_so(tmp_path: Path, capsys: pytest.Capture
     assert (found["running"], found["positions"], found["state_age_s"]) == (False, [], None)
 
 
-def test_status_of_a_dead_trader(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_while_no_trader_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ev.ConnectionChanged(time=at(6), connected=True, ready=True, entries_open=True, reason="verified")
     run(tmp_path, *HELD, line)
     before = tree(tmp_path)
     found = answer(capsys, tmp_path, "status")
     assert tree(tmp_path) == before
     assert (found["running"], found["pid"], found["account"], found["trading_date"]) == (False, None, ACCOUNT, DATE)
-    assert [found[key] for key in ("connected", "ready", "entries_open")] == [False] * 3  # whatever was last said
+    assert [found[key] for key in ("connected", "ready", "entries_open")] == [
+        False
+    ] * 3  # although the last event says otherwise
     assert 0 <= found["state_age_s"] < 60
-    ours, foreign = found["positions"]
+    own, foreign = found["positions"]
     expected = {
         "symbol": "TSLA",
         "quantity": 100,
@@ -99,7 +101,7 @@ def test_status_of_a_dead_trader(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "managed": True,
         "recovery": "live",
     }
-    assert {key: ours[key] for key in expected} == expected
+    assert {key: own[key] for key in expected} == expected
     assert (foreign["symbol"], foreign["quantity"], foreign["managed"]) == ("KO", -200, False)
     assert found["attempts"] == [{"symbol": "TSLA", "side": "LONG", "pivot": 100.0, "count": 1}]
     assert found["alerts"][0]["text"].startswith("the <b>line")
@@ -136,7 +138,7 @@ def test_status_of_a_running_trader(
     assert found["positions"][0]["stop_perm_id"] == 4711
 
 
-def test_status_does_not_take_the_last_session_for_the_one_that_is_starting(
+def test_status_of_a_trader_that_is_starting_does_not_show_the_last_sessions_connection(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = ev.ConnectionChanged(time=at(6), connected=True, ready=True, entries_open=True, reason="verified")
@@ -171,7 +173,7 @@ def test_status_with_a_damaged_main_file_names_its_source(
     assert any("not whole JSON" in note for note in found["notes"])
 
 
-def test_status_is_a_process_of_its_own_without_ib_insync(tmp_path: Path) -> None:
+def test_status_runs_without_ib_insync(tmp_path: Path) -> None:
     run(tmp_path, *HELD)
     program = (
         "import sys; from trader.cli.parser import main; code = main(sys.argv[1:]);"
@@ -252,12 +254,12 @@ def test_an_alert_when_no_checkpoint_came_for_five_intervals(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpointed(tmp_path, HELD)  # dated years ago
-    assert answer(capsys, tmp_path, "checkpoints", "stats")["alert"] == ""  # nobody runs
+    assert answer(capsys, tmp_path, "checkpoints", "stats")["alert"] == ""  # no trader runs
     with FolderLock.acquire(Folder.open(tmp_path), "s1", "now"):
         assert "every 30 s" in answer(capsys, tmp_path, "checkpoints", "stats")["alert"]
 
 
-def test_prune_leaves_the_running_session_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prune_keeps_the_running_sessions_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpointed(tmp_path, HELD)
     checkpointed(tmp_path, [], session="s2")
     with FolderLock.acquire(Folder.open(tmp_path), "s1", "now"):
@@ -267,7 +269,7 @@ def test_prune_leaves_the_running_session_alone(tmp_path: Path, capsys: pytest.C
     assert call(capsys, tmp_path, "checkpoints", "prune", "--keep", "-1")[0] == 2
 
 
-def test_restore_shows_first_and_changes_only_when_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_restore_changes_nothing_without_yes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpointed(tmp_path, HELD)
     run(tmp_path, *SOLD, session="s2")
     before = tree(tmp_path)
@@ -309,12 +311,12 @@ def test_orders_of_the_day(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_orders_name_a_broken_chain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path, *HELD)
-    run(tmp_path, *SOLD, session="s2")  # later records say that the earlier ones were durable
+    run(tmp_path, *SOLD, session="s2")  # the later records prove that the earlier ones were durable
     data = segment(tmp_path).read_bytes()
     segment(tmp_path).write_bytes(data.replace(b'"perm_id":4711', b'"perm_id":4712'))
     code, out, err = call(capsys, tmp_path, "orders")
     assert code == 5
-    assert TRADE in out  # what can be proven is shown
+    assert TRADE in out  # the order before the damage is shown
     assert "damaged" in err
     assert "segment-00000001.jsonl" in err
     assert call(capsys, tmp_path, "report")[0] == 0
@@ -324,7 +326,7 @@ def test_orders_name_a_broken_chain(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 class Page(HTMLParser):
-    """Reads the page as a browser would, and keeps what it might load or run."""
+    """Collects the page's tags, its text, and the attributes that would load or run something."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -352,7 +354,7 @@ def write_bars(logs: Path) -> None:
     BarStore(Folder.open(logs), DATE).append({"TSLA": bars})
 
 
-def test_report_as_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_as_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logs = tmp_path / "logs"
     run(logs, *HELD)
     run(logs, *SOLD, ev.SessionEnded(time=at(99), session_id="s2", status="completed"), session="s2")
@@ -375,7 +377,7 @@ def test_report_as_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "nan" not in text.lower().split("<style>")[0]
 
 
-def test_report_as_json_and_of_a_day_without_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_as_json_and_of_a_date_without_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path, *HELD, *SOLD)
     recovery = tmp_path / "recovery" / DATE
     recovery.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Settings: which source wins, what is refused, and the check before a live account."""
+"""Settings: which source overrides which, what is refused, and the check for a live account."""
 
 import datetime
 import tomllib
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from trader.config.loader import KEYS, PROJECT_ROOT, SECTIONS, Config, check_account, load_config
+from trader.config.checks import check_account
+from trader.config.loader import KEYS, PROJECT_ROOT, SECTIONS, load_config
+from trader.config.sections import Config
 from trader.errors import ConfigError
 
 
@@ -70,7 +72,7 @@ def test_without_a_path_the_projects_own_file_is_read() -> None:
         ("[exit]\nfirst_partial_fraction = 0.8", "add up to 1.05"),
         ("[files]\nlog_level = 'LOUD'", "log_level"),
         ("[files]\ncheckpoint_interval_s = 600", "checkpoint_idle_interval_s"),
-        ("[universe]\nsymbols = ['tsla?']", "no symbol"),
+        ("[universe]\nsymbols = ['tsla?']", "not a symbol"),
         ("[gateway]\ndate = '6 October'", "2025-10-06"),
     ],
 )
@@ -98,7 +100,7 @@ def test_bad_environment_is_named(tmp_path: Path, name: str, value: str, named: 
     assert named in str(error.value)
 
 
-def test_other_environment_variables_are_left_alone(tmp_path: Path) -> None:
+def test_other_environment_variables_are_ignored(tmp_path: Path) -> None:
     assert load(tmp_path, "", {"TRADER_DATA_DIR": "/x", "HOME": "/y"}) == load(tmp_path)
 
 
@@ -115,7 +117,7 @@ def test_an_unknown_flag_is_named(tmp_path: Path) -> None:
         load(tmp_path, "", gateway__spede=1)
 
 
-def test_text_is_read_as_its_setting_wants_it(tmp_path: Path) -> None:
+def test_text_is_converted_to_the_type_of_its_setting(tmp_path: Path) -> None:
     environ = {
         "TRADER_GATEWAY_LIVE": "false",
         "TRADER_UNIVERSE_SYMBOLS": "tsla, nvda,",
@@ -196,7 +198,7 @@ def test_addresses(tmp_path: Path) -> None:
         ({"live": True, "live_account": "U7654321"}, "U1234567", "live_account"),
         ({"live": True, "live_account": "U1234567"}, "U1234567", None),
         ({"account": "DU7654321"}, "DU1234567", "gateway.account is DU7654321"),
-        ({}, "", "no account id"),
+        ({}, "", "not an account id"),
     ],
 )
 def test_i15_paper_unless_told_twice(

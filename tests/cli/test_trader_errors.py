@@ -1,4 +1,4 @@
-"""The tree of exceptions: each is a TraderError, and the docstring shows it with its exit code."""
+"""The exceptions: each is a TraderError, and the module's docstring lists it with its exit code."""
 
 import re
 
@@ -15,7 +15,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_docstring_shows_each_with_its_exit_code(kind: type[TraderError]) -> None:
+def test_the_docstring_lists_each_with_its_exit_code(kind: type[TraderError]) -> None:
     line = re.search(rf"── {kind.__name__}\b +(\d)?", module.__doc__ or "")
     assert line is not None
     if line[1] is None:  # it inherits its parent's
@@ -27,6 +27,6 @@ def test_the_docstring_shows_each_with_its_exit_code(kind: type[TraderError]) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_says_what_happened_and_what_to_do(kind: type[TraderError]) -> None:
-    error = kind("It broke.", "Mend it.")
-    assert (error.what, error.hint, str(error)) == ("It broke.", "Mend it.", "It broke. Mend it.")
+def test_each_has_what_happened_and_what_to_do(kind: type[TraderError]) -> None:
+    error = kind("It broke.", "Repair it.")
+    assert (error.what, error.hint, str(error)) == ("It broke.", "Repair it.", "It broke. Repair it.")

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from trader.clock import EASTERN
-from trader.core.bars import BAR, CANDLES_KEPT, REACH, Bar, BarBuffer, Candle
+from trader.broker.port import Bar
+from trader.core.bars import BAR, CANDLES_KEPT, REACH, BarBuffer, Candle
 from trader.core.strategy.indicators import atr, mean_volume, range_5m, true_ranges
 from trader.errors import MarketDataError
+from trader.time_zones import EASTERN
 
 START = EASTERN.localize(datetime.fromisoformat("2025-10-06T09:45:00"))
 
@@ -112,12 +113,14 @@ def test_gaps_are_known() -> None:
     buffer = BarBuffer()
     now = START + 10 * BAR + timedelta(seconds=2)
     assert buffer.missing(now) == [(START + 10 * BAR - REACH, START + 10 * BAR)]
-    buffer.merge_candles([candle(-61)])
     for slot in (0, 1, 4, 5):
         buffer.add(bar(slot))
-    assert buffer.missing(now) == [(START + 2 * BAR, START + 4 * BAR), (START + 6 * BAR, START + 10 * BAR)]
-    assert buffer.holes() == [(START + 2 * BAR, START + 4 * BAR)]
-    assert buffer.missing(START + 6 * BAR + timedelta(seconds=4)) == [(START + 2 * BAR, START + 4 * BAR)]
+    before = (START + 10 * BAR - REACH, START)
+    hole = (START + 2 * BAR, START + 4 * BAR)
+    assert buffer.missing(now) == [before, hole, (START + 6 * BAR, START + 10 * BAR)]
+    assert buffer.holes() == [hole]
+    before = (START + 6 * BAR - REACH, START)
+    assert buffer.missing(START + 6 * BAR + timedelta(seconds=4)) == [before, hole]
 
 
 def test_what_lies_before_the_first_live_bar_is_missing_too() -> None:
@@ -150,17 +153,6 @@ def test_only_the_last_bars_stay_but_their_candles_stay_longer() -> None:
         buffer.add(bar(slot))
     assert (len(buffer.bars), len(buffer.candles)) == (240, CANDLES_KEPT)
     assert buffer.candles[-1].time == START + timedelta(minutes=71)
-
-
-def test_candles_from_disk_lie_before_those_of_the_bars() -> None:
-    buffer = BarBuffer()
-    for slot in range(24, 40):
-        buffer.add(bar(slot))
-    buffer.merge_candles([candle(1), candle(0), candle(2), candle(3), candle(4)])
-    assert [c.time.minute for c in buffer.candles] == [45, 46, 47]  # minute 48 is still open: not from history
-    assert buffer.candles[-1].volume == 120  # and a candle of our own bars is not replaced
-    with pytest.raises(MarketDataError):
-        buffer.merge_candles([replace(candle(-1), high=math.nan)])
 
 
 @given(st.lists(st.integers(0, 400), unique=True), st.randoms(use_true_random=False))

@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from signals import evaluate
 
 from paper_gateway.market import synthetic_day
-from trader.clock import EASTERN
-from trader.config.loader import EntryRules
-from trader.core.bars import CANDLES_KEPT, Bar, BarBuffer, Candle
-from trader.core.strategy.ps60.breakout import Breakout, Signal, evaluate, lookback_candles
+from trader.broker.port import Bar
+from trader.config.sections import EntryRules
+from trader.core.bars import CANDLES_KEPT, BarBuffer, Candle
+from trader.core.strategy.ps60.breakout import Breakout, Signal, lookback_candles
 from trader.core.strategy.ps60.setups import Setup
+from trader.time_zones import EASTERN
 
 START = EASTERN.localize(datetime.fromisoformat("2025-10-06T09:30:00"))
 RULES = EntryRules()

@@ -108,7 +108,7 @@ def test_row_closed_unexplained() -> None:
     assert (plan.uncertain, plan.rows[0].severity) == (True, "warning")
     assert after.closed[TRADE].exit_reason == "unknown"
     assert after.closed[TRADE].pnl_estimated
-    assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it guards no position")]
+    assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it protects no position")]
 
 
 def test_row_closed_by_hand() -> None:
@@ -118,7 +118,7 @@ def test_row_closed_by_hand() -> None:
     closed = after.closed[TRADE]
     assert (closed.exit_reason, closed.exit_price) == ("closed_by_hand", 104.0)
     assert after.daily_pnl == pytest.approx(400.0)
-    assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it guards no position")]
+    assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it protects no position")]
 
 
 @pytest.mark.parametrize("evidence", [[], [execution("b.01", "", "SLD", 150, 98.0, 30, commission=0.0)]])
@@ -298,12 +298,12 @@ def test_row_our_order_without_position() -> None:
     fills = [ENTRY_FILL, execution("b.01", "", "SLD", 100, 101.0, 20)]
     left = [working_stop(), order("someone else's", order_id=5), order(STOP, order_id=6, client_id=7)]
     plan, _ = decided(closed, answer(open_orders=left, executions=fills))
-    assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it guards no position")], (
+    assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it protects no position")], (
         "ours alone, under our client id"
     )
     assert "other_client" in decisions(plan)
     plan, _ = decided(closed, answer(held(100), open_orders=[working_stop()], executions=fills))
-    assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it guards no position")], (
+    assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it protects no position")], (
         "it would sell the owner's shares"
     )
 

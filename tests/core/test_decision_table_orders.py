@@ -94,7 +94,7 @@ def test_row_entry_never_sent(gateway: RunningGateway, tmp_path: Path, monkeypat
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
             with monkeypatch.context() as patch:
-                patch.setattr(run.session.line.broker, "send", lambda tickets: None)
+                patch.setattr(run.session.connected.broker, "send", lambda tickets: None)
                 ref = await run.send_entry()
             await run.crash()
         async with live(gateway, tmp_path) as run:

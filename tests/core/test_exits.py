@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from state.domain.model import Side, sign
-from trader.clock import EASTERN
-from trader.config.loader import ExitRules
+from trader.config.sections import ExitRules
 from trader.core.strategy.ps60.exits import Action, Close, MoveStop, PositionView, TakePartial, decide, r_multiple
+from trader.time_zones import EASTERN
 
 ENTERED = EASTERN.localize(datetime.fromisoformat("2025-10-06T10:00:00"))
 FLATTEN = ENTERED + timedelta(hours=5, minutes=55)

@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 import trader.core.strategy.ps60.filters as module
-from trader.clock import EASTERN
-from trader.config.loader import EntryRules, RiskRules
+from trader.config.sections import EntryRules, RiskRules
 from trader.core.strategy.ps60.breakout import Signal
 from trader.core.strategy.ps60.filters import FILTER_NAMES, EntryContext, first_block
+from trader.time_zones import EASTERN
 
 NOW = EASTERN.localize(datetime.fromisoformat("2025-10-06T10:00:00"))
 MINUTE = timedelta(minutes=1)

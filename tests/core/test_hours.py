@@ -1,13 +1,13 @@
-"""Trading hours from the contract's details: sessions, half days, holidays, and what is assumed without them."""
+"""Trading hours from contract details: sessions, half days, holidays, and the assumed hours."""
 
 from datetime import date, datetime, time
 
 import pytest
 
-from trader.clock import EASTERN
-from trader.config.loader import EntryRules
+from trader.config.sections import EntryRules
 from trader.errors import MarketDataError
 from trader.hours import MarketHours
+from trader.time_zones import EASTERN
 
 HOURS = (
     "20251126:0930-20251126:1600;20251127:CLOSED;20251128:0930-20251128:1300;20251129:CLOSED;"
@@ -55,12 +55,12 @@ def test_f23_a_half_day_ends_entries_and_positions_early(hours: MarketHours) -> 
     assert hours.flatten_time(HALF, RULES) == at(HALF, 12, 55)
 
 
-def test_a_window_that_a_short_day_swallows_is_none() -> None:
+def test_a_day_that_closes_before_the_window_has_no_entries() -> None:
     hours = MarketHours.from_contract("20251128:0930-20251128:1030", "US/Eastern")
     assert hours.entry_window(HALF, RULES) is None
 
 
-def test_older_form_several_sessions_and_other_zones() -> None:
+def test_the_older_form_several_sessions_and_other_zones_are_read() -> None:
     hours = MarketHours.from_contract("20251126:0830-1000,1030-1500;20251128:CLOSED", "US/Central")
     assert hours.open_time(FULL) == at(FULL, 9, 30)
     assert hours.close_time(FULL) == at(FULL, 16, 0)
@@ -94,7 +94,7 @@ def test_a_session_may_run_past_midnight() -> None:
         (date(2025, 7, 3), time(13, 0)),
     ],
 )
-def test_unknown_hours_are_assumed_on_the_early_side_and_said_so(day: date, close: time | None) -> None:
+def test_unknown_hours_are_assumed_with_an_early_close_and_a_warning(day: date, close: time | None) -> None:
     hours = MarketHours.from_contract("", "")
     closes = hours.close_time(day)
     assert (closes.time() if closes else None) == close
@@ -114,7 +114,7 @@ def test_unknown_hours_are_assumed_on_the_early_side_and_said_so(day: date, clos
         "x" * 500,
     ],
 )
-def test_hours_of_another_form_are_refused(text: str) -> None:
+def test_hours_that_cannot_be_read_are_refused(text: str) -> None:
     with pytest.raises(MarketDataError) as error:
         MarketHours.from_contract(text, "US/Eastern")
     assert len(str(error.value)) < 300

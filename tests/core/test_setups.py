@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trader.config.loader import UniverseRules
-from trader.core.strategy.ps60.setups import FILE_LIMIT_BYTES, SetupList, load_setups, parse_setups
+from trader.config.sections import UniverseRules
+from trader.core.strategy.ps60.setups import FILE_LIMIT_BYTES, SetupList, parse_setups
 from trader.errors import ScannerError
+from trader.runtime.scanner_file import load_setups
 
 DAY = date(2025, 10, 6)
 NAME = "scanner_results_20251006.json"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.domain.model import Side
-from trader.config.loader import SizeRules
+from trader.config.sections import SizeRules
 from trader.core.numbers import Way, at_least, round_to_tick
 from trader.core.sizing import partial_shares, size_entry, stop_price
 from trader.errors import MarketDataError

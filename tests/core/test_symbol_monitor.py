@@ -2,12 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from trader.clock import EASTERN
+from trader.broker.port import Bar
 from trader.config.sections import EntryRules
-from trader.core.bars import BAR, Bar
+from trader.core.bars import BAR
 from trader.core.strategy.ps60.setups import Setup
 from trader.core.view import SymbolMonitor
 from trader.hours import MarketHours
+from trader.time_zones import EASTERN
 
 START = EASTERN.localize(datetime.fromisoformat("2025-10-06T09:50:00"))
 SETUP = Setup("TSLA", 100.0, 90.0, 105.0, 110.0, 116.18, 85.0, 80.0, 90.0)
@@ -31,7 +32,7 @@ def test_a_burst_of_two_minutes_is_judged_candle_by_candle() -> None:
     for number in range(6):
         monitor.backfill(minute(number, 99.5, 99.6))
     breaking, after = minute(6, 99.6, 100.5, volume=500.0), minute(7, 100.5, 100.6)
-    closed = [candle for bar in (*breaking, *after) if (candle := monitor.take_bar(bar, START)) is not None]
+    closed = [candle for bar in (*breaking, *after) if (candle := monitor.take_bar(bar)) is not None]
     assert [candle.time for candle in closed] == [breaking[0].time, after[0].time]
     assert [(signal.path, signal.break_time) for signal in monitor.signals(closed[0])] == [
         ("momentum", closed[0].time)

@@ -297,7 +297,9 @@ def test_a_stop_without_size_or_price_is_refused(quantity: int, price: float | N
 def test_a_stop_changed_to_nothing_is_refused() -> None:
     state = entered()
     with pytest.raises(InvariantError, match="0 shares"):
-        tell(state, ev.OrderModifyIntended(time=at(1), order_ref=STOP, quantity=0, stop_price=99.0, reason="x"))
+        tell(
+            state, ev.OrderModifyIntended(time=at(1), order_ref=STOP, quantity=0, stop_price=99.0, reason="flatten")
+        )
     assert state.orders[STOP].quantity == 100
 
 

@@ -1,4 +1,4 @@
-"""The control commands, one by one, against the real process and as a client sees their effect."""
+"""Each control command against the gateway process, and its effect on a client."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def gateway() -> Iterator[RunningGateway]:
 
 @pytest.fixture(scope="module")
 def untouched() -> Iterator[RunningGateway]:
-    """For tests that change nothing."""
+    """A shared gateway for tests that change nothing."""
     yield from running()
 
 
@@ -137,7 +137,7 @@ def test_a_control_request_that_is_no_json_object_is_answered(untouched: Running
     assert untouched.ctl("info")["clients"] == []
 
 
-def test_nothing_listening_is_an_error_of_its_own() -> None:
+def test_without_a_gateway_the_error_is_unreachable() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         with pytest.raises(UnreachableError, match="no paper gateway answers"):
@@ -180,7 +180,7 @@ def test_reject_hits_the_next_match_only(gateway: RunningGateway) -> None:
         client.read_until("59")
 
 
-def test_cancel_by_hand_reaches_the_owner(gateway: RunningGateway) -> None:
+def test_a_manual_cancel_is_reported_to_the_client_of_the_order(gateway: RunningGateway) -> None:
     with RawClient(gateway.port) as client:
         client.place(1, StopOrder("SELL", 1, 300.0, orderRef="stop"))
         client.read_until("3", "1")
@@ -254,7 +254,7 @@ def test_1101_ends_the_subscriptions() -> None:
         client.read_until("50")
         gateway.ctl("code", code=1101)
         client.read_until("4", "2", "-1", "1101")
-        client.send(*subscribe)  # the same id is free again
+        client.send(*subscribe)  # the same id can be used again
         assert client.read_until("50")[-1][2] == "5"
 
 
@@ -275,7 +275,7 @@ def test_the_nightly_restart_keeps_orders_and_rolls_ids_back(gateway: RunningGat
         assert [message[1] for message in client.read_until("53") if message[0] == "5"] == ["1", "2", "3"]
 
 
-def test_a_stuck_client_id_is_refused_until_it_is_free(gateway: RunningGateway) -> None:
+def test_a_stuck_client_id_is_refused_until_it_is_released(gateway: RunningGateway) -> None:
     gateway.ctl("stick", client=7, for_=0.2)
     with RawClient(gateway.port, 7, start=False) as client:
         client.read()
@@ -307,11 +307,11 @@ def test_repeat_and_correct(gateway: RunningGateway) -> None:
     assert [one["superseded"] for one in truth["executions"]] == [True, False]
     assert truth["positions"][0]["avg_cost"] == pytest.approx(440.01)
     assert truth["account_values"]["DU1234567"]["cash"] == pytest.approx(100_000 - 44_001)
-    with pytest.raises(ControlError, match="corrected already"):
+    with pytest.raises(ControlError, match="already corrected"):
         gateway.ctl("correct", exec_id=exec_id, price=441.0)
 
 
-def test_the_shape_of_the_truth(gateway: RunningGateway) -> None:
+def test_truth_has_every_documented_key(gateway: RunningGateway) -> None:
     gateway.ctl("trade", symbol="TSLA", side="BUY", shares=2)
     gateway.ctl("trade", symbol="TSLA", side="SELL", shares=2, stop=100.0)
     truth = gateway.truth()

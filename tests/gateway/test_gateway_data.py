@@ -146,7 +146,7 @@ def test_kept_up_to_date_bars_grow_and_follow(gateway: RunningGateway) -> None:
     asyncio.run(scenario())
 
 
-def test_the_brokers_time_is_the_sessions(gateway: RunningGateway) -> None:
+def test_the_current_time_is_the_session_time(gateway: RunningGateway) -> None:
     async def scenario() -> None:
         async with connected(gateway) as ib:
             told = await ib.reqCurrentTimeAsync()
@@ -157,8 +157,8 @@ def test_the_brokers_time_is_the_sessions(gateway: RunningGateway) -> None:
     asyncio.run(scenario())
 
 
-def test_stops_trigger_on_the_way_at_high_speed() -> None:
-    """Six hundred times as fast, several trades fall between two steps: none may be skipped."""
+def test_no_trade_is_skipped_at_high_speed_when_stops_trigger() -> None:
+    """At speed 600 several trades lie between two steps. None of them may be skipped."""
     with RunningGateway("--speed", "600", "--start", "09:45") as gateway, RawClient(gateway.port) as client:
         gateway.ctl("speed", speed=0.001)
         client.send("50", "3", "1", *contract(), "5", "TRADES", "1", "")
@@ -173,7 +173,9 @@ def test_stops_trigger_on_the_way_at_high_speed() -> None:
             lows[datetime.fromtimestamp(int(bar[3]), EASTERN)] = float(bar[6])
         truth = gateway.truth()
     placed = datetime.fromisoformat(truth["executions"][0]["time"])
-    whole = {start: low for start, low in lows.items() if start > placed}  # the first bar began before the orders
+    whole = {
+        start: low for start, low in lows.items() if start > placed
+    }  # the first bar began before the orders were placed
     stops = [one for one in truth["completed_orders"] + truth["open_orders"] if one["order_type"] == "STP"]
     assert len(stops) == 8
     for order in stops:
@@ -189,7 +191,7 @@ def test_stops_trigger_on_the_way_at_high_speed() -> None:
 @pytest.mark.parametrize(
     "text", ["20251006 09:40:00 US/Eastern", "20251006 09:40:00", "20251006  09:40:00", "20251006-13:40:00"]
 )
-def test_times_in_every_spelling(text: str) -> None:
+def test_times_are_parsed_in_every_format(text: str) -> None:
     assert parse_time(text) == datetime(2025, 10, 6, 9, 40, tzinfo=EASTERN)
 
 

@@ -1,4 +1,4 @@
-"""What takes too long for the real process to show: timeouts, limits and regular updates, in this process."""
+"""Timeouts, limits and regular updates, with a gateway in this process, where they can be made short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from gateway_helpers import RawClient, connected, framed, stock, until
 
-from paper_gateway import app, directory, handlers_market, options, server
+from paper_gateway import app, contract_lookup, handlers_market, options, server
 from paper_gateway.errors import GatewayError, RequestRefused, UsageError
 from paper_gateway.orders import ContractRef
 from paper_gateway.testing import RunningGateway
@@ -22,7 +22,7 @@ from paper_gateway.testing import RunningGateway
 
 @asynccontextmanager
 async def serving(*flags: str) -> AsyncIterator[Any]:
-    """A gateway in this event loop; has `.port` and `.services`."""
+    """A gateway in this event loop, with `.port` and `.services`."""
     services = app.build(options.parse(flags))
     one = server.Server(services)
     listener = await one.listen(0)
@@ -51,7 +51,7 @@ def test_a_connection_that_does_not_finish_its_handshake_is_closed(
     asyncio.run(scenario())
 
 
-def test_a_frame_that_drips_in_too_slowly_ends_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_whose_frame_arrives_too_slowly_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "BODY_TIMEOUT_S", 0.1)
 
     async def scenario() -> None:
@@ -59,7 +59,7 @@ def test_a_frame_that_drips_in_too_slowly_ends_its_client(monkeypatch: pytest.Mo
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
             writer.write(b"API\0" + framed(b"v157..176") + framed(b"71\0002\0001\0\0"))
             await until(lambda: gateway.services.publisher.sessions)
-            await asyncio.sleep(0.15)  # an idle client is no slow client
+            await asyncio.sleep(0.15)  # an idle client must not time out
             assert 1 in gateway.services.publisher.sessions
             writer.write(b"\0\0\0\x20half a fra")
             await until(lambda: not gateway.services.publisher.sessions)
@@ -86,7 +86,7 @@ def test_accounts_are_refreshed_without_a_fill(monkeypatch: pytest.MonkeyPatch) 
 
     async def scenario() -> None:
         async with serving("--speed", "60") as gateway, connected(gateway) as ib:
-            gateway.services.brokerage.desk.manual("TSLA", "BUY", 100, "", None, None)
+            gateway.services.brokerage.order_entry.place_manual("TSLA", "BUY", 100, "", None, None)
             await ib.accountSummaryAsync()
             updates: dict[str, set[str]] = {"value": set(), "summary": set(), "portfolio": set()}
             ib.accountValueEvent += lambda one: updates["value"].add(f"{one.tag} {one.value}")
@@ -113,8 +113,8 @@ def test_a_client_has_so_many_market_data_lines(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_client_that_invents_symbols_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "MAX_SYMBOLS", 10)
-    found = app.build(options.parse([])).brokerage.directory
+    monkeypatch.setattr(contract_lookup, "MAX_SYMBOLS", 10)
+    found = app.build(options.parse([])).brokerage.contracts
     found.resolve(ContractRef(symbol="XA", exchange="SMART"))
     found.resolve(ContractRef(symbol="XB", exchange="SMART"))
     with pytest.raises(RequestRefused, match="at most 10 stocks"):

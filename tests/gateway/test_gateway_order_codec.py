@@ -1,4 +1,4 @@
-"""The three long order messages against ib_insync's own encoder and decoder, at every version spoken."""
+"""The three long order messages against ib_insync's encoder and decoder, at every supported version."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_place_order_is_read_at_every_version(version: int) -> None:
     assert (read.account, read.contract.symbol) == ("DU1234567", "TSLA")
 
 
-def test_the_official_clients_unset_values_are_unset() -> None:
+def test_unset_values_of_the_official_client_are_unset() -> None:
     fields = order_fields(7, stock(), MarketOrder("BUY", 100))
     unset_double, unset_integer = "1.7976931348623157e+308", "2147483647"
     assert fields[18] == "MKT"
@@ -115,7 +115,7 @@ def test_an_order_with_fields_too_many_is_an_error() -> None:
 
 
 @given(place=st.integers(0, 113), junk=st.sampled_from(["nan", "inf", "x", "1.5", "-1", "\x01", "é" * 50]))
-def test_junk_in_any_field_never_escapes_the_error_tree(place: int, junk: str) -> None:
+def test_junk_in_any_field_raises_an_error_of_the_gateway_or_none(place: int, junk: str) -> None:
     fields = order_fields(7, stock(), LimitOrder("BUY", 100, 10))[1:]
     fields[place] = junk
     with contextlib.suppress(ProtocolError, RequestRefused):
@@ -131,7 +131,7 @@ def test_junk_in_any_field_never_escapes_the_error_tree(place: int, junk: str) -
     ],
     ids=["algo", "hedge", "pegged"],
 )
-def test_what_is_not_offered_is_refused_and_not_ignored(changes: dict[str, Any]) -> None:
+def test_unsupported_features_are_refused_and_not_ignored(changes: dict[str, Any]) -> None:
     with pytest.raises(RequestRefused, match="not supported") as caught:
         ticket(UNTYPED.Order(**({"action": "BUY", "totalQuantity": 1, "orderType": "MKT"} | changes)))
     assert caught.value.code == 321

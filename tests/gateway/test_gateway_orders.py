@@ -1,4 +1,4 @@
-"""Orders over the socket: the recorded sequences message by message, and what ib_insync makes of them."""
+"""Orders over the socket: the recorded sequences of messages, and ib_insync's view of them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_cancelling_the_parent_cancels_each_child_with_202(gateway: RunningGatew
     asyncio.run(scenario())
 
 
-def test_orders_rest_and_fill_while_no_client_is_there(gateway: RunningGateway) -> None:
+def test_orders_rest_and_fill_while_no_client_is_connected(gateway: RunningGateway) -> None:
     async def before() -> None:
         async with connected(gateway) as ib:
             ib.placeOrder(stock(), LimitOrder("BUY", 5, 430.0, orderRef="rest"))
@@ -144,7 +144,7 @@ def test_the_codes_for_ids_used_twice(gateway: RunningGateway) -> None:
         assert client.read()[:4] == [ERROR, "2", "5", "10148"]
 
 
-def test_manual_orders_are_client_zeros_and_can_be_bound(gateway: RunningGateway) -> None:
+def test_manual_orders_have_client_id_0_and_can_be_bound(gateway: RunningGateway) -> None:
     with RawClient(gateway.port, 0) as master, RawClient(gateway.port, 1) as other:
         other.send("61", "1")
         other.read_until("62")
@@ -174,7 +174,7 @@ def test_what_if_answers_and_places_nothing(gateway: RunningGateway) -> None:
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("all", ["a", "b", ""]), ("own", [""])])
-def test_what_client_id_zero_in_an_execution_filter_means_is_a_mode(mode: str, expected: list[str]) -> None:
+def test_client_id_0_in_an_execution_filter_follows_the_option(mode: str, expected: list[str]) -> None:
     with RunningGateway("--executions-of", mode) as gateway:
         for client_id, reference in ((1, "a"), (2, "b")):
             with RawClient(gateway.port, client_id) as client:

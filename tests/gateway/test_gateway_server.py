@@ -1,4 +1,4 @@
-"""Connections to the real process: handshakes, client ids, hostile peers, start and end."""
+"""Connections to the gateway process: handshakes, client ids, hostile peers, start and end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def gateway() -> Iterator[RunningGateway]:
 
 
 def alive(gateway: RunningGateway) -> bool:
-    """Whether a new client is served."""
+    """Whether a new client can connect."""
     with RawClient(gateway.port, 900) as client:
         client.send("49", "1")
         return bool(client.read_until("49"))
@@ -120,7 +120,7 @@ def test_an_oversize_frame_after_the_start_closes_the_client(gateway: RunningGat
     assert alive(gateway)
 
 
-def test_half_a_frame_and_a_vanished_peer_leave_nothing_behind(gateway: RunningGateway) -> None:
+def test_after_half_a_frame_and_a_closed_socket_the_client_id_can_connect_again(gateway: RunningGateway) -> None:
     client = RawClient(gateway.port, 7)
     client.send_bytes(b"\0\0\0\x20" + b"half")
     client.close()
@@ -162,7 +162,7 @@ def test_bad_messages_are_answered_and_the_connection_stays(
         assert client.read_until("49")
 
 
-def test_text_that_is_no_message_is_answered_until_it_is_too_much(gateway: RunningGateway) -> None:
+def test_bad_messages_are_answered_up_to_a_limit(gateway: RunningGateway) -> None:
     with RawClient(gateway.port, 9) as client:
         client.send_bytes(framed(b"\xff\xfe\0"))
         assert client.read()[:4] == ["4", "2", "-1", "320"]
@@ -171,7 +171,7 @@ def test_text_that_is_no_message_is_answered_until_it_is_too_much(gateway: Runni
     assert alive(gateway)
 
 
-def test_names_that_are_not_ascii_come_back_as_they_went(gateway: RunningGateway) -> None:
+def test_text_that_is_not_ascii_is_sent_back_unchanged(gateway: RunningGateway) -> None:
     with RawClient(gateway.port, 10) as client:
         client.place(1, MarketOrder("BUY", 1, orderRef="größe-☃"))
         client.read_until("59")
@@ -189,7 +189,7 @@ def test_quantities_that_are_no_shares_are_refused(gateway: RunningGateway, quan
         assert answer[3] in ("320", "321")
 
 
-def test_a_client_that_does_not_read_is_cut_off_and_others_go_on() -> None:
+def test_a_client_that_does_not_read_is_disconnected_and_others_are_not() -> None:
     with RunningGateway() as gateway, RawClient(gateway.port, 2) as client:
         lazy = RawClient(gateway.port, 1)
         lazy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -288,7 +288,7 @@ def test_positions_accounts_cash_and_log_are_taken_from_the_flags(tmp_path: Path
 
 
 def valid_messages() -> list[list[str]]:
-    """One message of every kind that the gateway serves."""
+    """One message of every kind that the gateway supports."""
     contract = ["0", "TSLA", "STK", "", "0.0", "", "", "SMART", "", "USD", "", ""]
     return [
         order_fields(1, stock(), LimitOrder("BUY", 1, 400.0, orderRef="f")),
@@ -324,7 +324,7 @@ JUNK = ["", "nan", "-1", "9" * 20, "x" * 3000, "é☃", "1e308", "0.5", "TSLA", 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_damaged_messages_of_every_kind_meet_no_defect(seed: int) -> None:
+def test_damaged_messages_of_every_kind_cause_no_defect(seed: int) -> None:
     rng = random.Random(seed)
     with RunningGateway("--speed", "60") as gateway:
         client = RawClient(gateway.port)

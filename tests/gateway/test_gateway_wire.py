@@ -1,4 +1,4 @@
-"""Frames and fields."""
+"""Frames and fields of the protocol."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def test_an_oversize_frame_is_refused_before_it_is_read() -> None:
         asyncio.run(read())
 
 
-def test_a_frame_that_does_not_come_is_given_up() -> None:
+def test_a_frame_that_is_not_complete_in_time_is_an_error() -> None:
     async def read() -> None:
         await wire.read_frame(fed(b"\0\0\0\5ab", eof=False), body_timeout_s=0.01)
 
-    with pytest.raises(FrameError, match="not completed"):
+    with pytest.raises(FrameError, match="not complete"):
         asyncio.run(read())
 
 
@@ -64,7 +64,7 @@ def test_numbers_that_are_none_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1.7976931348623157e+308", "1.7976931348623157E308"])
-def test_unset_numbers_are_none_in_every_spelling(text: str) -> None:
+def test_unset_numbers_are_none_in_both_encodings(text: str) -> None:
     assert wire.to_float(text, "lmtPrice") is None
 
 

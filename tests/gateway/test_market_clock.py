@@ -1,4 +1,4 @@
-"""SessionClock: session time follows the monotonic clock times the speed, and goes on across a change."""
+"""SessionClock: session time is monotonic time x speed, and continues across a change of speed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_now_is_eastern_and_crosses_the_end_of_daylight_saving() -> None:
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, math.nan, math.inf])
-def test_a_speed_that_is_none_is_refused(speed: float) -> None:
+def test_an_invalid_speed_is_refused(speed: float) -> None:
     with pytest.raises(MarketError, match="above 0"):
         SessionClock(START, speed)
     clock = SessionClock(START, 2)

@@ -1,4 +1,4 @@
-"""What the synthetic day promises: who breaks when, on what volume, and what comes of it."""
+"""The synthetic day: which symbol breaks out when, on what volume, and what follows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BREAKS = {
     "SOFI": ["09:46", "10:30"],
     "PATH": ["10:15"],
 }
-"""Minutes whose close first lies beyond the pivot, by symbol."""
+"""Minutes with the first close beyond the pivot, by symbol."""
 
 MOMENTUM = {
     ("TSLA", "09:45"),
@@ -46,7 +46,7 @@ MOMENTUM = {
 }
 
 WINNERS = ("TSLA", "NVDA", "SOFI", "PATH", "HOOD")
-"""Symbols whose every momentum break runs to target1."""
+"""Symbols of which every momentum breakout runs to target1."""
 
 
 @lru_cache(maxsize=8)
@@ -59,7 +59,7 @@ def minutes(seed: int, start: time = time(9, 44)) -> dict[str, list[Bar]]:
 
 
 def beyond_pct(plan: SymbolPlan, price: float) -> float:
-    """Percent beyond the plan's pivot, in the direction of its break."""
+    """Percent beyond the plan's pivot, in the direction of the breakout."""
     pivot, sign = (plan.resistance, 1) if plan.side == "LONG" else (plan.support, -1)
     return sign * (price / pivot - 1) * 100
 
@@ -115,7 +115,7 @@ def test_each_symbol_breaks_at_its_minutes_and_at_no_other(symbol: str, seed: in
 @pytest.mark.parametrize("anchor", [15, 330])
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.symbol)
 def test_nothing_but_the_script_touches_a_level_whatever_the_seed(plan: SymbolPlan, anchor: int) -> None:
-    """Outside the script's own excursions every wick stays between support and resistance."""
+    """Outside the steps of the script every wick stays between support and resistance."""
     low, high = (round(level * PRICE_SCALE) for level in (plan.support, plan.resistance))
     steps = sorted((anchor + step.minute, step.beyond_pct) for step in plan.steps)
     ahead = {
@@ -149,7 +149,7 @@ def test_momentum_breaks_have_volume_body_and_a_stop_at_a_distance(symbol: str, 
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_room_to_target1_is_there_save_for_smci(seed: int) -> None:
+def test_all_symbols_but_smci_have_room_to_target1(seed: int) -> None:
     for symbol, clocks in BREAKS.items():
         plan = PLAN[symbol]
         for clock in clocks:

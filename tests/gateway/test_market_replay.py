@@ -1,4 +1,4 @@
-"""A recorded day walked again: its minutes come back exactly, and a bad file says where it is bad."""
+"""Replay of a recorded day: its minutes are exact, and the error for a bad file names file and line."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_symbol_that_was_not_recorded_can_be_ensured(tmp_path: Path) -> None:
         ([HEADER, MINUTES[0].replace("2025-10-21T", "yesterday ")], "line 2", "is not ISO"),
         ([HEADER, MINUTES[0].replace("09:30:00", "09:30:05")], "line 2", "not the start of a minute"),
         ([HEADER, MINUTES[0], MINUTES[1].replace("10-21", "10-22")], "line 3", "one folder holds one day"),
-        ([HEADER, MINUTES[0].replace("10-21", "10-18")], "line 2", "no trading day"),
+        ([HEADER, MINUTES[0].replace("10-21", "10-18")], "line 2", "not a trading day"),
     ],
 )
 def test_a_bad_file_is_named_with_its_line(tmp_path: Path, lines: list[str], where: str, what: str) -> None:

@@ -1,4 +1,4 @@
-"""The sample scanner file is in step with the synthetic day."""
+"""The sample scanner file agrees with the synthetic day."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ALWAYS_THERE = {
 def test_the_sample_is_what_the_plans_give() -> None:
     assert FILE_NAME == "scanner_results_20251006.json"
     assert SAMPLE.read_text(encoding="utf-8") == scanner_text(), (
-        "scanner_output is behind day.py: run python3 -m paper_gateway.market.scanner_file"
+        "scanner_output is older than day.py: run python3 -m paper_gateway.market.scanner_file"
     )
 
 

@@ -1,4 +1,4 @@
-"""The exchange's calendar against dates published by NYSE, and the hours in TWS's form."""
+"""The calendar against dates published by NYSE, and the hours in the format of TWS."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""A minute's walk gives its candle again: open, high, low, close and volume, exactly, in five-second bars."""
+"""The trades of a minute give exactly its candle: open, high, low, close and volume, in five-second bars."""
 
 from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paper_gateway.market.bar_builder import BARS_PER_MINUTE, bars_of_minute, merged
 from paper_gateway.market.candles import Candle
-from paper_gateway.market.slots import SLOTS_PER_MINUTE, merged, slots_of_minute
 from paper_gateway.market.walk import MINUTE_MS, walk_minute
 
 prices = st.integers(100, 9_000_000)
@@ -22,22 +22,22 @@ def candles(draw: st.DrawFn) -> Candle:
 
 @given(candles(), st.text("abc", max_size=3))
 @settings(max_examples=200, deadline=None)
-def test_the_twelve_slots_add_up_to_the_candle(candle: Candle, seed: str) -> None:
+def test_the_twelve_bars_add_up_to_the_candle(candle: Candle, seed: str) -> None:
     trades = walk_minute(candle, seed)
-    slots = slots_of_minute(trades, price_before=100)
-    assert len(slots) == SLOTS_PER_MINUTE
+    bars = bars_of_minute(trades, price_before=100)
+    assert len(bars) == BARS_PER_MINUTE
     if not trades:
         assert candle.volume == 0
         assert candle.high == candle.low
         return
-    minute = merged(slots)
+    minute = merged(bars)
     assert (minute.open, minute.high, minute.low, minute.close) == (
         candle.open,
         candle.high,
         candle.low,
         candle.close,
     )
-    assert minute.volume == candle.volume == sum(slot.volume for slot in slots)
+    assert minute.volume == candle.volume == sum(bar.volume for bar in bars)
     assert minute.count == len(trades)
     assert minute.turnover == sum(trade.price * trade.size for trade in trades)
 
@@ -65,18 +65,18 @@ def test_a_busy_minute_trades_once_a_second() -> None:
     assert [trade.ms // 1000 for trade in trades] == list(range(60))
 
 
-def test_a_thin_minute_leaves_slots_without_a_trade_flat_at_the_price_before() -> None:
+def test_a_thin_minute_leaves_bars_without_a_trade_flat_at_the_price_before() -> None:
     trades = walk_minute(Candle(0, 10000, 10200, 9900, 10100, 4), "s")
-    slots = slots_of_minute(trades, price_before=9500)
+    bars = bars_of_minute(trades, price_before=9500)
     assert len(trades) == 4
     before = 9500
-    for slot in slots:
-        if slot.count == 0:
-            assert (slot.open, slot.high, slot.low, slot.close, slot.volume) == (before,) * 4 + (0,)
-        before = slot.close
-    assert sum(slot.count == 0 for slot in slots) >= 8
+    for bar in bars:
+        if bar.count == 0:
+            assert (bar.open, bar.high, bar.low, bar.close, bar.volume) == (before,) * 4 + (0,)
+        before = bar.close
+    assert sum(bar.count == 0 for bar in bars) >= 8
 
 
-def test_seeds_make_different_ways_through_the_same_minute() -> None:
+def test_different_seeds_give_different_trades_of_the_same_minute() -> None:
     candle = Candle(0, 10000, 10900, 9100, 10500, 6000)
     assert walk_minute(candle, "one") != walk_minute(candle, "two")

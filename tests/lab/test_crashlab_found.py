@@ -1,4 +1,4 @@
-"""What the lab found, each as the shortest story that shows it."""
+"""Failures that the lab found, each with the shortest test that shows it."""
 
 import asyncio
 import json
@@ -13,13 +13,13 @@ from lab_live import live
 from paper_gateway.testing import RunningGateway
 from trader.broker.ibkr.translate import bars_between
 from trader.config.sections import UniverseRules
-from trader.core.strategy.ps60.setups import load_setups
+from trader.runtime.scanner_file import load_setups
 
 
 def test_f15_a_partial_that_meets_a_stop_that_has_filled_reverses_nothing(tmp_path: Path) -> None:
-    """The stop fills at IBKR before its shrinking arrives; the exit may not leave before that is confirmed."""
+    """The stop fills at IBKR before its modification arrives. The exit must wait for the confirmation."""
 
-    async def story(gateway: RunningGateway) -> None:
+    async def scenario(gateway: RunningGateway) -> None:
         async with live(gateway, tmp_path) as run:
             position = await run.enter("TSLA", "LONG", 100)
             price = await run.price()
@@ -30,10 +30,10 @@ def test_f15_a_partial_that_meets_a_stop_that_has_filled_reverses_nothing(tmp_pa
             assert run.state.halted == {}
 
     with RunningGateway(*CALM) as gateway:
-        asyncio.run(story(gateway))
+        asyncio.run(scenario(gateway))
 
 
-def test_a_price_that_no_stock_has_is_no_setup(tmp_path: Path) -> None:
+def test_an_impossible_price_is_not_a_setup(tmp_path: Path) -> None:
     """Its targets would be prices that the state file refuses."""
     record = {"symbol": "TSLA", "resistance": 18446744073709551616, "support": 13.0, "score": 90}
     (tmp_path / "scanner_results_20251006.json").write_text(json.dumps([record]))
@@ -44,7 +44,7 @@ def test_a_price_that_no_stock_has_is_no_setup(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("when", ["x", "9" * 30, ""])
 def test_a_bar_of_history_without_a_time_is_left_out(when: str) -> None:
-    """It ended the run."""
+    """Such a bar ended the run before."""
     start, end = datetime(2025, 10, 6, 13, 45, tzinfo=UTC), datetime(2025, 10, 6, 13, 46, tzinfo=UTC)
     prices = {"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0}
     rows = [SimpleNamespace(date=when, **prices), SimpleNamespace(date=str(int(start.timestamp())), **prices)]

@@ -1,4 +1,4 @@
-"""Every planted fault still applies and has its killers; some are killed here, all of them by `make crash-test`."""
+"""Every mutant can be applied and has its tests. Two are tried here, all of them by `make crash-test`."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from lab import CALM, ROOT
 from lab_live import Live, live
 
 from crashlab import mutants, planted
+from crashlab.edits import Function, InsertBefore, RemoveCall
 from crashlab.mutants import Mutant
 from paper_gateway.testing import RunningGateway
 from trader.core.strategy.ps60.breakout import Signal
@@ -18,9 +19,9 @@ QUICK = ("date check off", "missing stop not placed again")
 
 @pytest.mark.parametrize("mutant", planted.PLANTED, ids=lambda mutant: mutant.name)
 def test_every_mutant_still_applies_and_its_killers_are_there(mutant: Mutant, tmp_path: Path) -> None:
-    for file, _, _ in mutant.changes:
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).write_bytes((ROOT / file).read_bytes())
+    for where, _ in mutant.edits:
+        (tmp_path / where.file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / where.file).write_bytes((ROOT / where.file).read_bytes())
     assert mutants.plant(mutant, tmp_path) == ""
     assert all((ROOT / killer.partition("::")[0]).is_file() for killer in mutant.killers)
 
@@ -38,10 +39,9 @@ def test_some_of_them_are_killed(nothing_lost: Callable[..., None]) -> None:
 
 
 def test_a_mutant_that_no_longer_applies_and_one_that_survives_are_failures() -> None:
-    gone = Mutant("gone", (("state/storage/disk.py", "no such text", ""),), ("tests/project/test_rules_doc.py",))
-    lives = Mutant(
-        "lives", (("state/storage/disk.py", "Stateless: one", "Stateless; one"),), ("tests/core/test_hours.py",)
-    )
+    write_all = Function("state/storage/disk.py", "write_all")
+    gone = Mutant("gone", ((write_all, RemoveCall("no_such_call")),), ("tests/project/test_rules_doc.py",))
+    lives = Mutant("lives", ((write_all, InsertBefore("memoryview", "pass")),), ("tests/core/test_hours.py",))
     tally = mutants.mutate([gone, lives], workers=2)
     assert tally.bad == 2
     assert "has to follow the source" in tally.failures[0]
@@ -49,15 +49,15 @@ def test_a_mutant_that_no_longer_applies_and_one_that_survives_are_failures() ->
 
 
 def test_i5_a_break_that_was_acted_upon_is_not_acted_upon_after_a_restart(tmp_path: Path) -> None:
-    """The position it opened is closed again, so that only the memory of the signal stands in the way."""
+    """The position it opened is closed, so that only the recorded signal prevents a second entry."""
 
     async def judged(run: Live, signal: Signal | None) -> Signal:
         await run.trading()
-        monitor = run.engine.monitors["TSLA"]
+        monitor = run.monitors["TSLA"]
         await run.until(lambda: monitor.buffer.warm)
         price, now = await run.price(), run.session.clock.now()
         signal = signal or Signal("TSLA", "LONG", "sustained", round(price * 0.999, 2), price, now, now, 2.0)
-        await run.engine.entries.judge(monitor, signal, now, entries_open=True)
+        run.judge_signal(monitor, signal)
         return signal
 
     async def main(gateway: RunningGateway) -> None:

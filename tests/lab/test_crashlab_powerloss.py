@@ -1,4 +1,4 @@
-"""The small part of the power-loss campaign, and that it can fail: writers that forget a flush lose something."""
+"""A small part of the power-loss campaign, and proof that it can fail: a writer without a flush loses events."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from crashlab import groups, powerloss
 from crashlab.images import carried_out, images, overlay
-from crashlab.powerloss import History, SmallManager, inline_run, judge, look
+from crashlab.powerloss import History, ImageFolder, SmallManager, inline_run, judge, load_and_judge
 from crashlab.recording import Acked, Named, Operation, RecordingDisk, Synced, Tree, Wrote
 from crashlab.report import Tally
 
@@ -22,31 +22,31 @@ def test_every_power_loss_in_a_journal_group_and_in_the_one_after_the_repair(not
     nothing_lost(groups.groups(every=12))
 
 
-class Forgetful(RecordingDisk):
-    """Says that it flushed, and did not: what a writer without that flush would leave behind."""
+class SkippingDisk(RecordingDisk):
+    """Skips one kind of flush, as a writer without that flush."""
 
-    forgets = ""
+    skips = ""
 
     def fsync(self, fd: int) -> None:
         is_folder = Path(f"/proc/self/fd/{fd}").is_dir()
-        if self.forgets != ("folder" if is_folder else "file"):
+        if self.skips != ("folder" if is_folder else "file"):
             super().fsync(fd)
 
     def fdatasync(self, fd: int) -> None:
-        if self.forgets != "journal":
+        if self.skips != "journal":
             super().fdatasync(fd)
 
 
-@pytest.mark.parametrize("forgets", ["folder", "file", "journal"])
-def test_a_forgotten_flush_is_found(tmp_path: Path, forgets: str) -> None:
-    disk = Forgetful(tmp_path / "logs")
-    disk.forgets = forgets
+@pytest.mark.parametrize("skips", ["folder", "file", "journal"])
+def test_a_missing_flush_is_found(tmp_path: Path, skips: str) -> None:
+    disk = SkippingDisk(tmp_path / "logs")
+    disk.skips = skips
     history = History()
     inline_run(tmp_path / "logs", disk, history, "first", events=3)
-    tally, bench = Tally("forgotten"), powerloss.Bench()
+    tally, image_folder = Tally("forgotten"), ImageFolder()
     for image in images(Tree(), disk.operations[:24], step_bytes=200):
-        look(tally, bench, image, history)
-    bench.close()
+        load_and_judge(tally, image_folder, image, history)
+    image_folder.close()
     assert tally.bad > 0
 
 
@@ -68,7 +68,7 @@ def test_images_are_all_states_that_posix_allows() -> None:
 def test_a_flushed_write_is_there_in_every_image_after_it() -> None:
     flushed: list[Operation] = [Named(0, (("main", 1),)), Wrote(1, 0, b"ab"), Synced(1), Synced(0)]
     operations = [*flushed, Acked(1), Wrote(1, 1, b"cd")]
-    later = [image.tree.paths()["main"] for image in images(Tree(), operations) if image.promised.sequence]
+    later = [image.tree.paths()["main"] for image in images(Tree(), operations) if image.acked.sequence]
     assert set(later) == {b"ab", b"ac", b"acd", b"ab\0", b"ac\0"}
     assert carried_out(Tree(), operations).paths() == {"main": b"acd"}
 
@@ -77,12 +77,12 @@ def test_a_gap_before_a_write_reads_as_zeros() -> None:
     assert overlay(b"a", Wrote(1, 3, b"b")) == b"a\0\0b"
 
 
-def test_what_was_promised_and_is_gone_is_lost() -> None:
+def test_acknowledged_events_that_are_gone_are_lost() -> None:
     tally = Tally("lost")
-    bench = powerloss.Bench()
+    image_folder = ImageFolder()
     image = next(images(Tree(), [Acked(1)], since=1))
-    look(tally, bench, image, History())
-    bench.close()
+    load_and_judge(tally, image_folder, image, History())
+    image_folder.close()
     assert (tally.points, tally.lost) == (1, 1)
 
 

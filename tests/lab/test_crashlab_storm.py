@@ -1,4 +1,4 @@
-"""The small part of the storm, what it draws, and the report that everything ends in."""
+"""A small part of the storm, its random choices, and the report of all campaigns."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from crashlab.report import Tally, table, write_json
 SEED = 20251006
 
 
-def test_a_short_storm_leaves_books_that_agree_with_the_truth(nothing_lost: Callable[..., None]) -> None:
+def test_after_a_short_storm_state_and_truth_agree(nothing_lost: Callable[..., None]) -> None:
     tally = storm.one_round(SEED, 1, steps=5)
     nothing_lost(tally)
     assert tally.counts["sessions"] == 1
@@ -29,7 +29,7 @@ def test_the_same_seed_draws_the_same_faults() -> None:
     assert {step.kill for step in faults.draw(7, 3, 200)} == {True, False}
 
 
-def test_orders_that_left_twice_are_found() -> None:
+def test_orders_that_were_sent_twice_are_found() -> None:
     entry = {"order_ref": "ps60-TSLA-L-E1-0h4kq9x2mz", "perm_id": 1}
     truth = {"open_orders": [entry], "completed_orders": [], "executions": [entry | {"perm_id": 2}]}
     assert sent_twice(truth, []) == ["ps60-TSLA-L-E1-0h4kq9x2mz has the permIds [1, 2]"]

@@ -1,4 +1,4 @@
-"""The whole trader at single system calls, and how the calls that matter are found."""
+"""The whole trader with a fault in one system call, and the search for the relevant calls."""
 
 import logging
 import os
@@ -25,17 +25,17 @@ RECORDING = """\
 """
 
 
-def test_only_calls_on_its_own_files_and_sockets_matter_counted_by_thread() -> None:
-    assert trader_calls.matter(RECORDING, "/x/logs") == [("openat", 1), ("openat", 2), ("sendto", 2)]
+def test_only_calls_on_its_own_files_and_sockets_are_relevant_counted_by_thread() -> None:
+    assert trader_calls.relevant_calls(RECORDING, "/x/logs") == [("openat", 1), ("openat", 2), ("sendto", 2)]
 
 
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "strace works")
 @pytest.mark.parametrize(
     "fault",
     [Fault("fdatasync", 6, "signal=KILL"), Fault("fdatasync", 7, "error=EIO"), Fault("sendto", 14, "signal=KILL")],
-    ids=lambda fault: fault.words,
+    ids=lambda fault: fault.label,
 )
-def test_i4_i5_a_fault_in_the_whole_trader_leaves_nothing_that_the_next_start_cannot_settle(
+def test_i4_i5_a_fault_in_the_whole_trader_is_reconciled_by_the_next_start(
     fault: Fault, nothing_lost: Callable[..., None]
 ) -> None:
     tally = trader_calls._one(fault)
@@ -43,7 +43,7 @@ def test_i4_i5_a_fault_in_the_whole_trader_leaves_nothing_that_the_next_start_ca
     assert tally.counts == {"ended by it": 1}
 
 
-def test_what_cannot_be_said_does_not_end_the_work(tmp_path: Path) -> None:
+def test_a_full_disk_behind_stdout_does_not_end_the_command(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, str(ROOT / "trader.py"), "status", "--logs-dir", str(tmp_path / "logs")],
@@ -55,7 +55,7 @@ def test_what_cannot_be_said_does_not_end_the_work(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_log_that_cannot_be_written_is_told_of_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_log_that_cannot_be_written_is_reported_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     log = PrivateRotatingFile(tmp_path / "trader.log", maxBytes=0, backupCount=1, encoding="utf-8")
     assert log.stream is not None
     log.stream.close()
@@ -65,12 +65,12 @@ def test_a_log_that_cannot_be_written_is_told_of_once(tmp_path: Path, capfd: pyt
     with pytest.raises(OSError, match="No space"):
         log.stream.close()
     log.stream = None
-    said = capfd.readouterr().err
-    assert said.count("A log cannot be written") == 1
-    assert "Traceback" not in said
+    stderr = capfd.readouterr().err
+    assert stderr.count("A log cannot be written") == 1
+    assert "Traceback" not in stderr
 
 
-def test_a_log_that_cannot_be_opened_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_opened_raises_a_disk_error(tmp_path: Path) -> None:
     (tmp_path / "trader.log").symlink_to(tmp_path / "victim")
     with pytest.raises(DiskError, match="symbolic link"):
         PrivateRotatingFile(tmp_path / "trader.log", maxBytes=0, backupCount=1, encoding="utf-8")

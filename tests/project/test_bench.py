@@ -1,4 +1,4 @@
-"""The benches run, and their tables have the shape that docs/SPEED.md shows. Nothing here asserts a time."""
+"""The benchmarks run, and their tables have the rows and columns of docs/SPEED.md. No test asserts a time."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ import pytest
 
 from bench.__main__ import QUICK, groups
 from bench.chart import chart
-from bench.durable import CORE, FLOOR, OURS, SNAPSHOT
-from bench.measure import BATCH, Once, PeerMissingError, Ratio, Row, Way, interleave, spread
+from bench.durable import CORE, FLOOR, JOURNAL, SNAPSHOT
+from bench.measure import BATCH, Call, Method, PeerMissingError, Ratio, Row, interleave, spread
 from bench.report import page, table
 
 
@@ -23,22 +23,22 @@ def test_each_group_gives_rows_with_numbers_and_targets(name: str, tmp_path: Pat
     assert any(row.target is not None and row.reached is not None for row in measured)
 
 
-def test_the_journal_is_told_against_its_floor_and_its_peers(tmp_path: Path) -> None:
+def test_the_journal_is_compared_with_its_floor_and_its_peers(tmp_path: Path) -> None:
     rows = groups(QUICK, tmp_path)["durable"]()
-    against = {row.against: row for row in rows if row.name == OURS}
+    against = {row.against: row for row in rows if row.name == JOURNAL}
     assert against[FLOOR].target == 1.15
     assert against[SNAPSHOT].target == 0.25
     assert against[CORE].target == 0.5
     assert {row.name for row in rows} >= {"sqlite3, WAL FULL", "Redis, appendfsync always"}
 
 
-def way(name: str, calls: list[str]) -> Way:
+def method(name: str, calls: list[str]) -> Method:
     @contextmanager
-    def opened(folder: Path) -> Iterator[Once]:
+    def opened(folder: Path) -> Iterator[Call]:
         assert folder.is_dir()
         yield lambda: calls.append(name)
 
-    return Way(name, opened)
+    return Method(name, opened)
 
 
 def folder_is_there(place: Path) -> bool:
@@ -47,20 +47,20 @@ def folder_is_there(place: Path) -> bool:
 
 def test_rounds_are_interleaved_and_take_turns(tmp_path: Path) -> None:
     calls: list[str] = []
-    interleave([way("a", calls), way("b", calls)], tmp_path, rounds=1, count=2 * BATCH)
+    interleave([method("a", calls), method("b", calls)], tmp_path, rounds=1, count=2 * BATCH)
     turns = [name for name, same in groupby(calls) for _ in range(len(list(same)) // BATCH)]
     assert turns == ["a", "b", "a", "b", "b", "a"]  # each is warmed up once
 
 
 def test_a_peer_that_is_missing_says_so(tmp_path: Path) -> None:
     @contextmanager
-    def missing(place: Path) -> Iterator[Once]:
+    def missing(place: Path) -> Iterator[Call]:
         if folder_is_there(place):
             raise PeerMissingError("it is not installed")
         yield lambda: None
 
     calls: list[str] = []
-    found = interleave([way("a", calls), Way("b", missing)], tmp_path, rounds=1, count=1)
+    found = interleave([method("a", calls), Method("b", missing)], tmp_path, rounds=1, count=1)
     assert found.missing == {"b": "it is not installed"}
     assert found.ratio("b", "a") is None
 
@@ -77,7 +77,7 @@ def test_targets_are_judged_on_their_side() -> None:
     assert Row("g", "n", None, "ms", target=1.0).reached is None
 
 
-def test_the_page_tells_what_was_missed_and_what_was_not_measured() -> None:
+def test_the_page_shows_what_was_missed_and_what_was_not_measured() -> None:
     rows = [
         Row("a durable event, inline", "journal", 300.0, "µs", FLOOR, Ratio(1.3, 1.2, 1.4), 1.15),
         Row("a durable event, inline", "Redis", None, "µs", note="redis-server is not installed"),

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from signals import evaluate
 
-from trader.clock import EASTERN
-from trader.config.loader import EntryRules, ExitRules, SizeRules
+from trader.config.sections import EntryRules, ExitRules, SizeRules
 from trader.core.bars import Candle
 from trader.core.sizing import size_entry, stop_price
-from trader.core.strategy.ps60.breakout import ENTRY_PATHS, evaluate
+from trader.core.strategy.ps60.breakout import ENTRY_PATHS
 from trader.core.strategy.ps60.exits import MoveStop, PositionView, TakePartial, decide
 from trader.core.strategy.ps60.filters import FILTER_NAMES
 from trader.core.strategy.ps60.setups import Setup
+from trader.time_zones import EASTERN
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "RULES.md").read_text(encoding="utf-8")
 TEN = EASTERN.localize(datetime.fromisoformat("2025-10-06T10:00:00"))

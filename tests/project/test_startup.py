@@ -1,4 +1,4 @@
-"""Only the parts of the client library that are used are imported, and nobody else notices."""
+"""A start imports only the used modules of the client library; a later import of the whole library still works."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(code: str) -> str:
-    """In an interpreter of its own: what is imported here is imported for good."""
+    """The output of a fresh interpreter: imports cannot be undone in this one."""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -22,7 +22,7 @@ def test_a_restart_imports_neither_numpy_nor_an_http_client() -> None:
     assert run(code) == "[]"
 
 
-def test_the_whole_library_is_there_for_whoever_imports_it_afterwards() -> None:
+def test_the_whole_library_can_be_imported_afterwards() -> None:
     code = (
         "import trader.broker.ibkr.client as wire\n"
         "import ib_insync, numpy\n"
@@ -31,13 +31,13 @@ def test_the_whole_library_is_there_for_whoever_imports_it_afterwards() -> None:
     assert run(code) == "True True 2.0"
 
 
-def test_what_was_imported_before_stays() -> None:
+def test_a_library_that_is_imported_already_is_used() -> None:
     assert (
         run("import ib_insync, trader.broker.ibkr.client as wire; print(ib_insync.Client is wire.Client)") == "True"
     )
 
 
-def test_the_stand_in_asks_the_real_module() -> None:
+def test_the_stand_in_imports_the_real_module_when_used() -> None:
     code = (
         "import sys\n"
         "from trader.startup import parts_of\n"

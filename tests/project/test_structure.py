@@ -20,37 +20,122 @@ TOOLS = sorted(path for part in ("bench", "crashlab") for path in (ROOT / part).
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 450
 
-# Imports go from a higher line to a lower one, or stay within their own. Longest prefix counts.
-TRADER_LAYERS = (
-    ("trader.errors", "trader.config.run_options", "trader.startup"),
-    ("trader.clock", "trader.config"),
-    ("trader.output", "trader.log", "trader.runtime.stopping", "trader.hours"),
-    ("trader.core.bars", "trader.core.numbers", "trader.core.sizing", "trader.core.strategy"),
-    ("trader.broker",),
-    ("trader.core.orders",),
-    ("trader.core.reconciliation",),
-    ("trader.core",),
-    (
-        "trader.runtime.recovery_report",
-        "trader.runtime.timers",
-        "trader.runtime.connection",
-        "trader.runtime.control_socket",
+# What each folder or module may import of the project, and nothing else; the longest name that fits counts. An
+# entry that nothing needs any more has to go, so the table says what is and not only what may be.
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "state": (),
+    "state.errors": (),
+    "state.domain": ("state.errors",),
+    "state.storage": ("state.domain", "state.errors"),
+    "state.manager": ("state.domain", "state.errors", "state.storage"),
+    "state.history": ("state.domain", "state.errors", "state.manager", "state.storage"),
+    "trader": (),
+    "trader.errors": ("state.errors",),
+    "trader.startup": (),
+    "trader.time_zones": ("trader.errors",),
+    "trader.clock": ("trader.errors", "trader.time_zones"),
+    "trader.hours": ("trader.config", "trader.errors", "trader.time_zones"),
+    "trader.log": ("state.errors",),
+    "trader.output": ("state.errors",),
+    "trader.config": ("trader.errors",),
+    "trader.broker": (),
+    "trader.broker.port": ("state.domain", "trader.errors"),
+    "trader.broker.ibkr": (
+        "state.domain",
+        "state.errors",
+        "trader.broker.port",
+        "trader.errors",
+        "trader.startup",
+        "trader.time_zones",
     ),
-    ("trader.runtime.connect",),
-    ("trader.runtime.session_record",),
-    ("trader.runtime.session", "trader.runtime.reconcile_only"),
-    ("trader.runtime.app",),
-    ("trader.cli.commands",),
-    ("trader.cli",),
+    "trader.broker.embedded": ("trader.config", "trader.errors"),
+    "trader.core": (
+        "state.domain",
+        "state.errors",
+        "trader.broker.port",
+        "trader.config",
+        "trader.errors",
+        "trader.hours",
+        "trader.time_zones",
+    ),
+    "trader.runtime": (
+        "state.domain",
+        "state.errors",
+        "state.manager",
+        "state.storage",
+        "trader.broker",
+        "trader.clock",
+        "trader.config",
+        "trader.core",
+        "trader.errors",
+        "trader.log",
+        "trader.output",
+    ),
+    "trader.cli": (
+        "observers",
+        "state.domain",
+        "state.errors",
+        "state.history",
+        "state.storage",
+        "trader.clock",
+        "trader.config",
+        "trader.errors",
+        "trader.output",
+        "trader.runtime",
+        "trader.time_zones",
+    ),
+    "observers": (
+        "state.domain",
+        "state.errors",
+        "state.history",
+        "state.storage",
+        "trader.output",
+        "trader.time_zones",
+    ),
+    "paper_gateway": (),
+}
+# Inside the core, from the values to the decisions: a line imports its own names and those of the lines before it.
+CORE_LAYERS = (
+    ("trader.core.bars", "trader.core.numbers"),
+    ("trader.core.sizing", "trader.core.strategy"),
+    ("trader.core.orders.actions", "trader.core.orders.order_ref"),
+    ("trader.core.orders.broker_events", "trader.core.orders.protection"),
+    ("trader.core.reconciliation",),
+    ("trader.core.effects", "trader.core.messages", "trader.core.view"),
+    ("trader.core.turn",),
+    ("trader.core.connection_status", "trader.core.guarded", "trader.core.limits", "trader.core.orders"),
+    ("trader.core.day", "trader.core.entries", "trader.core.exits", "trader.core.facts", "trader.core.market_data"),
+    ("trader.core.comparison", "trader.core.flatten", "trader.core.recovery"),
+    ("trader.core.operator",),
+    ("trader.core.engine",),
 )
-STATE_LAYERS = (
-    ("state.errors",),
-    ("state.domain.model",),
-    ("state.domain.events", "state.domain.pnl", "state.domain.invariants"),
-    ("state.domain",),
-    ("state.storage",),
-    ("state.manager",),
-    ("state.history",),
+# Pure code: no file, no clock, no network, no chance, nothing that waits and nothing that writes.
+PURE = ("state.domain", "trader.core", "trader.broker.port", "trader.hours")
+NOT_PURE = frozenset(
+    {
+        "asyncio",
+        "concurrent",
+        "datetime.now",
+        "io",
+        "logging",
+        "multiprocessing",
+        "os",
+        "random",
+        "secrets",
+        "select",
+        "selectors",
+        "shutil",
+        "signal",
+        "socket",
+        "subprocess",
+        "sys",
+        "tempfile",
+        "threading",
+        "time",
+    }
+)
+FILE_METHODS = frozenset(
+    {"open", "read_bytes", "read_text", "write_bytes", "write_text", "glob", "iterdir", "stat"}
 )
 LIBRARY = frozenset({"ib_insync", "eventkit"})
 NETWORK = frozenset({"socket", "ssl", "http", "urllib", "ftplib", "smtplib"}) | LIBRARY
@@ -96,37 +181,25 @@ def part_of(name: str) -> str:
     return name.partition(".")[0]
 
 
-def layer_of(name: str, layers: tuple[tuple[str, ...], ...]) -> int:
-    """The highest line whose entry is the module or a package around it."""
-    matches = {
-        entry: number
-        for number, entries in enumerate(layers)
-        for entry in entries
-        if name == entry or name.startswith(entry + ".")
-    }
-    if not matches:
-        pytest.fail(f"{name} is in no layer: give it its place in tests/project/test_structure.py")
-    return matches[max(matches, key=len)]
+def entry_of(name: str) -> str:
+    """The longest entry of MAY_IMPORT that is the module or a package around it."""
+    fits = [entry for entry in MAY_IMPORT if name == entry or name.startswith(entry + ".")]
+    if not fits:
+        pytest.fail(f"{name} has no place: give it one in MAY_IMPORT of tests/project/test_structure.py")
+    return max(fits, key=len)
 
 
-def upward_imports(part: str, layers: tuple[tuple[str, ...], ...]) -> list[str]:
-    found = []
+def crossings() -> Iterator[tuple[str, str, str]]:
+    """Each import of one entry's module by another's: (importing module, its entry, imported entry)."""
     for name, imported in IMPORTS.items():
-        if part_of(name) != part or name in (
-            part,
-            f"{part}.core",
-            f"{part}.runtime",
-            f"{part}.storage",
-            f"{part}.domain",
-        ):
-            continue
-        mine = layer_of(name, layers)
-        found += [
-            f"{name} imports {other}"
-            for other in sorted(imported)
-            if part_of(other) == part and other != part and layer_of(other, layers) > mine
-        ]
-    return found
+        mine = entry_of(name)
+        for other in imported:
+            if part_of(other) in PARTS and (theirs := entry_of(other)) != mine:
+                yield name, mine, theirs
+
+
+def allowed(mine: str, theirs: str) -> bool:
+    return any(theirs == entry or theirs.startswith(entry + ".") for entry in MAY_IMPORT[mine])
 
 
 def test_the_source_is_found() -> None:
@@ -138,7 +211,7 @@ def test_the_source_is_found() -> None:
         "paper_gateway.server",
     } <= MODULES.keys()
     assert (
-        "trader.broker.ibkr.broker" in IMPORTS["trader.runtime.connect"]
+        "trader.broker.ibkr.broker" in IMPORTS["trader.runtime.connection"]
     )  # imported inside a function, and seen all the same
 
 
@@ -164,12 +237,46 @@ def test_one_module_alone_imports_ib_insync() -> None:
     assert users == ["trader.broker.ibkr.client"]
 
 
-def test_imports_of_the_trader_run_one_way() -> None:
-    assert upward_imports("trader", TRADER_LAYERS) == []
+def test_each_folder_imports_what_it_may_and_no_more() -> None:
+    assert [f"{name} imports {theirs}" for name, mine, theirs in crossings() if not allowed(mine, theirs)] == []
 
 
-def test_imports_of_the_state_run_one_way() -> None:
-    assert upward_imports("state", STATE_LAYERS) == []
+def test_each_permission_is_needed() -> None:
+    used = {(mine, theirs) for _, mine, theirs in crossings()}
+    idle = [
+        f"{mine} may import {entry}"
+        for mine, entries in MAY_IMPORT.items()
+        for entry in entries
+        if not any(m == mine and (t == entry or t.startswith(entry + ".")) for m, t in used)
+    ]
+    assert idle == []
+
+
+def test_the_core_is_layered() -> None:
+    def layer(name: str) -> int:
+        fits = {e: n for n, line in enumerate(CORE_LAYERS) for e in line if name == e or name.startswith(e + ".")}
+        assert fits, f"{name} has no place in CORE_LAYERS"
+        return fits[max(fits, key=len)]
+
+    core = {name for name in MODULES if name.startswith("trader.core.")} - {"trader.core.orders"}
+    upward = [
+        f"{name} imports {other}" for name in core for other in IMPORTS[name] & core if layer(other) > layer(name)
+    ]
+    assert upward == []
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(MODULES) if n.startswith(PURE)])
+def test_pure_code_reaches_no_file_no_clock_and_no_network(name: str) -> None:
+    roots = {part_of(other) for other in IMPORTS[name]}
+    assert not roots & NOT_PURE
+    for node in ast.walk(tree_of(MODULES[name])):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert node.func.attr not in FILE_METHODS | {"utcnow"}, f"line {node.lineno}"
+        if isinstance(node, ast.Attribute) and node.attr in ("now", "today") and isinstance(node.value, ast.Name):
+            assert node.value.id not in ("datetime", "date"), f"line {node.lineno}"
+        assert not isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.AsyncWith | ast.AsyncFor) or (
+            name == "trader.broker.port"  # the protocol of what the shell awaits
+        ), f"line {node.lineno}"
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
@@ -242,6 +349,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_start_loads_only_what_protects() -> None:
     """Up to the gate: the app, the session and the line."""
     loaded = loaded_by("import trader.runtime.app, trader.runtime.session, trader.broker.ibkr.broker")

@@ -33,7 +33,7 @@ def said(caplog: pytest.LogCaptureFixture) -> str:
 
 
 async def noticed(run: Live, symbol: str, shares: int) -> None:
-    """Within seconds the books hold so many shares, and one stop guards exactly them."""
+    """Within seconds the state holds so many shares, and one stop guards exactly them."""
     await run.until(lambda: run.held(symbol) == shares, 1.0)
     await run.until(
         lambda: (

@@ -18,7 +18,7 @@ from state.storage.files import Folder
 from trader.cli.parser import main
 from trader.errors import BrokerError
 from trader.runtime import control_socket as control
-from trader.runtime.control_socket import LINE_LIMIT_BYTES, SOCKET, ask, serve
+from trader.runtime.control_socket import LINE_LIMIT_BYTES, SOCKET, Requests, ask, serve
 
 PAUSE = b'{"command": "pause", "arguments": {"reason": "%s"}}\n'
 MENACING: dict[str, bytes] = {
@@ -201,7 +201,8 @@ def test_what_stands_in_the_sockets_place(kind: str, tmp_path: Path) -> None:
 
     async def listening() -> bool:
         with Folder.open(logs) as folder:
-            async with serve(folder, lambda request: request.answer(ok=True)):
+            requests = Requests(lambda request: requests.answer(request.request_id, {"ok": True}))
+            async with serve(folder, requests):
                 return bool(await asyncio.to_thread(ask, folder, "pause", {}))
 
     if kind == "a folder":

@@ -15,8 +15,8 @@ from paper_gateway.testing import RunningGateway
 from state.domain import events as ev
 from state.domain.model import EntryPlan, Order
 from state.manager import StateManager
-from trader.clock import parse_time
-from trader.config.run_options import RunOptions
+from trader.config.sections import RunOptions
+from trader.time_zones import parse_time
 
 GHOST = "ps60-TSLA-L-E1-0h4kq9x2mz"
 
@@ -68,6 +68,7 @@ def believe(gateway: RunningGateway, logs: Path, shares: int, price: float, *, l
         order_id=1,
         client_id=CLIENT_ID,
         intended_at=now,
+        reason="entry",
         plan=plan,
     )
     fill = ev.ExecutionSeen(

@@ -18,8 +18,7 @@ from paper_gateway.testing import RunningGateway
 from state.storage.checkpoints import CheckpointStore
 from state.storage.files import Folder
 from state.storage.retention import FREE_BYTES_MIN, prune_dates
-from trader.core import market_data as market
-from trader.core import protection_gate as gate
+from trader.core import comparison, market_data
 
 OFTEN: dict[str, Any] = {
     f"files__{name}_s": 0.2 for name in ("checkpoint_interval", "checkpoint_idle_interval", "save_interval")
@@ -45,8 +44,8 @@ def gateway() -> Iterator[RunningGateway]:
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare books and IBKR, and keep bars, several times a second, so that nothing has to be waited for."""
-    monkeypatch.setattr(gate, "COMPARE_S", 0.25)
-    monkeypatch.setattr(market, "KEEP_EVERY_S", 0.2)
+    monkeypatch.setattr(comparison, "COMPARE_S", 0.25)
+    monkeypatch.setattr(market_data, "KEEP_EVERY_S", 0.2)
 
 
 @contextmanager

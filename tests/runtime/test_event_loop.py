@@ -15,7 +15,7 @@ import state.storage.journal.writer
 import trader.runtime.session
 from paper_gateway.testing import RunningGateway
 from state.errors import DiskSilentError
-from trader.runtime import timers as housekeeping
+from trader.runtime import timers
 
 FLUSH_S = 0.5
 LAG_S = 0.4
@@ -188,7 +188,7 @@ def test_i5_an_answer_from_before_an_order_was_sent_says_nothing_about_it(
             disk.fdatasync_s = 1.0
             sending = asyncio.create_task(run.send_entry("TSLA"))
             while not sending.done():
-                run.engine.compare_wanted.set()
+                run.compare_soon()
                 await asyncio.sleep(0.02)
             disk.fdatasync_s = 0.0
             await run.agreed()
@@ -203,7 +203,7 @@ def test_entries_wait_for_a_disk_that_does_not_answer(
 ) -> None:
     disk = DeadDisk()
     put_state_on(disk, monkeypatch)
-    monkeypatch.setattr(housekeeping, "SILENT_S", 0.5)
+    monkeypatch.setattr(timers, "SILENT_S", 0.5)
 
     async def story() -> None:
         async with live(gateway, tmp_path, files__save_interval_s=0.5) as run:

@@ -171,6 +171,7 @@ os.fsync, os.fdatasync = hanging(os.fsync), hanging(os.fdatasync)
 """
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_real_trader_leaves_a_disk_that_does_not_answer(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from lab_live import live
 from paper_gateway.testing import RunningGateway
 from state.domain.model import TraderState
 from state.storage.codec import decode_state
-from trader.core import protection_gate as gate
+from trader.core import comparison
 
 LIVE_FOLDERS = ("trader", "state")
 
@@ -34,7 +34,7 @@ def gateway() -> Iterator[RunningGateway]:
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare books and IBKR several times a second, so that nothing has to be waited for."""
-    monkeypatch.setattr(gate, "COMPARE_S", 0.25)
+    monkeypatch.setattr(comparison, "COMPARE_S", 0.25)
 
 
 def saved(logs: Path) -> TraderState:
@@ -80,6 +80,7 @@ def test_f01_a_failed_save_is_loud_and_closes_the_entries(
     asyncio.run(story())
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_f02_the_program_itself_is_killed_and_comes_back(tmp_path: Path) -> None:
     """The real command on the shipped scan: it enters by itself, dies by SIGKILL, and a new one knows it all.
 

@@ -16,7 +16,8 @@ from lab_live import Live, live
 from paper_gateway.testing import RunningGateway
 from state.domain import events as ev
 from state.domain.model import Position
-from trader.core import protection_gate as gate
+from trader.core import comparison, exits
+from trader.core.turn import Turn
 from trader.core.view import SymbolMonitor
 
 
@@ -29,7 +30,7 @@ def gateway() -> Iterator[RunningGateway]:
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare books and IBKR several times a second, so that nothing has to be waited for."""
-    monkeypatch.setattr(gate, "COMPARE_S", 0.25)
+    monkeypatch.setattr(comparison, "COMPARE_S", 0.25)
 
 
 async def a_while(run: Live, seconds: float = 0.8) -> None:
@@ -229,15 +230,15 @@ def test_f20_without_a_price_nothing_is_decided(gateway: RunningGateway, tmp_pat
         for kind in ("ticks", "bars", "history"):
             gateway.ctl("silence", kind=kind)
         async with live(gateway, tmp_path) as run:
-            monitor = run.engine.monitors["TSLA"]
+            monitor = run.monitors["TSLA"]
             for price in (math.nan, 0.0, -1.0, math.inf):
-                monitor.take_price(price, run.session.clock.now())
+                monitor.take_price(price)
                 assert math.isnan(monitor.price)
             now = run.session.clock.now()
             from trader.core.strategy.ps60.breakout import Signal
 
             signal = Signal("TSLA", "LONG", "momentum", 440.0, math.nan, now, now, math.nan)
-            await run.engine.entries.judge(monitor, signal, now, entries_open=True)
+            run.judge_signal(monitor, signal)
             assert run.state.filter_blocks == {"not_warm": 1}
             assert run.state.orders == {}
 
@@ -256,14 +257,14 @@ def test_f21_an_exception_in_one_symbol_stays_in_that_symbol(
         async with live(gateway, tmp_path) as run:
             await run.enter("TSLA")
             nvda = (await run.enter("NVDA", "LONG", 50, stop_pct=2.0)).entry_price
-            manage, defects = run.engine.exits.manage, ["one"]
+            manage, defects = exits.manage, ["one"]
 
-            async def broken(position: Position, monitor: SymbolMonitor, now: object) -> None:
+            def broken(turn: Turn, position: Position, monitor: SymbolMonitor) -> None:
                 if position.symbol == "TSLA" and defects:
                     raise AttributeError("a method that does not exist")
-                await manage(position, monitor, now)  # type: ignore[arg-type]
+                manage(turn, position, monitor)
 
-            monkeypatch.setattr(run.engine.exits, "manage", broken)
+            monkeypatch.setattr(exits, "manage", broken)
             await run.until(lambda: "TSLA" in run.state.halted)
             run.set_price(nvda * 1.022, "NVDA")
             await run.until(lambda: run.position("NVDA").held == 25)

@@ -15,10 +15,10 @@ from lab import ACCOUNT, CALM, CLIENT_ID, Trader, live_stops, rows, scanner
 from lab_live import Live, live
 
 from paper_gateway.testing import RunningGateway
-from trader.core import protection_gate as gate
+from trader.core import comparison
 from trader.core.orders.order_ref import parse_ref
 from trader.errors import ClientIdInUseError, ConfigError
-from trader.runtime import connection as line
+from trader.runtime import connection
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def gateway() -> Iterator[RunningGateway]:
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare books and IBKR several times a second, so that nothing has to be waited for."""
-    monkeypatch.setattr(gate, "COMPARE_S", 0.25)
+    monkeypatch.setattr(comparison, "COMPARE_S", 0.25)
 
 
 async def a_while(run: Live, seconds: float = 0.8) -> None:
@@ -43,7 +43,7 @@ def test_f22_a_client_id_in_use_is_waited_for(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same id, and with it the right to change last run's stop. Broken: `connect` trying id + 1."""
-    monkeypatch.setattr(line, "FIRST_WAIT_S", 0.1)
+    monkeypatch.setattr(connection, "FIRST_WAIT_S", 0.1)
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
@@ -62,8 +62,8 @@ def test_f22_a_client_id_in_use_is_waited_for(
 def test_f22_a_client_id_that_stays_in_use_is_a_clear_refusal(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "FIRST_WAIT_S", 0.02)
-    monkeypatch.setattr(line, "CLIENT_ID_TRIES", 3)
+    monkeypatch.setattr(connection, "FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr(connection, "CLIENT_ID_TRIES", 3)
 
     async def story() -> None:
         async with live(gateway, tmp_path):
@@ -99,7 +99,7 @@ def test_f23_half_days_end_early(tmp_path: Path) -> None:
         (scans / "scanner_results_20251128.json").write_text((scans / "scanner_results_20251006.json").read_text())
         with RunningGateway("--date", "2025-11-28", "--start", "12:54:57") as gateway:
             async with live(gateway, tmp_path) as run:
-                monitor = run.engine.monitors["TSLA"]
+                monitor = run.monitors["TSLA"]
                 at = monitor.hours.flatten_time(date(2025, 11, 28), run.session.config.entry)
                 assert at is not None
                 assert f"{at:%H:%M}" == "12:55"

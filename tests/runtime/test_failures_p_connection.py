@@ -19,8 +19,8 @@ from state_cases import STOP
 
 from paper_gateway.testing import RunningGateway
 from trader.broker.port import Unknown
-from trader.core import protection_gate as gate
-from trader.runtime import connection as line
+from trader.core import comparison
+from trader.runtime import connection
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def gateway() -> Iterator[RunningGateway]:
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare books and IBKR several times a second, so that nothing has to be waited for."""
-    monkeypatch.setattr(gate, "COMPARE_S", 0.25)
-    monkeypatch.setattr(line, "FIRST_WAIT_S", 0.1)
+    monkeypatch.setattr(comparison, "COMPARE_S", 0.25)
+    monkeypatch.setattr(connection, "FIRST_WAIT_S", 0.1)
 
 
 def test_p01_an_answer_that_timed_out_is_a_type_of_its_own(gateway: RunningGateway, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_p01_an_answer_that_timed_out_is_a_type_of_its_own(gateway: RunningGatew
         shutil.rmtree(tmp_path / "logs")
         gateway.ctl("silence", kind="positions")
         async with live(gateway, tmp_path, ready=False, gateway__answer_timeout_s=0.25) as run:
-            found = await run.session.line.broker.snapshot(ACCOUNT)
+            found = await run.session.connected.broker.snapshot(ACCOUNT)
             assert isinstance(found, Unknown)
             assert found.missing == ("positions",)
             await run.until(lambda: run.state.alerts)
@@ -67,7 +67,7 @@ def test_p02_fills_during_an_outage_are_asked_for_when_it_ends(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored: int
 ) -> None:
     """1100 takes the fill's messages away while the socket stays up. Broken: `_take_line` without `Reconnected`."""
-    monkeypatch.setattr(gate, "COMPARE_S", 60.0)
+    monkeypatch.setattr(comparison, "COMPARE_S", 60.0)
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
@@ -83,7 +83,7 @@ def test_p02_fills_during_an_outage_are_asked_for_when_it_ends(
             (trade,) = run.state.closed.values()
             assert (trade.exit_reason, trade.pnl_estimated) == ("stop_loss_hit", False)
             run.set_price(301.0)
-            await run.until(lambda: run.engine.monitors["TSLA"].price == 301.0), "its prices come again"
+            await run.until(lambda: run.monitors["TSLA"].price == 301.0), "its prices come again"
 
     asyncio.run(story())
 
@@ -286,7 +286,7 @@ def test_p11_an_ambiguous_submit_is_not_sent_again(
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
-            broker = run.session.line.broker
+            broker = run.session.connected.broker
             send = broker.send
 
             def send_and_die(tickets: object) -> None:

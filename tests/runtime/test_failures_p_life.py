@@ -15,10 +15,9 @@ from lab import ACCOUNT, CALM, ROOT, Trader, live_stops, rows, scanner
 from lab_live import live
 
 from paper_gateway.testing import RunningGateway
-from trader.core import protection_gate as gate
-from trader.core.messages import Request
+from trader.core import comparison
 from trader.errors import ConfigError
-from trader.runtime import connection as line
+from trader.runtime import connection
 
 
 @pytest.fixture
@@ -118,9 +117,9 @@ def test_p15_a_line_that_is_dead_without_a_word_is_found_dead(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The socket stays open and nothing comes any more. Broken: `Line.heartbeat` never disconnecting."""
-    monkeypatch.setattr(line, "HEARTBEAT_S", 0.1)
-    monkeypatch.setattr(line, "FIRST_WAIT_S", 0.1)
-    monkeypatch.setattr(gate, "COMPARE_S", 60.0)
+    monkeypatch.setattr(connection, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(connection, "FIRST_WAIT_S", 0.1)
+    monkeypatch.setattr(comparison, "COMPARE_S", 60.0)
 
     async def story() -> None:
         async with live(gateway, tmp_path, gateway__answer_timeout_s=0.3) as run:
@@ -146,7 +145,7 @@ def test_p16_a_lost_connection_is_shown_with_its_date(gateway: RunningGateway, t
         down = trader.wait_status(lambda s: not s["connected"])
         assert (down["entries_open"], down["ready"], bool(down["entries_reason"])) == (False, False, True)
         trader.wait_agreed()
-        assert "IBKR is away since" in trader.output()
+        assert "Disconnected from IBKR for" in trader.output()
         assert trader.stop() == 0
 
 
@@ -162,12 +161,11 @@ def test_p17_flatten_wins_the_race_with_an_entry(gateway: RunningGateway, tmp_pa
             gateway.ctl("hold", symbol="TSLA")
             ref = await run.send_entry("TSLA")
             await run.until(lambda: run.state.orders[ref].status == "working")
-            request = Request("flatten", {})
-            run.engine.inbox.put_nowait(request)
+            request = run.session.requests.ask("flatten", {})
             if when == "as it fills":
                 gateway.ctl("fill", order=ref, shares=60)
                 gateway.ctl("hold", symbol="TSLA", off=True)
-            reply = await asyncio.wait_for(request.reply, 20)
+            reply = await asyncio.wait_for(request, 20)
             assert reply["ok"], reply
             truth = gateway.truth()
             assert (truth["positions"], truth["open_orders"], run.state.positions) == ([], [], {})

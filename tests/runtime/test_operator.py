@@ -15,10 +15,8 @@ from paper_gateway.testing import RunningGateway
 from state.domain.model import Order
 from state.storage.pause_request import PAUSE_REQUEST
 from trader.cli.parser import main
-from trader.config.run_options import RunOptions
-from trader.core import flatten, operator
-from trader.core import protection_gate as gate
-from trader.core.messages import Request
+from trader.config.sections import RunOptions
+from trader.core import comparison, flatten, operator
 from trader.runtime import control_socket as control
 
 
@@ -31,7 +29,7 @@ def gateway() -> Iterator[RunningGateway]:
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare books and IBKR several times a second, so that nothing has to be waited for."""
-    monkeypatch.setattr(gate, "COMPARE_S", 0.25)
+    monkeypatch.setattr(comparison, "COMPARE_S", 0.25)
 
 
 class Operator:
@@ -289,13 +287,12 @@ def test_a_second_flatten_is_told_of_the_first(
         async with live(gateway, tmp_path) as run:
             await run.enter()
             gateway.ctl("hold", symbol="TSLA")
-            first = Request("flatten", {})
-            run.engine.inbox.put_nowait(first)
+            first = run.session.requests.ask("flatten", {})
             await run.until(lambda: run.desk.is_closing(run.position()))
             code, _, said = await op.asks("flatten")
             assert (code, "going on already" in said) == (2, True)
             gateway.ctl("hold", symbol="TSLA", off=True)
-            assert (await asyncio.wait_for(first.reply, WAIT_S))["closed"] is True
+            assert (await asyncio.wait_for(first, WAIT_S))["closed"] is True
 
     asyncio.run(story())
 
@@ -306,7 +303,7 @@ def test_flatten_without_a_line_says_so_and_stays_paused(
     monkeypatch: pytest.MonkeyPatch,
     operator_at: Callable[[Path], Operator],
 ) -> None:
-    monkeypatch.setattr(flatten, "NO_LINE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(flatten, "NO_CONNECTION_TIMEOUT_S", 0.5)
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
@@ -346,7 +343,7 @@ def test_a_flatten_that_does_not_come_to_its_end_says_what_is_open(
             else:
                 gateway.ctl("hold", symbol="TSLA")
             code, _, said = await operator_at(run.logs).asks("flatten")
-            assert (code, "TSLA +100, 1 orders of ours are open" in said) == (7, True), said
+            assert (code, "TSLA +100, 1 own orders are open" in said) == (7, True), said
             assert run.state.risk.paused
             assert len(live_stops(gateway.truth(), "TSLA")) == 1
 
@@ -384,7 +381,7 @@ def test_killed_in_the_middle_of_a_flatten(gateway: RunningGateway, tmp_path: Pa
             await run.enter("NVDA", "SHORT", 50)
             for symbol in ("TSLA", "NVDA"):
                 gateway.ctl("hold", symbol=symbol)
-            run.engine.inbox.put_nowait(Request("flatten", {}))
+            run.session.requests.ask("flatten", {})
             await run.until(lambda: all(run.desk.is_closing(p) for p in run.state.positions.values()))
             await run.crash()
         gateway.ctl("hold", symbol="TSLA", off=True)
@@ -444,7 +441,8 @@ def test_an_adopted_position_has_its_stop_and_keeps_it_after_a_crash(
             await run.until(lambda: not shapes(run))
             await run.crash()
         async with live(gateway, tmp_path) as run:
-            assert run.position(symbol).managed
+            shown = await asyncio.to_thread(status, run.logs)
+            assert [row["managed"] for row in shown["positions"] if row["symbol"] == symbol] == [True]
             assert run.position(symbol).estimated
             assert live_stops(gateway.truth(), symbol) == [stop], "the very same one"
             assert symbol not in run.state.foreign
@@ -587,7 +585,7 @@ def test_a_command_names_the_trader_that_hangs(
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
-            monkeypatch.setattr(run.engine, "on_request", lambda request: asyncio.sleep(0))
+            monkeypatch.setitem(operator.HANDLERS, "pause", lambda turn, request: None)
             code, _, said = await operator_at(run.logs).asks("pause")
             assert (code, "was not done within" in said) == (7, True), said
             assert not (run.logs / PAUSE_REQUEST).exists()

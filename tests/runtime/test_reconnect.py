@@ -17,8 +17,8 @@ from lab_live import Live, live
 
 import trader.runtime.connection
 from paper_gateway.testing import RunningGateway
-from trader.clock import parse_time
 from trader.errors import BrokerUnreachableError
+from trader.time_zones import parse_time
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_dropped_socket_closes_the_entries_at_once_and_leaves_the_stop(
             gateway.ctl("restart", **({"down": down_s} if down_s else {}))
             told = await run.until(lambda: line_alert(run), 1.0)
             assert stop_facts(gateway) == stops
-            assert re.match(r"The line to IBKR was lost at 11:00:\d\d \(", told)
+            assert re.match(r"The connection to IBKR was lost at 11:00:\d\d \(", told)
             if down_s:
                 assert closed(run)
             await guarded_again(run, stops)
@@ -106,8 +106,8 @@ def test_an_outage_of_ibkrs_servers_with_the_socket_up(gateway: RunningGateway, 
             gateway.ctl("code", code=code)
             await guarded_again(run, stops)
             assert run.state.foreign["AMD"].quantity == 5
-            before = run.engine.monitors["TSLA"].price_at
-            await run.until(lambda: run.engine.monitors["TSLA"].price_at != before, 8.0)
+            before = run.monitors["TSLA"].price
+            await run.until(lambda: run.monitors["TSLA"].price != before, 8.0)
 
     asyncio.run(story())
 
@@ -228,15 +228,15 @@ def test_the_line_is_lost_while_a_missing_stop_is_sent(
 
     def break_send(run: Live) -> list[str]:
         """The next order finds the socket closed."""
-        sending, met = run.session.line.broker.send, []
+        sending, met = run.session.connected.broker.send, []
 
         def send(tickets: list[Any]) -> None:
-            monkeypatch.setattr(run.session.line.broker, "send", sending)
+            monkeypatch.setattr(run.session.connected.broker, "send", sending)
             met.append("broken")
             gateway.ctl("drop")
             raise BrokerUnreachableError("There is no connection.", "Connect first.")
 
-        monkeypatch.setattr(run.session.line.broker, "send", send)
+        monkeypatch.setattr(run.session.connected.broker, "send", send)
         return met
 
     asyncio.run(story())
@@ -267,10 +267,10 @@ def test_a_symbol_that_could_not_be_watched_at_the_start_is_watched_when_the_lin
     async def story() -> None:
         gateway.ctl("silence", kind="contract")
         async with live(gateway, tmp_path, gateway__answer_timeout_s=0.5) as run:
-            assert not run.engine.monitors
+            assert not run.monitors
             gateway.ctl("silence", kind="contract", off=True)
             gateway.ctl("drop")
-            await run.until(lambda: set(run.engine.monitors) == {"TSLA", "NVDA", "AMD"}, 5.0)
+            await run.until(lambda: set(run.monitors) == {"TSLA", "NVDA", "AMD"}, 5.0)
             assert not [alert for alert in run.state.alerts if "not watched" in alert.text]
 
     asyncio.run(story())
@@ -283,17 +283,17 @@ def test_a_line_that_is_lost_again_just_as_it_came_back(
 
     async def story() -> None:
         async with live(gateway, tmp_path) as run:
-            broker, engine = run.session.line.broker, run.engine
+            broker, loop = run.session.connected.broker, run.loop
             met: list[str] = []
             asking = broker.current_time
 
             async def ask_and_lose() -> int:
                 answer = await asking()
-                if not met and engine.line_lost.is_set():
+                if not met and loop.view.connection_lost:
                     met.append("lost")
                     gateway.ctl("drop")
                     await run.until(lambda: not broker.connected)
-                    await run.until(engine.inbox.empty)
+                    await run.until(loop.queue.empty)
                 return answer
 
             monkeypatch.setattr(broker, "current_time", ask_and_lose)

@@ -13,10 +13,10 @@ from lab_live import Live, live, setup_at
 
 from paper_gateway.testing import RunningGateway
 from state.domain.model import Position
+from state.storage.files import existing_folder
 from state.storage.loader import load
-from state.storage.lookup import existing_folder
 from trader.cli.parser import main
-from trader.core import protection_gate as gate
+from trader.core import comparison
 from trader.core.strategy.ps60.breakout import Signal
 
 NEXT_DATE = "2025-10-07"
@@ -31,7 +31,7 @@ def gateway() -> Iterator[RunningGateway]:
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare books and IBKR several times a second, so that nothing has to be waited for."""
-    monkeypatch.setattr(gate, "COMPARE_S", 0.25)
+    monkeypatch.setattr(comparison, "COMPARE_S", 0.25)
 
 
 async def trade(run: Live, symbol: str, move_pct: float, shares: int = 10) -> Position:
@@ -39,7 +39,7 @@ async def trade(run: Live, symbol: str, move_pct: float, shares: int = 10) -> Po
     held = await run.enter(symbol, "LONG", shares, stop_pct=0.4)
     moved = round(held.entry_price * (1 + move_pct / 100), 2)
     run.gateway.ctl("price", symbol=symbol, price=moved)
-    monitor = run.engine.monitors[symbol]
+    monitor = run.monitors[symbol]
     if move_pct > 0:
         await run.until(lambda: abs(monitor.price - moved) < held.entry_price * 0.002)
         if symbol in run.state.positions:
@@ -53,13 +53,13 @@ async def out(run: Live, symbol: str) -> None:
     """Close at the market, once the stop that does it is confirmed."""
     position = run.position(symbol)
     await run.until(lambda: (stop := run.state.protection(position)) and stop.status == "working")
-    await run.engine.exits.close(position, run.engine.monitors[symbol], "flatten")
+    await run.close(position, "flatten")
     await run.until(lambda: symbol not in run.state.positions)
 
 
 def signal_now(run: Live, symbol: str = "AMD", minutes_ago: int = 0) -> Signal:
     """A break that would be entered if nothing stood against it."""
-    price, now = run.engine.monitors[symbol].price, run.session.clock.now()
+    price, now = run.monitors[symbol].price, run.session.clock.now()
     at = now - timedelta(minutes=minutes_ago)
     return Signal(symbol, "LONG", "momentum", round(price * 0.999, 2), price, at, at, 2.0)
 
@@ -68,9 +68,9 @@ async def judge(run: Live, signal: Signal) -> str:
     """Give a signal to the entries as its candle would; the filter that blocked it, or `entered`."""
     state = run.state
     blocks, entered = dict(state.filter_blocks), len(run.orders("entry", signal.symbol))
-    monitor = run.engine.monitors[signal.symbol]
+    monitor = run.monitors[signal.symbol]
     monitor.setup = setup_at(signal.symbol, signal.pivot)
-    await run.engine.entries.judge(monitor, signal, run.session.clock.now(), entries_open=True)
+    run.judge_signal(monitor, signal)
     if len(run.orders("entry", signal.symbol)) > entered:
         return "entered"
     counted = [name for name, count in state.filter_blocks.items() if count != blocks.get(name, 0)]
@@ -79,8 +79,8 @@ async def judge(run: Live, signal: Signal) -> str:
 
 async def tradable(run: Live, symbol: str = "AMD") -> None:
     """Until bars, price and the day's money are there, and its last break is past: the clock may begin anew."""
-    monitor = run.engine.monitors[symbol]
-    await run.until(lambda: monitor.buffer.warm and monitor.atr and monitor.range_5m and run.engine.entries.equity)
+    monitor = run.monitors[symbol]
+    await run.until(lambda: monitor.buffer.warm and monitor.atr and monitor.range_5m and run.view.equity)
     await run.price(symbol)
     last = run.state.last_signals.get(symbol)
     await run.until(lambda: last is None or run.session.clock.now() > last.break_time)
@@ -118,7 +118,7 @@ def test_a_breaker_that_losses_tripped_stays_tripped(gateway: RunningGateway, tm
             await run.crash()
         gateway.ctl("price", symbol="NVDA", price=round(winner.entry_price * 1.03, 2))
         async with live(gateway, tmp_path, risk__breaker_losses=2) as run:
-            monitor = run.engine.monitors["NVDA"]
+            monitor = run.monitors["NVDA"]
             await run.until(lambda: monitor.price > winner.entry_price * 1.02)
             await out(run, "NVDA")
             assert run.state.closed[winner.trade_id].realized_pnl > 0
@@ -191,8 +191,8 @@ def test_the_loss_limit_stays_reached_and_its_anchor_is_the_days_first(
             assert run.state.daily_pnl == pnl
             assert run.state.risk.loss_limit_hit
             assert run.state.risk.start_equity == anchor
-            await run.until(lambda: run.engine.entries.equity)
-            assert run.engine.entries.equity < (anchor or 0)
+            await run.until(lambda: run.view.equity)
+            assert run.view.equity < (anchor or 0)
             await tradable(run)
             assert await judge(run, signal_now(run)) in ("circuit_breaker", "daily_loss_limit")
             await run.agreed()

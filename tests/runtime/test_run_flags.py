@@ -21,8 +21,8 @@ from paper_gateway.testing import RunningGateway
 from state.storage.checkpoints import CheckpointStore
 from state.storage.files import Folder
 from state.storage.sessions import SessionStore
-from trader.config.run_options import RunOptions
-from trader.core import protection_gate as gate
+from trader.config.sections import RunOptions
+from trader.core import comparison
 from trader.errors import UntrustedStateError
 
 NEXT_DATE = "2025-10-07"
@@ -38,7 +38,7 @@ def gateway() -> Iterator[RunningGateway]:
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare books and IBKR several times a second, so that nothing has to be waited for."""
-    monkeypatch.setattr(gate, "COMPARE_S", 0.25)
+    monkeypatch.setattr(comparison, "COMPARE_S", 0.25)
 
 
 def sessions(logs: Path) -> list[tuple[str, str]]:
@@ -98,7 +98,7 @@ def test_a_dry_run_does_not_touch_what_an_earlier_run_holds(
         before = gateway.truth()["open_orders"]
         async with live(gateway, tmp_path, options=RunOptions(dry_run=True), ready=False) as run:
             await run.trading()
-            monitor = run.engine.monitors["TSLA"]
+            monitor = run.monitors["TSLA"]
             await run.until(lambda: monitor.price > held.entry_price * 1.01)
             began = run.session.clock.now()
             await run.until(lambda: run.session.clock.now() > began + timedelta(seconds=1.5))
@@ -138,14 +138,14 @@ def test_only_the_named_symbols_are_entered_and_all_that_is_held_is_managed(
 ) -> None:
     async def story() -> None:
         async with live(gateway, tmp_path, universe__symbols="TSLA") as run:
-            assert set(run.engine.monitors) == {"TSLA"}
+            assert set(run.monitors) == {"TSLA"}
             await run.crash()
         async with live(gateway, tmp_path) as run:
             await run.enter("NVDA", "SHORT", 10)
             await run.crash()
         async with live(gateway, tmp_path, universe__symbols="TSLA") as run:
-            assert set(run.engine.monitors) == {"TSLA", "NVDA"}
-            monitor = run.engine.monitors["NVDA"]
+            assert set(run.monitors) == {"TSLA", "NVDA"}
+            monitor = run.monitors["NVDA"]
             assert monitor.setup is None, "nothing is entered there"
             gateway.ctl("price", symbol="NVDA", price=round(run.position("NVDA").stop_price * 1.01, 2))
             await run.until(lambda: run.state.positions == {})
@@ -275,7 +275,8 @@ def test_fresh_sets_the_state_aside_and_takes_over_what_ibkr_records(
             await run.crash()
         async with live(gateway, tmp_path, options=RunOptions(fresh=True)) as run:
             assert run.position("TSLA").held == 100
-            assert run.position("TSLA").managed
+            shown = await asyncio.to_thread(status, run.logs)
+            assert [(row["symbol"], row["managed"]) for row in shown["positions"]] == [("TSLA", True)]
             await run.agreed()
             assert live_stops(gateway.truth(), "TSLA") == stop, "its stop was never without it"
             assert run.state.daily_pnl == pnl

@@ -10,13 +10,14 @@ from lab_live import Live, live, setup_at
 
 from paper_gateway.testing import RunningGateway
 from trader.core.bars import Candle, minute_of
+from trader.core.engine import judge_candle
 from trader.core.strategy.ps60.breakout import Breakout
 from trader.core.view import SymbolMonitor
 
 
 def broken(run: Live, age_s: float) -> tuple[SymbolMonitor, Candle]:
     """A watch whose last candle broke out on strong volume, and closed `age_s` ago."""
-    monitor = run.engine.monitors["TSLA"]
+    monitor = run.monitors["TSLA"]
     price = monitor.price
     pivot = round(price * 0.996, 2)
     monitor.setup = setup_at("TSLA", pivot)
@@ -36,10 +37,10 @@ def broken(run: Live, age_s: float) -> tuple[SymbolMonitor, Candle]:
 def test_only_a_fresh_break_is_acted_upon(tmp_path: Path, age_s: float) -> None:
     async def story(gateway: RunningGateway) -> None:
         async with live(gateway, tmp_path, entry__signal_max_age_s=75.0) as run:
-            await run.until(lambda: run.engine.monitors["TSLA"].buffer.warm)
+            await run.until(lambda: run.monitors["TSLA"].buffer.warm)
             monitor, candle = broken(run, age_s)
             assert [signal.path for signal in monitor.signals(candle)] == ["momentum"]
-            await run.engine._judge(candle, "TSLA")
+            run.loop.turn(lambda turn: judge_candle(turn, "TSLA", candle))
             entries = run.orders("entry")
             assert (len(entries) == 1) == (age_s == 0.0)
             if age_s:

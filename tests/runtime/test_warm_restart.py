@@ -1,8 +1,10 @@
 """A restart is warm at once, and judges by the very same numbers as a run that never stopped."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lab import DATE, Trader, wait_for
@@ -14,25 +16,32 @@ from state.storage.files import Folder
 from trader.broker.ibkr.broker import IbkrBroker
 from trader.clock import Clock
 from trader.config.sections import Config
-from trader.core.engine import Engine
-from trader.core.market_data import Market
-from trader.core.orders.closing import OrderDesk
+from trader.core import effects as fx
+from trader.core.messages import Tick, TradingStarted
 from trader.core.strategy.indicators import mean_volume
 from trader.core.strategy.ps60.breakout import lookback_candles
-from trader.core.strategy.ps60.setups import load_setups
+from trader.core.turn import Settings
 from trader.runtime.connection import sync_clock
+from trader.runtime.loop import Loop, Queue
+from trader.runtime.scanner_file import load_setups
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEED = 120.0
 ACCOUNT = "DU1234567"
 
 
+def raise_it(error: BaseException) -> None:
+    raise error
+
+
 class Observer:
-    """The trader's own parts that watch a market, without the ones that trade."""
+    """The trader's own parts that monitor a market; it is never ready, so it trades nothing."""
 
     def __init__(self, gateway: RunningGateway, folder: Path, client_id: int) -> None:
         self.clock = Clock(real_gateway=False)
-        self.broker = IbkrBroker("127.0.0.1", gateway.port, client_id, now=self.clock.now)
+        self.queue: Queue = asyncio.Queue()
+        put = self.queue.put_nowait
+        self.broker = IbkrBroker("127.0.0.1", gateway.port, client_id, put, now=self.clock.now)
         self.manager = StateManager.open(folder, f"observer-{client_id}")
         self.gateway = gateway
 
@@ -41,25 +50,37 @@ class Observer:
         await sync_clock(self.broker, self.clock, SPEED)
         date = self.clock.trading_date()
         self.manager.begin(date.isoformat(), ACCOUNT, "test", self.clock.now(), loop=asyncio.get_running_loop())
-        desk = OrderDesk(self.manager, self.broker, self.clock, ACCOUNT, 1)
-        self.engine = Engine(Config(), self.clock, self.manager, self.broker, desk)
-        setups = load_setups(ROOT / "scanner_output", date, Config().universe)
-        self.market = Market(Config(), self.engine, setups, BarStore(self.manager.folder, date.isoformat()))
-        self.pump = asyncio.create_task(self._pump())
-        self.keep = [asyncio.create_task(job) for job in (self.market.keep_bars(), self.market.mend_gaps())]
-        await self.market.open()
-        await self.market.backfill()
+        setups = load_setups(ROOT / "scanner_output", date, Config().universe).setups
+        settings = Settings(config=Config(), account=ACCOUNT, setups={setup.symbol: setup for setup in setups})
+        opened = asyncio.Event()
+        on: dict[type[fx.Effect], Callable[[Any], None]] = {
+            fx.MarketOpened: lambda _: opened.set(),
+            fx.RequestSave: lambda _: None,
+            fx.StopRun: lambda _: None,
+        }
+        self.loop = Loop(self.queue, self.manager, self.broker, self.clock, settings, on, raise_it)
+        self.tasks = [asyncio.create_task(job) for job in (self.loop.run(), self._tick())]
+        self.queue.put_nowait(TradingStarted())
+        async with asyncio.timeout(30):
+            await opened.wait()
+            while not self.filled():  # noqa: ASYNC110 - the condition is the engine's, which tells nobody
+                await asyncio.sleep(0.01)
         return self
 
-    async def _pump(self) -> None:
+    def filled(self) -> bool:
+        """Whether the history of every symbol has come."""
+        return all(monitor.buffer.candles for monitor in self.loop.view.monitors.values())
+
+    async def _tick(self) -> None:
         while True:
-            self.engine.absorb(await self.engine.inbox.get())
+            await asyncio.sleep(0.5)
+            self.queue.put_nowait(Tick())
 
     async def stop(self) -> None:
         """As a kill leaves it: nothing is written any more."""
-        self.pump.cancel()
-        for task in self.keep:
+        for task in self.tasks:
             task.cancel()
+        await self.loop.end()
         await self.broker.disconnect()
         self.manager.close()
 
@@ -68,7 +89,7 @@ class Observer:
         until = self.clock.now() + timedelta(minutes=minutes)
         async with asyncio.timeout(60):
             while any(  # noqa: ASYNC110 - the condition is the engine's, which tells nobody
-                not w.buffer.candles or w.buffer.candles[-1].end < until for w in self.engine.monitors.values()
+                not w.buffer.candles or w.buffer.candles[-1].end < until for w in self.loop.view.monitors.values()
             ):
                 await asyncio.sleep(0.02)
 
@@ -82,11 +103,13 @@ def test_indicators_after_a_restart_equal_those_of_a_run_that_never_stopped(tmp_
         killed = await Observer(gateway, tmp_path / "b", 12).start()
         await killed.seen(4)
         await killed.stop()
-        tear_last_line(tmp_path / "b", killed.engine.state.trading_date)
+        tear_last_line(tmp_path / "b", killed.manager.state.trading_date)
         await steady.seen(3)  # the downtime
         again = await Observer(gateway, tmp_path / "b", 12).start()
         try:
-            assert all(monitor.buffer.warm for monitor in again.engine.monitors.values()), "warm on the first bar"
+            assert all(monitor.buffer.warm for monitor in again.loop.view.monitors.values()), (
+                "warm on the first bar"
+            )
             await again.seen(2)
             await steady.seen(1)
             compare(steady, again)
@@ -101,10 +124,10 @@ def test_indicators_after_a_restart_equal_those_of_a_run_that_never_stopped(tmp_
 def compare(steady: Observer, again: Observer) -> None:
     """Candle by candle, and indicator by indicator, as far as any rule looks back."""
     depth = lookback_candles(Config().entry)
-    for symbol, monitor in again.engine.monitors.items():
+    for symbol, monitor in again.loop.view.monitors.items():
         last = monitor.buffer.candles[-1].time
         ours = [candle for candle in monitor.buffer.candles if candle.time <= last][-depth:]
-        theirs = [c for c in steady.engine.monitors[symbol].buffer.candles if c.time <= last][-depth:]
+        theirs = [c for c in steady.loop.view.monitors[symbol].buffer.candles if c.time <= last][-depth:]
         assert len(ours) == depth
         assert ours == theirs, symbol
         assert mean_volume(ours) == mean_volume(theirs)

@@ -13,8 +13,7 @@ from state.domain.events import Event
 from state.domain.model import TraderState
 from state.errors import SnapshotFailedError, StateError, SyncFailedError
 from state.manager import StateManager
-from state.storage.checkpoint_info import CheckpointInfo, overdue
-from state.storage.checkpoints import CheckpointStore
+from state.storage.checkpoints import CheckpointInfo, CheckpointStore, overdue
 from state.storage.codec import decode_state
 from state.storage.files import Folder
 from state.storage.loader import load

@@ -42,7 +42,9 @@ def full() -> TraderState:
         commission("a.01", 1.0),
         executed("b.01", EXIT, "SLD", 50, 101.3, 70),
         adjusted(40, 100.0, 80),
-        ev.OrderModifyIntended(time=at(81), order_ref=STOP, quantity=40, stop_price=100.1, reason="breakeven"),
+        ev.OrderModifyIntended(
+            time=at(81), order_ref=STOP, quantity=40, stop_price=100.1, reason="breakeven_stop_hit"
+        ),
         ev.SignalTaken(
             time=at(5), symbol="TSLA", side="LONG", path="momentum", pivot=100.0, break_time=at(4), order_ref=TRADE
         ),
@@ -56,7 +58,7 @@ def full() -> TraderState:
             filter="low_volume",
         ),
         ev.ForeignSeen(time=at(82), symbol="BRK B", con_id=9, quantity=-3, avg_cost=1.5),
-        ev.SymbolHalted(time=at(83), symbol="AMD", reason="ungewöhnlich — 異常"),
+        ev.SymbolHalted(time=at(83), symbol="AMD", reason="ungewöhnlich — 異常", cause="conflict"),
         ev.AlertRaised(time=at(84), text='line\nbreak "quoted"', symbol="AMD", key="k"),
         ev.Paused(time=at(85), reason="lunch"),
         ev.BreakerTripped(time=at(86), reason="errors"),
@@ -323,7 +325,7 @@ def test_a_newer_schema_is_told_apart_from_damage() -> None:
     with pytest.raises(NewerSchemaError, match="newer version"):
         decode_state(newer)
     with pytest.raises(BadContentError):  # one flipped bit must not look like a newer version
-        decode_state(FULL.replace(b'"schema_version": 1', b'"schema_version": 3'))
+        decode_state(FULL.replace(b'"schema_version": 2', b'"schema_version": 3'))
 
 
 @pytest.mark.parametrize("kind", sorted(ev.EventTypes.by_name))

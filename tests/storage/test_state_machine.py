@@ -22,7 +22,7 @@ from state.domain.invariants import check_state
 from state.domain.model import Side, TraderState
 from state.errors import InvariantError
 from state.manager import StateManager
-from trader.core.orders.order_ref import RefMaker
+from trader.core.orders.order_ref import closing_ref, entry_ref, make_token
 
 prices = st.integers(1, 30_000).map(lambda cents: cents / 100)
 seconds = st.integers(0, 300)
@@ -70,7 +70,7 @@ class Days(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp(prefix="trader-state-machine-"))
-        self.refs = RefMaker()
+        self.tokens = 0
         self.runs = 0
         self.durable = 0
         self.events: dict[int, ev.Event] = {}  # by sequence, as far as they survived
@@ -175,8 +175,9 @@ class Days(RuleBasedStateMachine):
 
     @rule(symbol=st.sampled_from(["TSLA", "AMD"]), side=st.sampled_from(["LONG", "SHORT"]), quantity=shares)
     def intend(self, symbol: str, side: Side, quantity: int) -> None:
-        ref = self.refs.entry(symbol, side, 1)
-        stop = self.refs.closing(ref, "stop", symbol, side, 1)
+        self.tokens += 2
+        ref = entry_ref(symbol, side, 1, make_token(self.tokens, "00"))
+        stop = closing_ref(ref, "stop", symbol, side, 1, make_token(self.tokens + 1, "00"))
         self.record(intended(ref, quantity=quantity, trade=ref, side=side, symbol=symbol))
         self.record(intended(stop, "stop", quantity, trade=ref, side=side, symbol=symbol))
 

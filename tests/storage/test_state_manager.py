@@ -226,7 +226,9 @@ def test_a_refused_event_changes_neither_state_nor_journal(tmp_path: Path) -> No
             ev.OrderChanged(time=at(1), order_ref="never-announced", status="filled"),
             executed("a.01", TRADE, "BOT", 1, float("inf"), 0),
             ev.Paused(time=at(1), reason="\ud800"),
-            ev.OrderModifyIntended(time=at(1), order_ref="never-announced", quantity=1, stop_price=1.0, reason=""),
+            ev.OrderModifyIntended(
+                time=at(1), order_ref="never-announced", quantity=1, stop_price=1.0, reason="flatten"
+            ),
         ):
             with pytest.raises((InvariantError, BadContentError)):
                 manager.record(event)

@@ -20,7 +20,7 @@ from paper_gateway.testing import RunningGateway
 
 WAIT_S = 10.0
 UNTYPED: Any = ib_insync
-"""The library for calls that it leaves without types."""
+"""The library, for calls that have no type annotations."""
 
 
 def stock(symbol: str = "TSLA") -> Stock:
@@ -28,7 +28,7 @@ def stock(symbol: str = "TSLA") -> Stock:
 
 
 class Recorder:
-    """Takes the place of ib_insync's wrapper and keeps what its decoder says."""
+    """Replaces ib_insync's wrapper and keeps the callbacks of its decoder."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
@@ -38,7 +38,7 @@ class Recorder:
 
 
 def decoded(fields: list[str], version: int = 176) -> tuple[str, tuple[Any, ...]]:
-    """The one callback that ib_insync's decoder makes of a message; its errors are raised, not logged."""
+    """The one callback of ib_insync's decoder for a message. Its errors are raised, not logged."""
     recorder = Recorder()
     untyped_decoder: Any = Decoder
     untyped_decoder(recorder, version).handlers[int(fields[0])](fields)
@@ -47,7 +47,7 @@ def decoded(fields: list[str], version: int = 176) -> tuple[str, tuple[Any, ...]
 
 
 class CapturingClient(Client):
-    """ib_insync's encoder without a socket: what it would send is kept."""
+    """ib_insync's encoder without a socket: keeps the messages instead of sending them."""
 
     def __init__(self, version: int = 176) -> None:
         super().__init__(None)  # type: ignore[no-untyped-call] # the library's own
@@ -65,7 +65,7 @@ class CapturingClient(Client):
 
 
 def order_fields(order_id: int, contract: Contract, order: Order, version: int = 176) -> list[str]:
-    """The fields of placeOrder as ib_insync writes them."""
+    """The fields of placeOrder as ib_insync encodes them."""
     client: Any = CapturingClient(version)
     client.placeOrder(order_id, contract, order)
     fields: list[str] = client.sent[0][:-1].split("\0")
@@ -73,7 +73,7 @@ def order_fields(order_id: int, contract: Contract, order: Order, version: int =
 
 
 class RawClient:
-    """An API client that shows every message as its list of fields."""
+    """An API client that reads every message as a list of fields."""
 
     def __init__(self, port: int, client_id: int = 1, offer: str = "v157..176", *, start: bool = True) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
@@ -95,12 +95,12 @@ class RawClient:
         self.send_bytes(framed("".join(f"{field}\0" for field in fields).encode()))
 
     def read(self) -> list[str]:
-        """The next message. Raises EOFError when the gateway closed."""
+        """The next message. Raises EOFError if the gateway closed the connection."""
         (length,) = struct.unpack(">I", self._exactly(4))
         return self._exactly(length).decode()[:-1].split("\0")
 
     def read_until(self, *last: str) -> list[list[str]]:
-        """Messages up to the first that begins with the fields given; WAIT_S in all."""
+        """Messages up to the first that begins with the given fields; TimeoutError after WAIT_S."""
         deadline = time.monotonic() + WAIT_S
         messages: list[list[str]] = []
         while time.monotonic() < deadline:
@@ -113,7 +113,7 @@ class RawClient:
         self.send(*order_fields(order_id, contract or stock(), order))
 
     def closed_by_peer(self) -> bool:
-        """Whether the gateway closes the connection within WAIT_S, whatever it says before."""
+        """Whether the gateway closes the connection within WAIT_S, after any messages."""
         try:
             while True:
                 self.read()
@@ -167,6 +167,6 @@ async def connected(gateway: RunningGateway, client_id: int = 1, **options: Any)
 
 
 def running(*flags: str) -> Iterator[RunningGateway]:
-    """The body of a fixture: a gateway process that lives as long as the fixture."""
+    """The body of a fixture: a gateway process until the end of the fixture."""
     with RunningGateway(*flags) as gateway:
         yield gateway

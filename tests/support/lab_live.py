@@ -15,27 +15,71 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from lab import WAIT_S, differences, scanner
 
 from paper_gateway.testing import RunningGateway
-from state.domain.model import Order, Position, Side, TraderState, sign
+from state.domain.model import Order, OrderReason, Position, Side, TraderState, sign
 from state.manager import StateManager
 from state.storage.loader import Loaded
 from state.storage.sessions import SessionStore, make_session_id
-from trader.cli.commands.status import build_status
+from trader.cli.status.builder import build_status
 from trader.clock import Clock
-from trader.config.loader import Config, load_config
-from trader.config.run_options import RunOptions
+from trader.config.loader import load_config
+from trader.config.sections import Config, RunOptions
+from trader.core import comparison, entries, exits
+from trader.core.orders import closing, sending
 from trader.core.orders.order_ref import parse_ref
 from trader.core.strategy.ps60.breakout import Signal
 from trader.core.strategy.ps60.setups import Setup
+from trader.core.turn import Turn
+from trader.core.view import SymbolMonitor, View
 from trader.errors import BrokerError, TraderError
-from trader.runtime.connect import Connected, connect, find_endpoint, make_broker
+from trader.runtime.connection import Connected, connect, find_endpoint, make_broker
+from trader.runtime.loop import Loop, Queue
 from trader.runtime.session import TradingSession
 from trader.runtime.stopping import Stopping
+
+T = TypeVar("T")
+
+
+class Orders:
+    """What the engine does about orders, as a turn of its own; each call returns once it was carried out."""
+
+    def __init__(self, run: Live) -> None:
+        self._run = run
+
+    async def _turn(self, decide: Callable[[Turn], T]) -> T:
+        made = self._run.loop.turn(decide)
+        await self._run.drained()
+        return made
+
+    async def enter(self, signal: Signal, setup: Setup, con_id: int, quantity: int, stop_price: float) -> str:
+        """A bracket; the entry's orderRef."""
+        return await self._turn(lambda turn: entries.enter(turn, signal, setup, con_id, quantity, stop_price))
+
+    async def take_partial(
+        self, position: Position, shares: int, reason: closing.PartialReason, price: float, tick: float
+    ) -> None:
+        """Until the exit has left, or was given up."""
+        await self._turn(lambda turn: closing.take_partial(turn, position, shares, reason, price, tick))
+        await self._run.until(lambda: position.symbol not in self._run.view.partials)
+        await self._run.drained()
+
+    async def move_stop(self, position: Position, price: float, reason: Literal["breakeven", "trail"]) -> None:
+        await self._turn(lambda turn: closing.move_stop(turn, position, price, reason))
+
+    async def close(self, position: Position, reason: OrderReason, price: float, tick: float) -> None:
+        await self._turn(lambda turn: closing.close(turn, position, reason, price, tick))
+
+    def is_closing(self, position: Position) -> bool:
+        stop = self._run.state.protection(position)
+        return stop is not None and stop.closing
+
+    def cancel(self, order: Order, why: str) -> None:
+        self._run.loop.turn(lambda turn: sending.cancel_order(turn, order, why))
 
 
 class Live:
@@ -45,9 +89,40 @@ class Live:
         self.gateway = gateway
         self.logs = logs
         self.session = session
-        self.engine = session.engine
-        self.desk = session.desk
+        self.desk = Orders(self)
         self.running: asyncio.Task[int] | None = None
+
+    @property
+    def loop(self) -> Loop:
+        """The loop; there is one once the state was taken up."""
+        assert self.session.loop is not None
+        return self.session.loop
+
+    @property
+    def view(self) -> View:
+        """The engine's live view."""
+        return self.loop.view
+
+    @property
+    def monitors(self) -> dict[str, SymbolMonitor]:
+        """The symbols that are monitored."""
+        return self.loop.view.monitors
+
+    async def drained(self) -> None:
+        """Until every effect decided so far was carried out; the disk's failure, if it failed."""
+        while not self.loop.idle:
+            if self.session.manager.failure is not None:
+                raise self.session.manager.failure
+            await asyncio.sleep(0.002)
+
+    def compare_soon(self) -> None:
+        """Have the state and IBKR compared, as after something odd."""
+
+        def want(turn: Turn) -> None:
+            turn.view.comparison.wanted = True
+            comparison.schedule(turn)
+
+        self.loop.turn(want)
 
     @property
     def state(self) -> TraderState:
@@ -89,7 +164,7 @@ class Live:
         await self.until(lambda: _trades(self))
 
     async def agreed(self, bound_s: float = WAIT_S) -> None:
-        """Wait until the gate is open and the books say what the gateway knows."""
+        """Wait until the gate is open and the state says what the gateway knows."""
         try:
             await self.until(lambda: self.state.connection.ready and not self.differences(), bound_s)
         except AssertionError as error:
@@ -102,7 +177,7 @@ class Live:
 
     async def price(self, symbol: str = "TSLA") -> float:
         """The market's last price, as the trader sees it."""
-        monitor = self.engine.monitors[symbol]
+        monitor = self.monitors[symbol]
         await self.until(lambda: monitor.price == monitor.price)
         return monitor.price
 
@@ -117,7 +192,7 @@ class Live:
         now = self.session.clock.now()
         signal = Signal(symbol, side, "momentum", pivot, price, now, now, 2.0)
         stop = round(price * (1 - towards * stop_pct / 100), 2)
-        return await self.desk.enter(signal, setup, self.engine.monitors[symbol].con_id, shares, stop)
+        return await self.desk.enter(signal, setup, self.monitors[symbol].con_id, shares, stop)
 
     async def enter(
         self, symbol: str = "TSLA", side: Side = "LONG", shares: int = 100, *, stop_pct: float = 5.0
@@ -136,15 +211,26 @@ class Live:
 
     async def judge(self, symbol: str = "TSLA", side: Side = "LONG", pivot: float | None = None) -> str:
         """Give the strategy a confirmed break now; the filter that blocked it, or "" where an entry was sent."""
-        await self.until(lambda: self.engine.monitors[symbol].buffer.warm)
+        await self.until(lambda: self.monitors[symbol].buffer.warm)
         before, price, now = dict(self.state.filter_blocks), await self.price(symbol), self.session.clock.now()
         at = pivot if pivot is not None else round(price * (1 - sign(side) * 0.001), 2)
         last = self.state.last_signals.get(symbol)  # a new clock may begin a second behind
         broke = now if last is None else max(now, last.break_time + timedelta(minutes=1))
         signal = Signal(symbol, side, "sustained", at, price, broke, broke, 2.0)
         entries_open = self.state.connection.entries_open
-        await self.engine.entries.judge(self.engine.monitors[symbol], signal, now, entries_open=entries_open)
+        self.judge_signal(self.monitors[symbol], signal, entries_open=entries_open)
+        await self.drained()
         return next((name for name, count in self.state.filter_blocks.items() if count != before.get(name, 0)), "")
+
+    def judge_signal(self, monitor: SymbolMonitor, signal: Signal, *, entries_open: bool = True) -> None:
+        """Give a signal to the entries, as its candle would."""
+        self.loop.turn(lambda turn: entries.judge(turn, monitor, signal, entries_open=entries_open))
+
+    async def close(self, position: Position, reason: OrderReason) -> None:
+        """Close a position at the market, as a rule or the operator would."""
+        monitor = self.monitors[position.symbol]
+        self.loop.turn(lambda turn: exits.close(turn, position, monitor, reason))
+        await self.drained()
 
     def set_price(self, price: float, symbol: str = "TSLA") -> None:
         """Trade once at that price; the market goes on from there."""
@@ -157,7 +243,7 @@ class Live:
         await asyncio.wait({self.running})
         await self.session._end_tasks()
         with suppress(BrokerError):
-            await self.session.line.broker.disconnect()
+            await self.session.connected.broker.disconnect()
 
 
 def setup_at(symbol: str, pivot: float) -> Setup:
@@ -200,14 +286,17 @@ async def live(
         sessions = SessionStore(manager.folder)
         sessions.mark_crashed(datetime.now(UTC))
         endpoint = await find_endpoint(config)
-        broker = make_broker(config, endpoint, clock)
+        queue: Queue = asyncio.Queue()
+        broker = make_broker(config, endpoint, clock, queue.put_nowait)
         try:
             account = await connect(config, endpoint, broker, clock)
         except TraderError:
             await broker.disconnect()
             raise
-        line = Connected(endpoint, broker, account)
-        session = TradingSession(config, options or RunOptions(), clock, manager, sessions, line, stopping)
+        connected = Connected(endpoint, broker, account)
+        session = TradingSession(
+            config, options or RunOptions(), clock, manager, sessions, connected, queue, stopping
+        )
         run = Live(gateway, config.files.logs_dir, session)
         run.running = asyncio.create_task(session.run(lambda _: None))
         try:
@@ -233,4 +322,5 @@ async def _started(run: Live, *, ready: bool) -> None:
 
 def _trades(run: Live) -> bool:
     """Whether the gate has passed and the engine takes answers of the comparison that never stops."""
-    return run.engine.on_answer.__name__ == "take_answer"
+    loop = run.session.loop
+    return loop is not None and loop.view.phase == "trading" and not loop.view.opening

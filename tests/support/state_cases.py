@@ -9,7 +9,17 @@ import msgspec
 
 from state.domain import events as ev
 from state.domain.apply import apply, new_state
-from state.domain.model import EntryPlan, Order, Position, Role, Side, TraderState, entry_action, exit_action
+from state.domain.model import (
+    EntryPlan,
+    Order,
+    OrderReason,
+    Position,
+    Role,
+    Side,
+    TraderState,
+    entry_action,
+    exit_action,
+)
 from state.manager import Begun, StateManager
 from state.storage.codec import decode_event, encode_event
 from state.storage.journal import read_journal
@@ -20,6 +30,7 @@ STOP = "ps60-TSLA-L-S1-0h4kq9x2mz.0h4kq9x2n1"
 EXIT = "ps60-TSLA-L-X1-0h4kq9x2mz.0h4kr1c7p3"
 OPEN = datetime(2025, 10, 6, 13, 45, tzinfo=UTC)  # 09:45 in New York
 Bought = Literal["BOT", "SLD"]
+REASONS: dict[Role, OrderReason] = {"entry": "entry", "stop": "stop_loss_hit", "exit": "partial_1r"}
 
 
 def at(seconds: float) -> datetime:
@@ -49,7 +60,7 @@ def intended(
     trade: str = TRADE,
     side: Side = "LONG",
     symbol: str = "TSLA",
-    reason: str = "",
+    reason: OrderReason | None = None,
     stop: float | None = None,
     pivot: float = 100.0,
     order_id: int = 1,
@@ -69,7 +80,7 @@ def intended(
         intended_at=at(0),
         stop_price=stop if stop is not None or role != "stop" else plan(side, pivot).stop_price,
         parent_ref=trade if role == "stop" else "",
-        reason=reason or {"entry": "entry", "stop": "stop_loss_hit", "exit": "partial_1r"}[role],
+        reason=reason or REASONS[role],
         plan=plan(side, pivot) if role == "entry" else None,
     )
     return ev.OrderIntended(time=at(0), order=order)

@@ -322,6 +322,7 @@ def test_the_disk_is_full(gateway: RunningGateway, past: Path, tmp_path: Path) -
     assert_nothing_lost(contents(past), kept)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_file_may_not_grow(gateway: RunningGateway, past: Path) -> None:
     """Files may not grow beyond 64 KB (128 blocks): the journal's next segment cannot be made."""
     shutil.rmtree(past / "journal")

@@ -1,9 +1,10 @@
-"""Starts the embedded paper gateway where it is not running, and asks it who it is. It is not IBKR.
+"""Starts the embedded paper gateway if it is not running, and asks for its identity. It is not IBKR.
 
-The gateway is a process of its own that outlives the trader, so that orders rest and stops trigger while the
-trader is down. It is met at its socket only: nothing of its code is imported.
+The gateway is a separate process that outlives the trader, so that orders rest and stops trigger while the trader
+is down. The trader talks to it through its socket and imports none of its code.
 
-Control protocol: connect, `CTL\\0`, then frames of a uint32 (big-endian) length and JSON, one answer a request.
+Control protocol: connect, send `CTL\\0`, then frames: a length (uint32, big-endian) and JSON. Each request gets one
+answer.
 """
 
 import asyncio
@@ -26,14 +27,14 @@ ANSWER_TIMEOUT_S = 3.0
 START_TIMEOUT_S = 20.0
 POLL_S = 0.05
 MAX_ANSWER_BYTES = 1024 * 1024
-# A shell that leaves at once hands the gateway over to init: no zombie, no child of ours, no terminal, and
-# a session of its own. $1 is the file for its output; the shell says the process id.
+# The shell exits at once, so that the gateway is no child of the trader: it leaves no zombie, and signals to the
+# trader's terminal do not reach it. $1 is the file for its output; the shell prints the gateway's process id.
 _DETACH = 'umask 077; out=$1; shift; "$@" </dev/null >"$out" 2>&1 & echo $!'
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedInfo:
-    """The running gateway. `instance` is new with each process; `started`: by this call."""
+    """The running gateway. `instance`: new with each process. `started`: whether this call started it."""
 
     host: str
     port: int
@@ -47,28 +48,30 @@ class EmbeddedInfo:
 
 
 class _Answer(msgspec.Struct):
-    """The gateway's answer to `info`, as far as it matters here."""
+    """The gateway's answer to `info`: the fields used here."""
 
     ok: bool
     gateway_id: str = ""
     pid: int = 0
     accounts: tuple[str, ...] = ()
     trading_date: date = date.min
-    time: datetime = datetime.min  # noqa: DTZ901 - stands for none
+    time: datetime = datetime.min  # noqa: DTZ901 - means none
     speed: float = 0.0
 
 
 async def ensure_embedded(settings: GatewaySettings, logs_dir: Path) -> EmbeddedInfo:
     """The gateway on the settings' port, started if nothing listens there.
 
-    One that runs already is taken as it is, whatever the settings say of speed, day or cash. Its log is
-    `paper_gateway.log` in `logs_dir`, what it writes to its terminal `paper_gateway.out`.
+    A gateway that runs already is used as it is: the settings' speed, day and cash do not apply to it. It logs to
+    `paper_gateway.log` in `logs_dir`; its standard output and error go to `paper_gateway.out`.
 
-    Raises BrokerError where something else listens on the port, and BrokerUnreachableError where the gateway
-    does not start in time.
+    Raises BrokerError if something else listens on the port, and BrokerUnreachableError if the gateway does not
+    start in time.
     """
     if settings.port == 0:
-        raise BrokerError("The embedded gateway has port 0.", "Give it a fixed port, so that a restart finds it.")
+        raise BrokerError(
+            "The embedded gateway has port 0.", "Set a fixed port under [gateway], so that a restart finds it."
+        )
     running = await _info(settings.port)
     if running is not None:
         return running
@@ -96,10 +99,10 @@ def _command(settings: GatewaySettings, logs_dir: Path) -> list[str]:
 
 
 def _start(command: list[str], output: Path) -> int:
-    """Start the gateway and let go of it; returns its process id. Raises BrokerError."""
+    """Start the gateway, detached; returns its process id. Raises BrokerError."""
     try:
         output.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        done = subprocess.run(  # noqa: S603 - our own module; each argument is one word to the shell
+        done = subprocess.run(  # noqa: S603 - a fixed program; the shell gets each argument quoted as $1, $2, ...
             ["/bin/sh", "-c", _DETACH, "sh", str(output.absolute()), *command],
             cwd=PROJECT_ROOT,
             stdin=subprocess.DEVNULL,
@@ -112,7 +115,7 @@ def _start(command: list[str], output: Path) -> int:
         return int(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise BrokerError(
-            f"The embedded gateway could not be started: {error}.", "Start it by hand: python3 -m paper_gateway."
+            f"The embedded gateway could not be started: {error}.", "Start it yourself: python3 -m paper_gateway."
         ) from error
 
 
@@ -120,28 +123,28 @@ async def _wait_ready(port: int, pid: int, output: Path) -> EmbeddedInfo:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + START_TIMEOUT_S
     while loop.time() < deadline:
-        alive = _alive(pid)  # asked first: another trader's gateway may have won the port meanwhile
+        alive = _alive(pid)  # asked first: another trader's gateway may have taken the port meanwhile
         info = await _info(port)
         if info is not None:
             return info
         if not alive:
             break
         await asyncio.sleep(POLL_S)
-    said = await asyncio.to_thread(_tail, output)
+    printed = await asyncio.to_thread(_tail, output)
     raise BrokerUnreachableError(
-        f"The embedded gateway did not come up on port {port}: {said or 'it said nothing'}",
-        f"See {output}, or start it by hand: python3 -m paper_gateway --port {port}.",
+        f"The embedded gateway did not start on port {port}: {printed or 'it printed nothing'}",
+        f"See {output}, or start it yourself: python3 -m paper_gateway --port {port}.",
     )
 
 
 def _alive(pid: int) -> bool:
-    """Whether the process runs; a dead one that nobody reaps (a container without an init) does not."""
+    """Whether the process runs. A zombie does not; a container without init leaves them."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False
-    except OSError:  # no /proc here
+    except OSError:  # there is no /proc
         return True
 
 
@@ -154,7 +157,7 @@ def _tail(output: Path) -> str:
 
 
 async def _info(port: int) -> EmbeddedInfo | None:
-    """Who answers on the port; None if nobody listens. Raises BrokerError for anything but the gateway."""
+    """The gateway on the port; None if nothing listens there. Raises BrokerError for any other program."""
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             body = await _ask(port, b'{"command": "info"}')
@@ -162,9 +165,9 @@ async def _info(port: int) -> EmbeddedInfo | None:
     except ConnectionRefusedError:
         return None
     except (OSError, EOFError, ValueError, msgspec.MsgspecError) as error:  # TimeoutError is an OSError
-        raise _stranger(port) from error
+        raise _not_the_gateway(port) from error
     if not (answer.ok and answer.gateway_id and answer.accounts and answer.speed > 0):
-        raise _stranger(port)
+        raise _not_the_gateway(port)
     return EmbeddedInfo(
         host=HOST,
         port=port,
@@ -177,7 +180,7 @@ async def _info(port: int) -> EmbeddedInfo | None:
     )
 
 
-def _stranger(port: int) -> BrokerError:
+def _not_the_gateway(port: int) -> BrokerError:
     return BrokerError(
         f"Something listens on {HOST}:{port} that is not the embedded paper gateway.",
         "Stop it, or choose another port under [gateway] in trader.toml.",

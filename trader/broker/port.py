@@ -6,15 +6,46 @@ a type of its own, so that nothing can take it for an empty account (invariant 2
 They are msgspec's structs: a data class takes forty times as long to define, and every restart defines them.
 """
 
-import asyncio
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal, Protocol
 
 import msgspec
 
 from state.domain.model import Action
-from trader.core.bars import Bar
+from trader.errors import MarketDataError
+
+BAR_S = 5
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """Trades of [time, time + 5 s): `time` aware, prices in dollars, volume in shares."""
+
+    time: datetime
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+def check_bar(bar: Bar) -> None:
+    """Raises MarketDataError for a bar that cannot be: NaN, no price, high below low, off the grid (f20)."""
+    prices = (bar.open, bar.high, bar.low, bar.close)
+    problem = ""
+    if bar.time.tzinfo is None:
+        problem = "its time has no zone"
+    elif bar.time.timestamp() % BAR_S:
+        problem = f"its time is not on the {BAR_S}-second grid"
+    elif not all(math.isfinite(price) and price > 0 for price in prices):
+        problem = "it has a price that is no price"
+    elif not math.isfinite(bar.volume) or bar.volume < 0:
+        problem = "its volume is no volume"
+    elif bar.high < max(prices) or bar.low > min(prices):
+        problem = "its high and low do not enclose its open and close"
+    if problem:
+        raise MarketDataError(f"Unusable bar {bar}: {problem}.", "It is left out; check the feed.")
 
 
 class BrokerPosition(msgspec.Struct, frozen=True):
@@ -25,6 +56,10 @@ class BrokerPosition(msgspec.Struct, frozen=True):
     con_id: int
     quantity: int
     avg_cost: float
+
+
+CANCELLED_STATUSES = frozenset({"Cancelled", "ApiCancelled"})
+CLOSED_STATUSES = CANCELLED_STATUSES | {"Filled"}
 
 
 class BrokerOrder(msgspec.Struct, frozen=True):
@@ -52,6 +87,16 @@ class BrokerOrder(msgspec.Struct, frozen=True):
     def remaining(self) -> int:
         """Shares that may still execute."""
         return max(0, self.quantity - self.filled)
+
+    @property
+    def is_working(self) -> bool:
+        """Whether it may execute and is not being cancelled, as far as IBKR says."""
+        return not self.is_closed and self.status not in ("Inactive", "PendingCancel")
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether IBKR says that it is over: filled or cancelled."""
+        return self.status in CLOSED_STATUSES
 
 
 class BrokerExecution(msgspec.Struct, frozen=True):
@@ -193,17 +238,12 @@ Fact = (
 )
 
 
-@dataclass(slots=True)
-class Facts:
-    """What came from the broker and is not handled yet. Prices are conflated: the newest of each symbol."""
-
-    queue: asyncio.Queue[Fact] = field(default_factory=asyncio.Queue)
+FactSink = Callable[[Fact], None]
+"""Takes each fact as it comes, on the event loop's thread, and must not wait: the caller is the decoder."""
 
 
 class Broker(Protocol):
     """The line to one broker. Every method that asks has a bound and raises a `BrokerError` when it passes."""
-
-    facts: Facts
 
     @property
     def connected(self) -> bool: ...
@@ -240,8 +280,11 @@ class Broker(Protocol):
         """
         ...
 
-    def next_order_id(self, above: int) -> int:
-        """An order id that IBKR accepts and that is higher than `above`, our own high-water mark."""
+    def free_order_id(self, above: int = 0) -> int:
+        """The lowest order id that IBKR accepts and that is higher than `above` and than each one sent.
+
+        Raises BrokerError without a connection, or where IBKR's numbers have run out.
+        """
         ...
 
     def send(self, tickets: list[OrderTicket]) -> None:
@@ -250,8 +293,5 @@ class Broker(Protocol):
         Raises BrokerError when the line is down, before anything was written.
         """
         ...
-
-    async def changed(self, order_id: int, quantity: int, timeout_s: float) -> bool:
-        """Whether IBKR says, in time, that a live order is for `quantity` shares now. Raises BrokerError."""
 
     def cancel(self, order_id: int) -> None: ...

@@ -1,7 +1,7 @@
-"""The command line: parses, loads the configuration, runs one command, and is the only place that exits.
+"""The command line: parses it, loads the settings, runs one command and returns its exit code.
 
-Each command is a module of `trader.cli.commands` with `add_arguments(parser)` and `run(args, config) -> int`. They
-are imported when they are used, so that a restart pays for no other command.
+Each command is a module of `trader.cli.commands` with `add_arguments(parser)` and `run(args, config) -> int`. Only
+the module of the given command is imported: a start does not wait for the others.
 """
 
 import argparse
@@ -12,43 +12,54 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol, cast
 
 from state.errors import TraderError
 from trader.config.loader import load_config
+from trader.config.sections import Config
 from trader.errors import UsageError
 from trader.output import say_error
 
 COMMANDS = {
     "run": "trade a session, resuming today's state if there is one (the default)",
-    "status": "what the files say of positions, stops, attempts and limits, also while the trader is dead",
+    "status": "positions, stops, attempts and limits from the files, also while no trader runs",
     "sessions": "the runs of the trader: list them, show one",
-    "checkpoints": "kept copies of the state: list, show, stats, prune, restore",
-    "orders": "every order's life from intent to its last status, from the journal",
+    "checkpoints": "copies of the state: list, show, stats, prune, restore",
+    "orders": "each order from its intent to its last status, from the journal",
     "report": "a day's trades, equity curve, filters, crashes and recoveries",
-    "adopt": "take over a position of the account that is not ours",
+    "adopt": "take over a foreign position of the account",
     "pause": "no new entries, durably; stops and exits go on",
     "unpause": "allow entries again",
-    "flatten": "pause, cancel entries, close every position of ours, verify",
+    "flatten": "pause, cancel entries, close every own position, verify",
     "doctor": "check port, account, clock, permissions, disk and versions",
 }
 SHARED_FLAGS: dict[str, tuple[str, str]] = {  # flag -> (setting, help)
-    "--logs-dir": ("files.logs_dir", "where the state, journal and logs are (default: logs)"),
-    "--scanner-dir": ("files.scanner_dir", "where scanner_results_YYYYMMDD.json are (default: scanner_output)"),
+    "--logs-dir": ("files.logs_dir", "folder of the state, journal and logs (default: logs)"),
+    "--scanner-dir": ("files.scanner_dir", "folder of scanner_results_YYYYMMDD.json (default: scanner_output)"),
     "--gateway": ("gateway.endpoint", "embedded, or HOST:PORT of TWS or IB Gateway"),
-    "--client-id": ("gateway.client_id", "API client id; stops can be managed only under the id that sent them"),
+    "--client-id": ("gateway.client_id", "API client id; IBKR lets only the id that sent an order change it"),
 }
 
 
+class CommandModule(Protocol):
+    """What each module of trader.cli.commands offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's own flags. A dest of the form `section.key` overrides that setting."""
+
+    def run(self, args: argparse.Namespace, config: Config) -> int:
+        """Run the command; returns the exit code. Raises TraderError."""
+
+
 class _Parser(argparse.ArgumentParser):
-    """Tells what is wrong as every other error is told, instead of printing the whole usage."""
+    """Raises a UsageError instead of printing the whole usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog}: {message}.", f"See `python3 {self.prog} --help`.")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line; `docs/COMMANDS.md` is held to it by a test."""
+    """The whole command line. A test compares `docs/COMMANDS.md` with it."""
     parser = _Parser(prog="trader.py", description="A crash-safe live trader for Interactive Brokers.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, help_text in COMMANDS.items():
@@ -57,13 +68,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; returns the exit code. An error is a sentence of what happened and one of what to do."""
+    """Run one command; returns the exit code. An error is printed as what happened and what to do."""
     try:
         args = _parse(_with_command(argv))
         overrides = {key: value for key, value in vars(args).items() if "." in key and value is not None}
         config = load_config(args.config, os.environ, overrides)
         if args.command != "run" or args.reconcile_only:
-            _keep_tries_quiet()
+            _mute_connection_attempts()
         code: int = _module(args.command).run(args, config)
     except TraderError as error:
         say_error(error)
@@ -71,19 +82,19 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 0
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: not our error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader closed the pipe: no error
         return 0
     return code
 
 
-def _keep_tries_quiet() -> None:
-    """A command that answers and ends has no log; a failed try would stand between the sentences of its error."""
-    for name in ("trader.runtime.connection", "trader.broker"):
+def _mute_connection_attempts() -> None:
+    """Without a log, Python would print each failed attempt to connect before the command's error."""
+    for name in ("trader.connection", "trader.broker"):
         logging.getLogger(name).addHandler(logging.NullHandler())
 
 
 def _with_command(argv: Sequence[str]) -> list[str]:
-    """The arguments with `run` before them where they begin with a flag of it. Raises UsageError."""
+    """The arguments, with `run` put first if they begin with a flag. Raises UsageError for an unknown command."""
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
         return ["run", *argv]
     if argv[0] in COMMANDS or argv[0].startswith("-"):
@@ -94,7 +105,7 @@ def _with_command(argv: Sequence[str]) -> list[str]:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    """Only the named command's module is imported, unless help on all of them is wanted."""
+    """Parse with the parser of the given command; `--help` without a command needs them all."""
     name = arguments[0]
     if name not in COMMANDS:
         return build_parser().parse_args(arguments)
@@ -117,19 +128,5 @@ def _declare(parser: argparse.ArgumentParser, name: str) -> None:
     _module(name).add_arguments(parser)
 
 
-def _module(name: str) -> "CommandModule":
-    module: CommandModule = importlib.import_module(f"trader.cli.commands.{name}")  # type: ignore[assignment]  # checked by use
-    return module
-
-
-class CommandModule:
-    """What a module of trader.cli.commands offers."""
-
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Declare the command's own flags; a dest with a dot in it overrides that setting."""
-
-    @staticmethod
-    def run(args: argparse.Namespace, config: object) -> int:
-        """Do it; returns the exit code."""
-        return 0
+def _module(name: str) -> CommandModule:
+    return cast("CommandModule", importlib.import_module(f"trader.cli.commands.{name}"))

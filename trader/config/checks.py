@@ -1,4 +1,4 @@
-"""Checks that look at more than one setting, and the check that stands before a live account."""
+"""Checks of settings against each other, and the check that refuses an unintended live account."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPENS, CLOSES = time(9, 30), time(16, 0)
 
 
 def check_together(config: Config) -> None:
-    """Raises ConfigError where settings that are each in range contradict one another."""
+    """Raises ConfigError if settings contradict each other, or are not of the form that they need."""
     _check_gateway(config.gateway)
     _check_entry(config.entry)
     _check_symbols("universe.symbols", config.universe.symbols)
@@ -23,41 +23,43 @@ def check_together(config: Config) -> None:
     if fractions > 1.0 + 1e-9:
         raise ConfigError(
             f"exit.first_partial_fraction and exit.second_partial_fraction add up to {fractions:g}.",
-            "Together they may be 1.0 at the most: the whole position.",
+            "Their sum may be at most 1.0: the whole position.",
         )
     if config.files.checkpoint_idle_interval_s < config.files.checkpoint_interval_s:
         raise ConfigError(
             "files.checkpoint_idle_interval_s is below files.checkpoint_interval_s.",
-            "Idle checkpoints are the rarer ones: raise it.",
+            "While idle, checkpoints are taken less often: raise files.checkpoint_idle_interval_s.",
         )
 
 
 def check_account(config: Config, account: str) -> None:
-    """Refuses a live account unless it was asked for twice (invariant 15: paper unless told twice).
+    """Refuses a live account unless two settings ask for it (invariant 15).
 
-    `account` is the account that IBKR names; paper accounts start with 'D'. Raises ConfigError for an
-    account other than the configured one, and for a live account unless `--live` was given and
-    `gateway.live_account` names this very account.
+    `account` is the account that IBKR reports; paper accounts start with 'D'. Raises ConfigError for an account
+    other than the configured one, and for a live account unless `--live` was given and `gateway.live_account` is
+    this account.
     """
     gateway = config.gateway
     if not ACCOUNT.fullmatch(account):
-        raise ConfigError(f"IBKR names the account {account!r}, which is no account id.", "Check gateway.endpoint.")
+        raise ConfigError(
+            f"IBKR reports the account {account!r}, which is not an account id.", "Check gateway.endpoint."
+        )
     if gateway.account and account != gateway.account:
         raise ConfigError(
-            f"IBKR names account {account}, but gateway.account is {gateway.account}.",
+            f"IBKR reports account {account}, but gateway.account is {gateway.account}.",
             "Log TWS in to that account, or correct gateway.account.",
         )
     if account.startswith("D"):
         return
     if not gateway.live:
         raise ConfigError(
-            f"{account} is a live account, and only paper accounts are traded unless told twice.",
+            f"{account} is a live account. Without --live only paper accounts are traded.",
             f'To trade real money, give --live and set live_account = "{account}" under [gateway].',
         )
     if gateway.live_account != account:
         raise ConfigError(
             f"--live was given for account {account}, but gateway.live_account is {gateway.live_account!r}.",
-            f'Set live_account = "{account}" under [gateway] if you mean it.',
+            f'To trade this account, set live_account = "{account}" under [gateway].',
         )
 
 
@@ -86,7 +88,7 @@ def _check_entry(entry: EntryRules) -> None:
         raise ConfigError(
             f"entry.window_start {entry.window_start}, window_end {entry.window_end} and flatten_at "
             f"{entry.flatten_at} are not in this order.",
-            "Entries must end after they begin, and before positions are flattened.",
+            "Entries must begin before they end, and end before positions are flattened.",
         )
 
 
@@ -94,5 +96,5 @@ def _check_symbols(name: str, symbols: Symbols) -> None:
     for symbol in symbols:
         if not SYMBOL.fullmatch(symbol):
             raise ConfigError(
-                f"{name} has {symbol!r}, which is no symbol.", "Write symbols as in TWS: TSLA, BRK B."
+                f"{name} has {symbol!r}, which is not a symbol.", "Write symbols as in TWS: TSLA, BRK B."
             )

@@ -1,4 +1,4 @@
-"""Reads and checks the settings: flags override the environment, which overrides `trader.toml`, then defaults.
+"""Reads and checks the settings. Flags override the environment, which overrides `trader.toml`, then defaults.
 
 | source | a key is written | a relative path is relative to |
 |---|---|---|
@@ -7,7 +7,7 @@
 | `trader.toml` | `[files]` `logs_dir = …` | the file's folder |
 | defaults | none | the project's folder |
 
-Nothing heavy is imported here, so that `--help` and one-shot commands start at once.
+It imports nothing that is slow to import, since every command reads the settings.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from trader.config.checks import check_account, check_together
+from trader.config.checks import check_together
 from trader.config.sections import (
-    EMBEDDED,
     Config,
     EntryRules,
     ExitRules,
@@ -35,20 +34,6 @@ from trader.config.sections import (
     UniverseRules,
 )
 from trader.errors import ConfigError
-
-__all__ = [
-    "EMBEDDED",
-    "Config",
-    "EntryRules",
-    "ExitRules",
-    "FileSettings",
-    "GatewaySettings",
-    "RiskRules",
-    "SizeRules",
-    "UniverseRules",
-    "check_account",
-    "load_config",
-]
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 ENV_PREFIX = "TRADER_"
@@ -65,28 +50,26 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 KEYS = {f"{section}.{key}": section for section, kind in SECTIONS.items() for key in kind.__struct_fields__}
 
 
-LIVE = "gateway.live"  # invariant 15: told twice, and one of the two each time anew
+LIVE = "gateway.live"  # invariant 15: only a flag may set it, so it has to be given at each start
 
 
 class _Given(msgspec.Struct, frozen=True):
-    """One value as it was found: where, so that an error can name it, what its paths are relative to, and
-    whether its source has types of its own (TOML) or text alone may stand for a number (the rest)."""
+    """One value as its source gives it."""
 
     value: object
-    where: str
-    base: Path
-    typed: bool = False
+    where: str  # its place, for errors
+    base: Path  # the folder of a relative path
+    typed: bool = False  # TOML has types; in the other sources text may mean a number
 
 
 def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
     """The checked settings.
 
-    `path`: the trader.toml to read; None means the one in the project's folder, if there is one.
-    `overrides`: flags by dotted key (`{"gateway.endpoint": "127.0.0.1:7497"}`); a None value is a flag
-    that was not given.
+    `path`: the trader.toml to read; None: the one in the project's folder, if there is one.
+    `overrides`: flags by dotted key (`{"gateway.endpoint": "127.0.0.1:7497"}`); None: the flag was not given.
 
-    Raises ConfigError for an unknown section or key (with the nearest valid name), a wrong type, a value
-    out of range, and settings that contradict one another.
+    Raises ConfigError for an unknown section or key (with the nearest valid name), a wrong type, a value out of
+    range, and settings that contradict each other.
     """
     found = path
     if found is None and (PROJECT_ROOT / "trader.toml").is_file():
@@ -101,7 +84,7 @@ def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mappin
     config = Config(**sections, source=found)  # type: ignore[arg-type]  # each value is its section's struct
     if config.gateway.live and LIVE not in flags:
         where = given[LIVE].where
-        raise ConfigError(f"Real money is asked for by {where}.", "Take it out, and say --live at each start.")
+        raise ConfigError(f"Real money is requested by {where}.", "Remove that, and give --live at each start.")
     check_together(config)
     return config
 
@@ -129,7 +112,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         hint = "Give the right file with --config, or leave the flag out."
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", hint) from error
     if len(data) > CONFIG_LIMIT_BYTES:
-        raise ConfigError(f"{path} is larger than 1 MiB.", "Give a trader.toml with --config.")
+        raise ConfigError(f"{path} is larger than 1 MiB.", "Give the right trader.toml with --config.")
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -137,7 +120,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
-    """TRADER_SECTION_KEY. Other TRADER_ names are left alone, unless they look like a slip of the pen."""
+    """Variables named TRADER_SECTION_KEY. Other TRADER_ names are ignored, unless they look like a typing error."""
     names = {ENV_PREFIX + key.replace(".", "_").upper(): key for key in KEYS}
     given: dict[str, _Given] = {}
     for name, value in environ.items():
@@ -177,13 +160,13 @@ def _section(name: str, kind: type[msgspec.Struct], given: Mapping[str, _Given])
     section = kind(**values)
     for key in kind.__struct_fields__:
         value = getattr(section, key)
-        if isinstance(value, Path) and not value.is_absolute():  # a default: the rest are absolute already
+        if isinstance(value, Path) and not value.is_absolute():  # a default; given paths are absolute already
             section = msgspec.structs.replace(section, **{key: PROJECT_ROOT / value})
     return section
 
 
 def _convert(given: _Given, kind: Any) -> Any:
-    """One value in its setting's type. Text is read as the type wants it, for flags and the environment."""
+    """One value in its setting's type. Text of flags and of the environment is converted first."""
     value = given.value
     wants = str(kind)
     if isinstance(value, float) and not math.isfinite(value):
@@ -196,14 +179,14 @@ def _convert(given: _Given, kind: Any) -> Any:
         result = msgspec.convert(value, kind, strict=given.typed or not isinstance(value, str))
     except msgspec.ValidationError as error:
         message = f"{given.where} is {given.value!r}: {error}."
-        raise ConfigError(message, "See the comments in trader.toml for what it takes.") from error
+        raise ConfigError(message, "See the comments in trader.toml for valid values.") from error
     if isinstance(result, float) and not math.isfinite(result):
         raise ConfigError(f"{given.where} is {given.value!r}.", "Give an ordinary number.")
     return result
 
 
 def _from_text(text: str, wants: str, given: _Given) -> object:
-    """Text as the value that msgspec can check: an empty optional is None, a list is split at its commas."""
+    """Text as a value that msgspec can check: an empty optional is None, a list is split at commas."""
     if "None" in wants and not text:
         return None
     if "Path" in wants:

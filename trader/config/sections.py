@@ -1,4 +1,4 @@
-"""The settings: one frozen struct a section of `trader.toml`, with defaults, units and ranges.
+"""The settings: one frozen struct for each section of `trader.toml`, with defaults, units and ranges.
 
 `trader.config.loader` fills them; `trader.toml` explains each key to a person. Units end the names: `_s` seconds,
 `_pct` percent (1.0 is one percent), `_minutes`, `_hours`. Times of day are US Eastern.
@@ -27,16 +27,16 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class GatewaySettings(Struct, frozen=True, kw_only=True):
-    """[gateway]: whom the trader connects to, and how the embedded paper gateway runs."""
+    """[gateway]: what the trader connects to, and how the embedded paper gateway runs."""
 
     endpoint: str = EMBEDDED  # "embedded" or "HOST:PORT"
     client_id: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 2001
-    account: str = ""  # empty: the only account that IBKR names
+    account: str = ""  # empty: the only account that IBKR reports
     live: bool = False
     live_account: str = ""
     connect_timeout_s: Positive = 4.0
     answer_timeout_s: Positive = 4.0
-    # The embedded paper gateway alone:
+    # For the embedded paper gateway only:
     port: Annotated[int, Meta(ge=0, le=65535)] = 17497
     speed: Annotated[float, Meta(gt=0, le=10_000)] = 5.0
     start: time = time(9, 44)
@@ -53,7 +53,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port to connect to. `trader.config.loader` has checked that the endpoint has this form."""
+        """Host and port to connect to. `trader.config.checks` has checked the endpoint's form."""
         if self.embedded:
             return "127.0.0.1", self.port
         host, _, port = self.endpoint.rpartition(":")
@@ -61,7 +61,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
 
 
 class FileSettings(Struct, frozen=True, kw_only=True):
-    """[files]: where things are, and how often they are written (real seconds, not session time)."""
+    """[files]: which folders are used, and how often files are written (real seconds, not session time)."""
 
     logs_dir: Path = Path("logs")
     scanner_dir: Path = Path("scanner_output")
@@ -110,7 +110,7 @@ class EntryRules(Struct, frozen=True, kw_only=True):
 
 
 class SizeRules(Struct, frozen=True, kw_only=True):
-    """[size]: how many shares, and how near the stop may be."""
+    """[size]: how many shares, and the smallest distance of the stop."""
 
     risk_per_trade_pct: PositivePercent = 1.0
     max_position_value: Positive = 25_000.0
@@ -130,7 +130,7 @@ class ExitRules(Struct, frozen=True, kw_only=True):
 
 
 class RiskRules(Struct, frozen=True, kw_only=True):
-    """[risk]: what closes entries for the rest of the day. Stops and exits always pass."""
+    """[risk]: what closes entries for the rest of the day. Stops and exits are never blocked."""
 
     max_daily_loss_pct: PositivePercent = 3.0
     breaker_losses: PositiveCount = 4
@@ -149,3 +149,13 @@ class Config(Struct, frozen=True, kw_only=True):
     exit: ExitRules = ExitRules()
     risk: RiskRules = RiskRules()
     source: Path | None = None  # the trader.toml that was read
+
+
+class RunOptions(Struct, frozen=True):
+    """The flags of `run` that are no settings: neither `trader.toml` nor the environment can give them."""
+
+    fresh: bool = False
+    resume_session: str = ""  # empty: today's state, if there is one
+    accept_broker: bool = False
+    dry_run: bool = False
+    duration_min: float | None = None  # session minutes; None: until the session is over

@@ -6,17 +6,15 @@ closed when the bar of its twelfth slot came, or a bar of a later minute. Times 
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 import msgspec
 
-from trader.errors import MarketDataError
+from trader.broker.port import BAR_S, Bar, check_bar
 
-BAR_S = 5
 CANDLE_S = 60
 SLOTS = CANDLE_S // BAR_S
 WARM_BARS = 20  # 100 seconds
@@ -27,17 +25,6 @@ BAR = timedelta(seconds=BAR_S)
 CANDLE = timedelta(seconds=CANDLE_S)
 LAST_SLOT = CANDLE - BAR
 REACH = CANDLES_KEPT * CANDLE  # how far back a buffer wants to know
-
-
-class Bar(msgspec.Struct, frozen=True):
-    """Trades of [time, time + 5 s): `time` aware, prices in dollars, volume in shares."""
-
-    time: datetime
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
 
 
 class Candle(msgspec.Struct, frozen=True):
@@ -55,24 +42,6 @@ class Candle(msgspec.Struct, frozen=True):
     def end(self) -> datetime:
         """The moment at which the candle closes."""
         return self.time + CANDLE
-
-
-def check_bar(bar: Bar | Candle, grid_s: int = BAR_S) -> None:
-    """Raises MarketDataError for a bar that cannot be: NaN, no price, high below low, off the grid (f20)."""
-    prices = (bar.open, bar.high, bar.low, bar.close)
-    problem = ""
-    if bar.time.tzinfo is None:
-        problem = "its time has no zone"
-    elif bar.time.timestamp() % grid_s:
-        problem = f"its time is not on the {grid_s}-second grid"
-    elif not all(math.isfinite(price) and price > 0 for price in prices):
-        problem = "it has a price that is no price"
-    elif not math.isfinite(bar.volume) or bar.volume < 0:
-        problem = "its volume is no volume"
-    elif bar.high < max(prices) or bar.low > min(prices):
-        problem = "its high and low do not enclose its open and close"
-    if problem:
-        raise MarketDataError(f"Unusable bar {bar}: {problem}.", "It is left out; check the feed.")
 
 
 def minute_of(moment: datetime) -> datetime:
@@ -166,21 +135,6 @@ class BarBuffer:
         self._close_minutes(minutes, self._bars[-1])
         del self._bars[: -self.maxlen]
         return tuple(candle for candle in self._candles if before.get(candle.time) != candle)
-
-    def merge_candles(self, history: Iterable[Candle]) -> None:
-        """Take older 1-minute candles (kept on disk, or IBKR's 1-minute bars) for minutes not held.
-
-        Raises MarketDataError, changing nothing, if any candle cannot be.
-        """
-        held = {candle.time for candle in self._candles}
-        new = {candle.time: candle for candle in history if candle.time not in held}
-        for candle in new.values():
-            check_bar(candle, CANDLE_S)
-        open_minute = minute_of(self._bars[-1].time) if self._bars else None
-        for candle in new.values():
-            if open_minute is None or candle.time < open_minute:
-                insort(self._candles, candle, key=lambda c: c.time)
-        del self._candles[:-CANDLES_KEPT]
 
     def missing(self, now: datetime) -> list[tuple[datetime, datetime]]:
         """Spans [start, end) without bars, from `REACH` before `now` to the last slot that `now` has completed.

@@ -1,85 +1,77 @@
-"""How the line to IBKR, the protection gate and the entries stand: recorded when it changes, and said."""
+"""Connection, protection gate and entries, as the state shows them: recorded when they change."""
 
-import logging
+from datetime import datetime
 
 from state.domain.events import AlertRaised, ConnectionChanged
-from state.manager import StateManager
-from trader.clock import Clock
+from state.domain.model import Risk
+from trader.core.turn import Turn
 
-_log = logging.getLogger("trader.core")
-
-LINE_KEY = "line"
-_BACK = " It is back since "
+ALERT_KEY = "line"  # as state files have it since the first version
 
 
-class ConnectionStatus:
-    """Entries are open only behind a line that is up and a gate that has passed."""
+def set_status(turn: Turn, *, connected: bool, ready: bool, reason: str, lost_at: datetime | None = None) -> None:
+    """Record and log the status where it changes. Entries are open only while connected and ready, and not held."""
+    known = turn.state.connection
+    lost_at = None if connected and ready else lost_at or known.lost_at
+    entries_open = ready and connected and not turn.view.held_because
+    before = (known.connected, known.ready, known.entries_open, known.lost_at is None)
+    if before == (connected, ready, entries_open, lost_at is None):
+        return
+    event = ConnectionChanged(
+        time=turn.moment.now,
+        connected=connected,
+        ready=ready,
+        entries_open=entries_open,
+        reason=reason,
+        lost_at=lost_at,
+    )
+    away = _alert_text(turn) if known.lost_at is not None and lost_at is None else ""
+    turn.record(event)
+    turn.log("info", f"{_entries_text(turn.state.risk, entries_open=entries_open)}: {reason}.")
+    if away:
+        _alert(turn, f"{away} It is back since {turn.moment.now:%H:%M:%S}.")
 
-    def __init__(self, manager: StateManager, clock: Clock) -> None:
-        self._memory = manager
-        self._clock = clock
-        self._held_because: set[str] = set()  # reasons of our own, whatever the line says
 
-    @property
-    def ready(self) -> bool:
-        """Connected, and the protection gate has passed."""
-        return self._memory.state.connection.ready
+def lose(turn: Turn, *, connected: bool, reason: str) -> None:
+    """The API connection is lost, or (connected) TWS has lost IBKR: the operator sees since when (p16)."""
+    already = turn.state.connection.lost_at
+    set_status(turn, connected=connected, ready=False, reason=reason, lost_at=already or turn.moment.now)
+    if already is None:
+        _alert(turn, f"The connection to IBKR was lost at {turn.moment.now:%H:%M:%S} ({reason}).")
 
-    def set(self, *, connected: bool, ready: bool, reason: str) -> None:
-        """Tell the state and the operator, if something changed."""
-        line = self._memory.state.connection
-        entries_open = ready and connected and not self._held_because
-        if (line.connected, line.ready, line.entries_open) == (connected, ready, entries_open):
-            return
-        event = ConnectionChanged(
-            time=self._clock.now(), connected=connected, ready=ready, entries_open=entries_open, reason=reason
-        )
-        self._memory.record(event)
-        _log.info("%s: %s.", self._entries_words(entries_open=entries_open), reason)
-        if connected and ready:
-            self._tell_back()
 
-    def lose(self, *, connected: bool, reason: str) -> None:
-        """The line is gone, or TWS's own to IBKR (connected): since when stays before the operator's eyes (p16)."""
-        self.set(connected=connected, ready=False, reason=reason)
-        if not self._away():
-            self._alert(f"The line to IBKR was lost at {self._clock.now():%H:%M:%S} ({reason}).")
+def hold_entries(turn: Turn, reason: str) -> None:
+    """Close the entries for a reason of our own; stops and exits go on."""
+    turn.view.held_because.add(reason)
+    known = turn.state.connection
+    set_status(turn, connected=known.connected, ready=known.ready, reason=reason)
 
-    def _tell_back(self) -> None:
-        if away := self._away():
-            self._alert(f"{away}{_BACK}{self._clock.now():%H:%M:%S}.")
 
-    def _away(self) -> str:
-        """What was told of a line that is not back yet, by this run or by one that crashed meanwhile."""
-        told = next((alert.text for alert in self._memory.state.alerts if alert.key == LINE_KEY), _BACK)
-        return "" if _BACK in told else told
+def release_entries(turn: Turn, reason: str) -> None:
+    """That reason is gone."""
+    if reason not in turn.view.held_because:
+        return
+    turn.view.held_because.discard(reason)
+    known = turn.state.connection
+    set_status(turn, connected=known.connected, ready=known.ready, reason=f"cleared: {reason}")
 
-    def _alert(self, text: str) -> None:
-        self._memory.record(AlertRaised(time=self._clock.now(), text=text, key=LINE_KEY))
 
-    def hold_entries(self, reason: str) -> None:
-        """Close the entries for a reason of our own; stops and exits go on."""
-        self._held_because.add(reason)
-        line = self._memory.state.connection
-        self.set(connected=line.connected, ready=line.ready, reason=reason)
+def _alert_text(turn: Turn) -> str:
+    return next((alert.text for alert in turn.state.alerts if alert.key == ALERT_KEY), "")
 
-    def release_entries(self, reason: str) -> None:
-        """That reason is gone."""
-        if reason not in self._held_because:
-            return
-        self._held_because.discard(reason)
-        line = self._memory.state.connection
-        self.set(connected=line.connected, ready=line.ready, reason=f"no longer so: {reason}")
 
-    def _entries_words(self, *, entries_open: bool) -> str:
-        """How the entries stand, the limits included."""
-        risk = self._memory.state.risk
-        limits = {
-            "paused": risk.paused,
-            "the circuit breaker tripped": risk.breaker_tripped,
-            "the daily loss limit is reached": risk.loss_limit_hit,
-        }
-        closed = ", ".join(text for text, applies in limits.items() if applies)
-        if not entries_open:
-            return "Entries are closed"
-        return f"Entries stay closed ({closed})" if closed else "Entries are open"
+def _alert(turn: Turn, text: str) -> None:
+    turn.record(AlertRaised(time=turn.moment.now, text=text, key=ALERT_KEY))
+
+
+def _entries_text(risk: Risk, *, entries_open: bool) -> str:
+    """Whether entries are open, the day's limits included."""
+    limits = {
+        "paused": risk.paused,
+        "the circuit breaker tripped": risk.breaker_tripped,
+        "the daily loss limit is reached": risk.loss_limit_hit,
+    }
+    closed = ", ".join(text for text, applies in limits.items() if applies)
+    if not entries_open:
+        return "Entries are closed"
+    return f"Entries stay closed ({closed})" if closed else "Entries are open"

@@ -2,51 +2,41 @@
 
 from datetime import datetime, timedelta
 
-from state.domain.events import OrderChanged
-from trader.core.engine import Engine
-from trader.runtime.stopping import Stopping
+from state.domain.events import OrderCancelSent
+from trader.core.effects import StopRun
+from trader.core.orders.sending import cancel_order
+from trader.core.turn import Turn
 
 CLOSE_MARGIN = timedelta(minutes=1)
-TIMED_OUT = "timeout: cancel sent"
 
 
-class Day:
-    """Asked every half second of real time; all moments are the session's."""
+def check_time(turn: Turn) -> None:
+    """Cancel entries that are late, and end the run when its time is over. All moments are the session's."""
+    now, date = turn.moment.now, turn.state.trading_date
+    if turn.moment.connected:
+        _cancel_late_entries(turn)
+    if turn.view.ends_at is not None and now >= turn.view.ends_at:
+        turn.do(StopRun(f"the {turn.settings.duration_min:g} minutes of --duration are over"))
+    if now.date().isoformat() != date:  # its limits and attempts are not those of the new date (invariant 8)
+        turn.do(StopRun(f"the trading date {date} is over; start again for {now:%Y-%m-%d}"))
+    if not turn.state.positions and _market_closed(turn, now):
+        turn.do(StopRun(f"the session of {date} is over ({now:%H:%M} ET)"))
 
-    def __init__(self, engine: Engine, stopping: Stopping, duration_min: float | None) -> None:
-        self._engine = engine
-        self._stopping = stopping
-        self._duration_min = duration_min
-        self._until = None if duration_min is None else engine.clock.now() + timedelta(minutes=duration_min)
 
-    def pass_second(self) -> None:
-        """Cancel what is late, and end the run when its time is over."""
-        now = self._engine.clock.now()
-        if self._engine.broker.connected:
-            self._cancel_late_entries(now)
-        if self._until is not None and now >= self._until:
-            self._stopping.ask(f"the {self._duration_min:g} minutes of --duration are over")
-        date = self._engine.state.trading_date
-        if now.date().isoformat() != date:  # its limits and attempts are not those of the new date (invariant 8)
-            self._stopping.ask(f"the trading date {date} is over; start again for {now:%Y-%m-%d}")
-        if not self._engine.state.positions and self._market_closed(now):
-            self._stopping.ask(f"the session of {self._engine.state.trading_date} is over ({now:%H:%M} ET)")
+def _cancel_late_entries(turn: Turn) -> None:
+    limit_s = turn.config.entry.order_timeout_s
+    for order in list(turn.state.orders.values()):
+        if order.role != "entry" or order.status != "working" or order.cancel_reason is not None:
+            continue
+        if (turn.moment.now - order.intended_at).total_seconds() > limit_s:
+            cancel_order(turn, order, f"it did not fill within {limit_s:g} s")
+            turn.record(OrderCancelSent(time=turn.moment.now, order_ref=order.order_ref, reason="timeout"))
 
-    def _cancel_late_entries(self, now: datetime) -> None:
-        limit_s = self._engine.config.entry.order_timeout_s
-        for order in list(self._engine.state.orders.values()):
-            if order.role != "entry" or order.status != "working" or order.text == TIMED_OUT:
-                continue
-            if (now - order.intended_at).total_seconds() > limit_s:
-                self._engine.desk.cancel(order, f"it did not fill within {limit_s:g} s")
-                self._engine.manager.record(
-                    OrderChanged(time=now, order_ref=order.order_ref, status="working", text=TIMED_OUT)
-                )
 
-    def _market_closed(self, now: datetime) -> bool:
-        """Whether the day's last session is over, by the hours that IBKR told."""
-        closes = [monitor.hours.close_time(now.date()) for monitor in self._engine.monitors.values()]
-        if not closes:
-            return False
-        known = [moment for moment in closes if moment is not None]
-        return not known or now > max(known) + CLOSE_MARGIN
+def _market_closed(turn: Turn, now: datetime) -> bool:
+    """Whether the day's last session is over, by the hours that IBKR told."""
+    closes = [monitor.hours.close_time(now.date()) for monitor in turn.view.monitors.values()]
+    if not closes:
+        return False
+    known = [moment for moment in closes if moment is not None]
+    return not known or now > max(known) + CLOSE_MARGIN

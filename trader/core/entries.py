@@ -1,108 +1,127 @@
-"""From a confirmed break to a bracket: filters in their fixed order, size, and the desk."""
+"""From a confirmed break to a bracket: filters in their fixed order, size, and the two orders."""
 
-import logging
-from datetime import datetime
-
-from state.domain.events import EntryBlocked
-from state.domain.model import TraderState
-from trader.config.sections import Config
-from trader.core.orders.closing import OrderDesk
+from state.domain.events import EntryBlocked, OrderIntended, SignalTaken
+from state.domain.model import EntryPlan, entry_action, exit_action
+from trader.core.orders.order_ref import closing_ref, entry_ref
+from trader.core.orders.sending import new_order, next_order_id, next_token, send, ticket
 from trader.core.sizing import size_entry, stop_price
 from trader.core.strategy.ps60.breakout import Signal
 from trader.core.strategy.ps60.filters import EntryContext, first_block
+from trader.core.strategy.ps60.setups import Setup
+from trader.core.turn import Turn
 from trader.core.view import SymbolMonitor
 
-_log = logging.getLogger("trader.entries")
+
+def judge(turn: Turn, monitor: SymbolMonitor, signal: Signal, *, entries_open: bool) -> None:
+    """Enter on a signal, or count the filter that blocks it."""
+    setup, config = monitor.setup, turn.config
+    if setup is None:
+        return
+    blocked = first_block(
+        signal, _context(turn, monitor, signal, entries_open=entries_open), config.entry, config.risk
+    )
+    if blocked == "duplicate_signal" and _counted_before(turn, signal):
+        return
+    if blocked is not None:
+        _block(turn, signal, blocked)
+        return
+    stop = stop_price(signal.side, signal.pivot, monitor.price, config.size, monitor.min_tick)
+    quantity = size_entry(turn.view.equity, monitor.price, stop, turn.view.buying_power, config.size)
+    if quantity < 1:
+        text = f"{signal.symbol}: {signal.side} {signal.path}, but the risk allows less than one share."
+        turn.log("warning", text)
+        return
+    turn.log(
+        "info",
+        f"ENTRY {signal.side} {signal.symbol}: {quantity} shares at about {monitor.price:.2f}, {signal.path} over "
+        f"{signal.pivot:.2f} (volume {signal.volume_ratio:.1f} x), stop {stop:.2f}.",
+    )
+    enter(turn, signal, setup, monitor.con_id, quantity, stop)
 
 
-class Entries:
-    """Judges signals and enters. Knows the day's money only through what it is given."""
+def enter(turn: Turn, signal: Signal, setup: Setup, con_id: int, quantity: int, stop_price: float) -> str:
+    """Send a bracket: the entry at the market and its stop, in one write. Returns the trade's id."""
+    side, symbol, now = signal.side, signal.symbol, turn.moment.now
+    attempt = turn.state.attempts_for(symbol, side, signal.pivot) + 1
+    ref = entry_ref(symbol, side, attempt, next_token(turn))
+    stop_ref = closing_ref(ref, "stop", symbol, side, attempt, next_token(turn))
+    entry_id = next_order_id(turn)
+    target1, target2, target3 = setup.targets(side)
+    entry = new_order(turn, ref, "entry", symbol, con_id, ref, entry_id, quantity, entry_action(side), "entry")
+    entry.plan = EntryPlan(
+        side=side,
+        pivot=signal.pivot,
+        target1=target1,
+        target2=target2,
+        target3=target3,
+        stop_price=stop_price,
+        attempt=attempt,
+        path=signal.path,
+    )
+    stop = new_order(
+        turn, stop_ref, "stop", symbol, con_id, ref, entry_id + 1, quantity, exit_action(side), "stop_loss_hit"
+    )
+    stop.stop_price, stop.parent_ref = stop_price, ref
+    taken = SignalTaken(
+        time=now,
+        symbol=symbol,
+        side=side,
+        path=signal.path,
+        pivot=signal.pivot,
+        break_time=signal.break_time,
+        order_ref=ref,
+    )
+    tickets = [ticket(turn, entry, transmit=False), ticket(turn, stop, parent_id=entry_id)]
+    intents = [OrderIntended(time=now, order=entry), OrderIntended(time=now, order=stop), taken]
+    send(turn, tickets, intents, f"{symbol}: {signal.path} entry")
+    return ref
 
-    def __init__(self, config: Config, desk: OrderDesk) -> None:
-        self.config = config
-        self._desk = desk
-        self.equity = 0.0
-        self.buying_power = 0.0
 
-    async def judge(self, monitor: SymbolMonitor, signal: Signal, now: datetime, *, entries_open: bool) -> None:
-        """Enter on a signal, or count the filter that blocks it."""
-        setup = monitor.setup
-        if setup is None:
-            return
-        state = self._desk.state
-        context = self._context(state, monitor, signal, now, entries_open=entries_open)
-        blocked = first_block(signal, context, self.config.entry, self.config.risk)
-        if blocked == "duplicate_signal" and self._counted_before(state, signal):
-            return
-        if blocked is not None:
-            self._block(signal, blocked, now)
-            return
-        stop = stop_price(signal.side, signal.pivot, monitor.price, self.config.size, monitor.min_tick)
-        quantity = size_entry(self.equity, monitor.price, stop, self.buying_power, self.config.size)
-        if quantity < 1:
-            _log.warning(
-                "%s: %s %s, but the risk allows less than one share.", signal.symbol, signal.side, signal.path
-            )
-            return
-        _log.info(
-            "ENTRY %s %s: %d shares at about %.2f, %s over %.2f (volume %.1f x), stop %.2f.",
-            signal.side,
-            signal.symbol,
-            quantity,
-            monitor.price,
-            signal.path,
-            signal.pivot,
-            signal.volume_ratio,
-            stop,
+def _counted_before(turn: Turn, signal: Signal) -> bool:
+    """The very signal that was acted upon, met again after a restart refilled the bars: nothing new."""
+    last = turn.state.last_signals.get(signal.symbol)
+    return last is not None and (last.side, last.break_time) == (signal.side, signal.break_time)
+
+
+def _block(turn: Turn, signal: Signal, name: str) -> None:
+    turn.log("info", f"{signal.symbol}: {signal.side} {signal.path} blocked by {name}.")
+    turn.record(
+        EntryBlocked(
+            time=turn.moment.now,
+            symbol=signal.symbol,
+            side=signal.side,
+            path=signal.path,
+            pivot=signal.pivot,
+            break_time=signal.break_time,
+            filter=name,
         )
-        await self._desk.enter(signal, setup, monitor.con_id, quantity, stop)
+    )
 
-    def _counted_before(self, state: TraderState, signal: Signal) -> bool:
-        """The very signal that was acted upon, met again after a restart refilled the bars: nothing new."""
-        last = state.last_signals.get(signal.symbol)
-        return last is not None and (last.side, last.break_time) == (signal.side, signal.break_time)
 
-    def _block(self, signal: Signal, name: str, now: datetime) -> None:
-        _log.info("%s: %s %s blocked by %s.", signal.symbol, signal.side, signal.path, name)
-        self._desk.manager.record(
-            EntryBlocked(
-                time=now,
-                symbol=signal.symbol,
-                side=signal.side,
-                path=signal.path,
-                pivot=signal.pivot,
-                break_time=signal.break_time,
-                filter=name,
-            )
-        )
-
-    def _context(
-        self, state: TraderState, monitor: SymbolMonitor, signal: Signal, now: datetime, *, entries_open: bool
-    ) -> EntryContext:
-        symbol = signal.symbol
-        pending = {o.symbol for o in state.orders.values() if o.role == "entry" and o.is_live}
-        occupied = set(state.positions) | pending
-        last = state.last_signals.get(symbol)
-        halted = symbol in state.halted
-        setup = monitor.setup
-        return EntryContext(
-            now=now,
-            window=monitor.hours.entry_window(now.date(), self.config.entry),
-            price=monitor.price,
-            target1=setup.target1_of(signal.side) if setup is not None else float("nan"),
-            warm=monitor.buffer.warm,
-            atr=monitor.atr,
-            range_5m=monitor.range_5m,
-            attempts=state.attempts_for(symbol, signal.side, signal.pivot),
-            open_positions=len(occupied),
-            held=symbol in occupied or symbol in state.foreign,
-            equity=state.risk.start_equity or self.equity,
-            daily_pnl=state.daily_pnl,
-            trades_today=len({o.trade_id for o in state.orders.values() if o.role == "entry" and o.filled}),
-            consecutive_losses=state.consecutive_losses,
-            consecutive_errors=state.risk.broker_errors,
-            breaker_tripped=state.risk.breaker_tripped or state.risk.loss_limit_hit,
-            paused=state.risk.paused or halted or not entries_open,
-            avoided=symbol in self.config.universe.avoid_symbols,
-            last_break=last.break_time if last is not None and last.side == signal.side else None,
-        )
+def _context(turn: Turn, monitor: SymbolMonitor, signal: Signal, *, entries_open: bool) -> EntryContext:
+    state, symbol, now, rules = turn.state, signal.symbol, turn.moment.now, turn.config.entry
+    pending = {o.symbol for o in state.orders.values() if o.role == "entry" and o.is_live}
+    occupied = set(state.positions) | pending
+    last = state.last_signals.get(symbol)
+    setup = monitor.setup
+    return EntryContext(
+        now=now,
+        window=monitor.hours.entry_window(now.date(), rules),
+        price=monitor.price,
+        target1=setup.target1_of(signal.side) if setup is not None else float("nan"),
+        warm=monitor.buffer.warm,
+        atr=monitor.atr,
+        range_5m=monitor.range_5m,
+        attempts=state.attempts_for(symbol, signal.side, signal.pivot),
+        open_positions=len(occupied),
+        held=symbol in occupied or symbol in state.foreign,
+        equity=state.risk.start_equity or turn.view.equity,
+        daily_pnl=state.daily_pnl,
+        trades_today=len({o.trade_id for o in state.orders.values() if o.role == "entry" and o.filled}),
+        consecutive_losses=state.consecutive_losses,
+        consecutive_errors=state.risk.broker_errors,
+        breaker_tripped=state.risk.breaker_tripped or state.risk.loss_limit_hit,
+        paused=state.risk.paused or symbol in state.halted or not entries_open,
+        avoided=symbol in turn.config.universe.avoid_symbols,
+        last_break=last.break_time if last is not None and last.side == signal.side else None,
+    )

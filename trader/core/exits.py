@@ -1,76 +1,73 @@
-"""Managing what is held: the pure rules of `trader.core.strategy.ps60.exits` on the books, and the desk."""
+"""Managing what is held: the exit rules of the strategy on a position, and what they make of its stop."""
 
-import logging
 import math
-import time
 from datetime import datetime
 
-from state.domain.model import Position
-from trader.config.sections import Config
-from trader.core.orders.closing import OrderDesk
+from state.domain.model import OrderReason, Position
+from trader.core.orders import closing
 from trader.core.strategy.ps60.exits import Close, MoveStop, PositionView, TakePartial, decide
+from trader.core.turn import Turn
 from trader.core.view import SymbolMonitor
-
-_log = logging.getLogger("trader.exits")
 
 CLOSE_AGAIN_S = 5.0  # real seconds after which a stop that was brought to the market is brought there again
 
 
-class Exits:
-    """Decides and sends for one position at a time; what fails in one symbol stays there."""
+def manage(turn: Turn, position: Position, monitor: SymbolMonitor) -> None:
+    """Act on the newest price. Stops and exits pass every limit and breaker (f19)."""
+    symbol = position.symbol
+    if symbol in turn.state.halted or symbol in turn.view.partials:
+        return
+    if closing.is_closing(turn, position):
+        _push(turn, position, monitor)
+        return
+    now = turn.moment.now
+    for action in decide(
+        _view(turn, position, monitor), monitor.price, now, turn.config.exit, _flatten_at(turn, monitor)
+    ):
+        if isinstance(action, TakePartial):
+            closing.take_partial(turn, position, action.shares, action.reason, monitor.price, monitor.min_tick)
+            if symbol in turn.view.partials:
+                return  # nothing else is sent for this position until the smaller stop is confirmed
+        elif isinstance(action, MoveStop):
+            closing.move_stop(turn, position, action.price, action.reason)
+        elif isinstance(action, Close):
+            close(turn, position, monitor, action.reason)
 
-    def __init__(self, config: Config, desk: OrderDesk) -> None:
-        self.config = config
-        self._desk = desk
-        self._closing_since: dict[str, float] = {}
 
-    async def manage(self, position: Position, monitor: SymbolMonitor, now: datetime) -> None:
-        """Act on the newest price. Stops and exits pass every limit and breaker (f19)."""
-        if not position.managed or position.symbol in self._desk.state.halted:
-            return
-        if self._desk.is_closing(position):
-            await self._push(position, monitor)
-            return
-        flatten_at = monitor.hours.flatten_time(now.date(), self.config.entry)
-        for action in decide(self._view(position, monitor), monitor.price, now, self.config.exit, flatten_at):
-            if isinstance(action, TakePartial):
-                await self._desk.take_partial(
-                    position, action.shares, action.reason, monitor.price, monitor.min_tick
-                )
-            elif isinstance(action, MoveStop):
-                await self._desk.move_stop(position, action.price, action.reason)
-            elif isinstance(action, Close):
-                await self.close(position, monitor, action.reason)
+def close(turn: Turn, position: Position, monitor: SymbolMonitor, reason: OrderReason) -> None:
+    """Out now, at the market."""
+    reference = monitor.price if math.isfinite(monitor.price) else position.entry_price
+    turn.view.closing_since_s[position.trade_id] = turn.moment.real_s
+    closing.close(turn, position, reason, reference, monitor.min_tick)
 
-    async def close(self, position: Position, monitor: SymbolMonitor, reason: str) -> None:
-        """Out now, at the market."""
-        reference = monitor.price if math.isfinite(monitor.price) else position.entry_price
-        self._closing_since[position.trade_id] = time.monotonic()
-        await self._desk.close(position, reason, reference, monitor.min_tick)
 
-    async def _push(self, position: Position, monitor: SymbolMonitor) -> None:
-        """A stop at the market that did not execute: the price ran away from it, so it is brought there again."""
-        since = self._closing_since.setdefault(position.trade_id, time.monotonic())
-        if time.monotonic() - since < CLOSE_AGAIN_S or not math.isfinite(monitor.price):
-            return
-        stop = self._desk.state.protection(position)
-        if stop is not None:
-            await self.close(position, monitor, stop.reason)
+def _push(turn: Turn, position: Position, monitor: SymbolMonitor) -> None:
+    """A stop at the market that did not execute: the price ran away from it, so it is brought there again."""
+    since_s = turn.view.closing_since_s.setdefault(position.trade_id, turn.moment.real_s)
+    if turn.moment.real_s - since_s < CLOSE_AGAIN_S or not math.isfinite(monitor.price):
+        return
+    stop = turn.state.protection(position)
+    if stop is not None:
+        close(turn, position, monitor, stop.reason)
 
-    def _view(self, position: Position, monitor: SymbolMonitor) -> PositionView:
-        state = self._desk.state
-        exits = [order for order in state.live_orders(position.symbol) if order.role == "exit"]
-        return PositionView(
-            symbol=position.symbol,
-            side=position.side,
-            shares=position.shares,
-            held=position.held,
-            entry_price=position.entry_price,
-            entry_time=position.entry_time,
-            initial_stop=position.initial_stop,
-            stop_price=position.stop_price,
-            target1=position.target1,
-            partials=frozenset(partial.reason for partial in position.partials_taken),
-            pending_exit_shares=sum(order.pending for order in exits),
-            min_tick=monitor.min_tick,
-        )
+
+def _flatten_at(turn: Turn, monitor: SymbolMonitor) -> datetime | None:
+    return monitor.hours.flatten_time(turn.moment.now.date(), turn.config.entry)
+
+
+def _view(turn: Turn, position: Position, monitor: SymbolMonitor) -> PositionView:
+    exits = [order for order in turn.state.live_orders(position.symbol) if order.role == "exit"]
+    return PositionView(
+        symbol=position.symbol,
+        side=position.side,
+        shares=position.shares,
+        held=position.held,
+        entry_price=position.entry_price,
+        entry_time=position.entry_time,
+        initial_stop=position.initial_stop,
+        stop_price=position.stop_price,
+        target1=position.target1,
+        partials=frozenset(partial.reason for partial in position.partials_taken),
+        pending_exit_shares=sum(order.pending for order in exits),
+        min_tick=monitor.min_tick,
+    )

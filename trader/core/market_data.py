@@ -1,132 +1,173 @@
-"""Which symbols are watched, and their bars at the start: from disk, then from IBKR's history."""
+"""Which symbols are monitored, and their bars: from disk, then from IBKR's history, then live.
 
-import asyncio
-import logging
+Nothing of it is needed to protect positions.
+"""
+
 from datetime import datetime, timedelta
 
-from state.domain.events import AlertCleared, AlertRaised
-from state.errors import DiskError, StateError
-from state.storage.bars import BarStore, StoredBar
-from trader.broker.port import Broker
-from trader.config.sections import Config
-from trader.core.bars import CANDLE_S, Bar, minute_of
-from trader.core.engine import Engine
-from trader.core.strategy.ps60.setups import SetupList
+from state.domain.events import AlertCleared
+from trader.broker.port import Bar
+from trader.core.bars import CANDLE_S, minute_of
+from trader.core.effects import (
+    AskHistory,
+    AskInstrument,
+    KeepBars,
+    MarketOpened,
+    ReadStoredBars,
+    Subscribe,
+)
+from trader.core.messages import (
+    HistoryFailed,
+    HistoryReceived,
+    InstrumentKnown,
+    InstrumentUnknown,
+    StoredBarsRead,
+)
+from trader.core.turn import Turn
 from trader.core.view import SymbolMonitor
-from trader.errors import BrokerError, MarketDataError
+from trader.errors import MarketDataError
 from trader.hours import MarketHours
-
-_log = logging.getLogger("trader.market")
 
 HISTORY_S = 3600  # one request: IBKR's limit for 5-second bars
 KEEP_EVERY_S = 2.0
-MEND_EVERY_S = 2.0
+LOOK_FOR_HOLES_EVERY_S = 2.0
 
 
-class Market:
-    """Subscribes, and fills what is missing. Nothing of it is needed to protect positions."""
+def open_market(turn: Turn) -> None:
+    """Monitor every setup and every position, and fill their bars once all have been asked for."""
+    turn.view.opening = True
+    for symbol in sorted(set(turn.settings.setups) | set(turn.state.positions)):
+        monitor_symbol(turn, symbol)
+    _finish_opening(turn)
 
-    def __init__(self, config: Config, engine: Engine, setups: SetupList, store: BarStore) -> None:
-        self._store = store
-        self.config = config
-        self.engine = engine
-        self.setups = setups
 
-    @property
-    def _broker(self) -> Broker:
-        return self.engine.broker
+def monitor_symbol(turn: Turn, symbol: str) -> None:
+    """Start to monitor one symbol, unless that was begun before."""
+    if symbol not in turn.view.monitors and symbol not in turn.view.instruments_asked:
+        turn.view.instruments_asked.add(symbol)
+        turn.do(AskInstrument(symbol))
 
-    async def open(self) -> None:
-        """Watch every setup and every position."""
-        by_symbol = {setup.symbol: setup for setup in self.setups.setups}
-        symbols = sorted(set(by_symbol) | set(self.engine.state.positions))
-        await asyncio.gather(*(self.monitor(symbol) for symbol in symbols))
 
-    async def monitor(self, symbol: str) -> None:
-        """Start to watch one symbol; what fails in one stays in that one."""
-        if symbol in self.engine.monitors:
-            return
-        try:
-            instrument = await self._broker.instrument(symbol)
-            hours = MarketHours.from_contract(instrument.liquid_hours, instrument.time_zone)
-        except (BrokerError, MarketDataError) as error:
-            _log.warning("%s is not watched: %s", symbol, error)
-            now = self.engine.clock.now()
-            self.engine.manager.record(
-                AlertRaised(
-                    time=now, symbol=symbol, text=f"{symbol} is not watched: {error.what}", key=f"watch-{symbol}"
-                )
-            )
-            return
-        warning = hours.warning(self.engine.clock.trading_date())
-        if warning:
-            _log.warning("%s: %s", symbol, warning)
-        setup = self.setups.get(symbol)
-        monitor = SymbolMonitor(symbol, instrument.con_id, instrument.min_tick, hours, setup, self.config.entry)
-        self.engine.monitors[symbol] = monitor
-        self._broker.subscribe(symbol)
-        if any(alert.key == f"watch-{symbol}" for alert in self.engine.state.alerts):
-            self.engine.manager.record(AlertCleared(time=self.engine.clock.now(), key=f"watch-{symbol}"))
+def take_instrument(turn: Turn, message: InstrumentKnown) -> None:
+    """IBKR has described the symbol: subscribe to it."""
+    instrument = message.instrument
+    symbol = instrument.symbol
+    turn.view.instruments_asked.discard(symbol)
+    try:
+        hours = MarketHours.from_contract(instrument.liquid_hours, instrument.time_zone)
+    except MarketDataError as error:
+        _not_monitored(turn, symbol, error.what)
+        return
+    warning = hours.warning(turn.moment.now.date())
+    if warning:
+        turn.log("warning", f"{symbol}: {warning}")
+    setup = turn.settings.setups.get(symbol)
+    monitor = SymbolMonitor(symbol, instrument.con_id, instrument.min_tick, hours, setup, turn.config.entry)
+    turn.view.monitors[symbol] = monitor
+    turn.do(Subscribe(symbol))
+    if any(alert.key == f"watch-{symbol}" for alert in turn.state.alerts):
+        turn.record(AlertCleared(time=turn.moment.now, key=f"watch-{symbol}"))
+    _finish_opening(turn)
 
-    async def backfill(self) -> None:
-        """Bars from disk, then from IBKR what is still missing: a restart is warm at once."""
-        await asyncio.gather(*(self._fill(monitor) for monitor in list(self.engine.monitors.values())))
 
-    async def mend_gaps(self) -> None:
-        """Fetch what fell between the history and the first live bar, or was lost on the way; each hole once."""
-        tried: set[tuple[str, datetime]] = set()
-        while True:
-            await asyncio.sleep(MEND_EVERY_S)
-            for monitor in list(self.engine.monitors.values()):
-                new = [hole for hole in monitor.buffer.holes() if (monitor.symbol, hole[0]) not in tried]
-                if new and self._broker.connected:
-                    tried.update((monitor.symbol, start) for start, _ in new)
-                    await self._mend(monitor, new[0][0], new[-1][1])
+def take_unknown_instrument(turn: Turn, message: InstrumentUnknown) -> None:
+    """What fails in one symbol stays in that one."""
+    turn.view.instruments_asked.discard(message.symbol)
+    _not_monitored(turn, message.symbol, message.error)
 
-    async def _mend(self, monitor: SymbolMonitor, start: datetime, end: datetime) -> None:
-        span_s = min(max((end - start).total_seconds(), CANDLE_S), HISTORY_S)
-        try:
-            monitor.backfill(await self._broker.history(monitor.symbol, end, int(span_s)), keep=True)
-        except (BrokerError, MarketDataError) as error:
-            _log.info("%s: bars from %s to %s stay missing: %s", monitor.symbol, start, end, error.what)
 
-    async def keep_bars(self) -> None:
-        """Write new bars to disk, a few seconds' worth at a time, in a worker thread."""
-        while True:
-            await asyncio.sleep(KEEP_EVERY_S)
-            new = {monitor.symbol: monitor.take_unwritten() for monitor in self.engine.monitors.values()}
-            stored = {symbol: [_stored(bar) for bar in bars] for symbol, bars in new.items() if bars}
-            if not stored:
-                continue
-            try:
-                await asyncio.to_thread(self._store.append, stored)
-            except (DiskError, StateError) as error:
-                _log.warning("Bars were not kept: %s A restart will fetch them from IBKR.", error.what)
+def _not_monitored(turn: Turn, symbol: str, error: str) -> None:
+    turn.log("warning", f"{symbol} is not monitored: {error}")
+    turn.alert(symbol, f"{symbol} is not monitored: {error}", key=f"watch-{symbol}")
+    _finish_opening(turn)
 
-    async def _fill(self, monitor: SymbolMonitor) -> None:
-        """Whole minutes of the last hour only: half a minute would make a candle that never was."""
-        now = self.engine.clock.now()
-        oldest = minute_of(now) - timedelta(seconds=HISTORY_S - CANDLE_S)
-        try:
-            kept = await asyncio.to_thread(self._store.read, monitor.symbol)
-            monitor.backfill([_bar(bar) for bar in kept if bar.time >= oldest])
-        except (DiskError, StateError, MarketDataError) as error:
-            _log.warning("%s: bars on disk are not used: %s", monitor.symbol, error.what)
-        gaps = monitor.buffer.missing(now)
-        if not gaps:
-            return
+
+def _finish_opening(turn: Turn) -> None:
+    """Once every symbol was answered: tell, and fill all bars, so that a restart is warm at once."""
+    if not turn.view.opening or turn.view.instruments_asked:
+        return
+    turn.view.opening = False
+    if not turn.view.opened:
+        turn.view.opened = True
+        turn.do(MarketOpened(len(turn.view.monitors)))
+    for symbol in turn.view.monitors:
+        turn.do(ReadStoredBars(symbol))
+
+
+def take_stored_bars(turn: Turn, message: StoredBarsRead) -> None:
+    """Bars from disk, then from IBKR what is still missing.
+
+    Whole minutes of the last hour only: half a minute would make a candle that never was.
+    """
+    monitor, now = turn.view.monitors.get(message.symbol), turn.moment.now
+    if monitor is None:
+        return
+    oldest = _oldest(now)
+    try:
+        monitor.backfill([bar for bar in message.bars if bar.time >= oldest])
+    except MarketDataError as error:
+        turn.log("warning", f"{monitor.symbol}: bars on disk are not used: {error.what}")
+    gaps = monitor.buffer.missing(now)
+    if gaps:
         since = gaps[0][0] if monitor.buffer.bars else oldest
-        span_s = min(max((now - since).total_seconds(), CANDLE_S), HISTORY_S)
-        try:
-            history = await self._broker.history(monitor.symbol, now, int(span_s))
-            monitor.backfill([bar for bar in history if bar.time >= oldest], keep=True)
-        except (BrokerError, MarketDataError) as error:
-            _log.warning("%s: no history (%s); it warms up from live bars.", monitor.symbol, error.what)
+        _ask_history(turn, monitor.symbol, since, now, filling=True)
 
 
-def _stored(bar: Bar) -> StoredBar:
-    return StoredBar(bar.time, bar.open, bar.high, bar.low, bar.close, bar.volume)
+def take_history(turn: Turn, message: HistoryReceived) -> None:
+    """Historical bars fill gaps; they give no signals."""
+    monitor = turn.view.monitors.get(message.symbol)
+    if monitor is None:
+        return
+    oldest = _oldest(turn.moment.now)
+    bars: list[Bar] = [bar for bar in message.bars if not message.filling or bar.time >= oldest]
+    try:
+        monitor.backfill(bars, keep=True)
+    except MarketDataError as error:
+        turn.log("warning", f"{monitor.symbol}: history is not used: {error.what}")
 
 
-def _bar(bar: StoredBar) -> Bar:
-    return Bar(bar.time, bar.open, bar.high, bar.low, bar.close, bar.volume)
+def take_history_failure(turn: Turn, message: HistoryFailed) -> None:
+    """The gap stays: the symbol warms up from live bars."""
+    if message.filling:
+        turn.log("warning", f"{message.symbol}: no history ({message.error}); it warms up from live bars.")
+    else:
+        turn.log(
+            "info",
+            f"{message.symbol}: bars from {message.start} to {message.end} stay missing: {message.error}",
+        )
+
+
+def ask_for_holes(turn: Turn) -> None:
+    """Fetch what fell between the history and the first live bar, or was lost on the way; each hole once."""
+    view, now_s = turn.view, turn.moment.real_s
+    if now_s - view.holes_looked_at_s < LOOK_FOR_HOLES_EVERY_S:
+        return
+    view.holes_looked_at_s = now_s
+    if not turn.moment.connected:
+        return
+    for monitor in view.monitors.values():
+        new = [hole for hole in monitor.buffer.holes() if (monitor.symbol, hole[0]) not in view.holes_asked]
+        if new:
+            view.holes_asked.update((monitor.symbol, start) for start, _ in new)
+            _ask_history(turn, monitor.symbol, new[0][0], new[-1][1], filling=False)
+
+
+def keep_bars(turn: Turn) -> None:
+    """Have new bars written to disk, a few seconds' worth at a time."""
+    view, now_s = turn.view, turn.moment.real_s
+    if now_s - view.kept_bars_at_s < KEEP_EVERY_S:
+        return
+    view.kept_bars_at_s = now_s
+    new = {monitor.symbol: monitor.take_unwritten() for monitor in view.monitors.values()}
+    bars = {symbol: found for symbol, found in new.items() if found}
+    if bars:
+        turn.do(KeepBars(bars))
+
+
+def _ask_history(turn: Turn, symbol: str, start: datetime, end: datetime, *, filling: bool) -> None:
+    seconds = int(min(max((end - start).total_seconds(), CANDLE_S), HISTORY_S))
+    turn.do(AskHistory(symbol, start, end, seconds, filling))
+
+
+def _oldest(now: datetime) -> datetime:
+    return minute_of(now) - timedelta(seconds=HISTORY_S - CANDLE_S)

@@ -1,167 +1,88 @@
 """The operator's commands on a running trader: pause, unpause, adopt, flatten, each in the engine's turn."""
 
-import asyncio
-import logging
-import time
-from datetime import datetime
+import traceback
+from collections.abc import Callable
+from typing import Any
 
 from state.domain.events import ForeignSeen, Paused, Unpaused
-from state.errors import CorruptFileError, SyncFailedError, TraderError
-from state.manager import StateManager
-from state.storage.pause_request import PAUSE_REQUEST, forget_pause_request, pause_request_waits, read_pause_request
+from state.errors import TraderError
 from trader.broker.port import BrokerPosition
-from trader.core.engine import Engine
-from trader.core.flatten import Flatten
-from trader.core.market_data import Market
-from trader.core.messages import Request
+from trader.core import flatten
+from trader.core.effects import ForgetPauseRequest, Reply, RequestSave
+from trader.core.market_data import monitor_symbol
+from trader.core.messages import OperatorRequest
 from trader.core.numbers import is_price
-from trader.core.protection_gate import Gate
 from trader.core.reconciliation.adoption import adoption
+from trader.core.turn import Turn
+from trader.core.view import Adoption
 from trader.errors import BrokerError
-
-_log = logging.getLogger("trader.runtime.control_socket")
 
 ADOPT_TIMEOUT_S = 20.0
 REASON_LENGTH_MAX = 200
 
 
-class Operator:
-    """Carries requests out. `flatten` and `adopt` go on over many turns until what they promise is seen done."""
+def take_request(turn: Turn, request: OperatorRequest) -> None:
+    """Answer one request, now or when it is done. What fails in a command never ends the run."""
+    handler = HANDLERS.get(request.command)
+    if handler is None:
+        _refuse(turn, request.request_id, f"There is no command {request.command!r}.", "See --help.")
+        return
+    try:
+        handler(turn, request)
+    except TraderError as error:
+        turn.log("error", f"{request.command}: {error}")
+        _refuse(turn, request.request_id, error.what, error.hint, error.exit_code)
+    except Exception as error:  # noqa: BLE001 - a defect in a command must not end the care for positions
+        turn.log("error", f"{request.command} failed.", traceback.format_exc())
+        text = f"`{request.command}` failed: {error!r}."
+        _refuse(turn, request.request_id, text, "See trader.log.", TraderError.exit_code)
 
-    def __init__(self, engine: Engine, gate: Gate, market: Market) -> None:
-        self.engine = engine
-        self.gate = gate
-        self.market = market
-        self._waiting: dict[str, tuple[Request, float]] = {}  # adopted symbols whose stop is not confirmed yet
-        self._flatten = Flatten(engine, gate, market)
 
-    async def take(self, request: Request) -> None:
-        """Answer one request, now or when it is done. What fails in a command never ends the run."""
-        handlers = {
-            "pause": self._pause,
-            "unpause": self._unpause,
-            "adopt": self._adopt,
-            "flatten": self._start_flattening,
-        }
-        handler = handlers.get(request.command)
-        if handler is None:
-            request.answer(ok=False, error=f"There is no command {request.command!r}.", hint="See --help.")
-            return
-        try:
-            await handler(request)
-        except SyncFailedError as error:
-            request.answer(ok=False, error=error.what, hint=error.hint, exit_code=error.exit_code)
-            raise
-        except TraderError as error:
-            _log.error("%s: %s", request.command, error)
-            request.answer(ok=False, error=error.what, hint=error.hint, exit_code=error.exit_code)
-        except Exception as error:  # noqa: BLE001 - a defect in a command must not end the care for positions
-            _log.exception("%s failed.", request.command)
-            text = f"`{request.command}` failed: {error!r}."
-            request.answer(ok=False, error=text, hint="See trader.log.", exit_code=TraderError.exit_code)
+def go_on(turn: Turn) -> None:
+    """Every half second: what is still to be done, and whether it is done."""
+    for symbol, waiting in list(turn.view.adoptions.items()):
+        if waiting.recorded:
+            _finish_adoption(turn, symbol, waiting)
+    flatten.go_on(turn)
 
-    async def go_on(self) -> None:
-        """Every half second: what is still to be done, and whether it is done."""
-        for symbol, (request, since) in list(self._waiting.items()):
-            self._finish_adopt(symbol, request, since)
-        await self._flatten.go_on()
 
-    # Pausing
+def _reply(turn: Turn, request_id: int, **content: Any) -> None:
+    turn.do(Reply(request_id, content))
 
-    async def _pause(self, request: Request) -> None:
-        reason = str(request.arguments.get("reason") or "by the operator")
-        await self._pause_durably(_one_line(reason))
-        request.answer(ok=True, paused=True, reason=self.engine.state.risk.paused_reason)
 
-    async def _pause_durably(self, reason: str) -> None:
-        await self.engine.manager.record_durably(Paused(time=self.engine.clock.now(), reason=reason))
-        _log.warning("PAUSED: %s. No new entries; stops and exits go on.", reason)
-        await self._said_last()
+def _refuse(turn: Turn, request_id: int, error: str, hint: str, exit_code: int | None = None) -> None:
+    content: dict[str, Any] = {"ok": False, "error": error, "hint": hint}
+    if exit_code is not None:
+        content["exit_code"] = exit_code
+    turn.do(Reply(request_id, content))
 
-    async def _unpause(self, request: Request) -> None:
-        await self.engine.manager.record_durably(Unpaused(time=self.engine.clock.now()))
-        _log.warning("Unpaused: entries are possible again.")
-        await self._said_last()
-        request.answer(ok=True, paused=False)
 
-    async def _said_last(self) -> None:
-        """The last word on pausing is in the journal: an earlier one, left for a start, is void."""
-        self.engine.save_wanted.set()
-        folder = self.engine.manager.folder
-        if pause_request_waits(folder):
-            await asyncio.to_thread(forget_pause_request, folder)
+# Pausing
 
-    # Adopting
 
-    async def _adopt(self, request: Request) -> None:
-        """A foreign position becomes ours, with estimated values; answered when its stop is in force."""
-        symbol = str(request.arguments.get("symbol") or "").strip().upper()
-        holding = self._foreign(symbol)
-        problem = self._why_not_adopt(symbol, holding)
-        if problem is not None or holding is None:
-            request.answer(ok=False, error=problem, hint="See `status`.")
-            return
-        await self.market.monitor(symbol)
-        monitor = self.engine.monitors.get(symbol)
-        price = monitor.price if monitor is not None and is_price(monitor.price) else None
-        now = self.engine.clock.now()
-        event = adoption(symbol, holding, self.market.setups.get(symbol), price, now)
-        gone = ForeignSeen(time=now, symbol=symbol, con_id=holding.con_id, quantity=0, avg_cost=0.0)
-        await self.engine.manager.record_durably(event, gone)
-        _log.warning("ADOPTED %s %+d with estimated values.", symbol, holding.quantity)
-        self.engine.activity += 1  # an answer that is on its way does not know of it
-        self._waiting[symbol] = (request, time.monotonic())
-        self.engine.compare_wanted.set()
-        self.engine.save_wanted.set()
+def _pause(turn: Turn, request: OperatorRequest) -> None:
+    reason = str(request.arguments.get("reason") or "by the operator")
+    _record_pause(turn, _one_line(reason))
+    _reply(turn, request.request_id, ok=True, paused=True, reason=turn.state.risk.paused_reason)
 
-    def _foreign(self, symbol: str) -> BrokerPosition | None:
-        snapshot = self.gate.last_snapshot
-        if snapshot is None or symbol not in self.engine.state.foreign:
-            return None
-        return next((p for p in snapshot.positions if p.symbol == symbol and p.quantity), None)
 
-    def _why_not_adopt(self, symbol: str, holding: BrokerPosition | None) -> str | None:
-        if symbol in self.engine.state.positions:
-            return f"{symbol} is managed already."
-        if self.engine.desk.dry_run:
-            return "This is a dry run, which sends no stop, so nothing can be adopted."
-        if not self.engine.connection_status.ready:
-            return f"Books and IBKR are not compared yet ({self.engine.state.connection.reason})."
-        if holding is None:
-            return f"The account holds no foreign position in {symbol or 'a symbol without a name'}."
-        return None
+def _record_pause(turn: Turn, reason: str) -> None:
+    turn.record(Paused(time=turn.moment.now, reason=reason))
+    turn.log("warning", f"PAUSED: {reason}. No new entries; stops and exits go on.")
+    _said_last(turn)
 
-    def _finish_adopt(self, symbol: str, request: Request, since: float) -> None:
-        state = self.engine.state
-        position = state.positions.get(symbol)
-        stop = state.protection(position) if position is not None else None
-        if position is not None and stop is not None and stop.status == "working" and stop.perm_id:
-            del self._waiting[symbol]
-            request.answer(
-                ok=True,
-                symbol=symbol,
-                quantity=position.quantity,
-                stop_price=position.stop_price,
-                stop_perm_id=stop.perm_id,
-            )
-        elif position is None or time.monotonic() - since > ADOPT_TIMEOUT_S:
-            del self._waiting[symbol]
-            text = f"{symbol} is managed now, but IBKR has not confirmed its stop"
-            if position is None:
-                text = f"{symbol} was closed before its stop was in force"
-            code = BrokerError.exit_code
-            request.answer(ok=False, error=f"{text}.", hint="See `status` and trader.log.", exit_code=code)
 
-    async def _start_flattening(self, request: Request) -> None:
-        """Pause durably, then cancel entries, then close, then verify: an entry cannot slip in between (p17)."""
-        if self._flatten.going_on:
-            request.answer(ok=False, error="A flatten is going on already.", hint="Wait for it.")
-            return
-        await self._pause_durably("flatten")
-        if self.engine.desk.dry_run:
-            request.answer(ok=False, error="This is a dry run: nothing is sent.", hint="Entries are paused.")
-            return
-        await self._flatten.start(request)
+def _unpause(turn: Turn, request: OperatorRequest) -> None:
+    turn.record(Unpaused(time=turn.moment.now))
+    turn.log("warning", "Unpaused: entries are possible again.")
+    _said_last(turn)
+    _reply(turn, request.request_id, ok=True, paused=False)
+
+
+def _said_last(turn: Turn) -> None:
+    """The newest word on pausing is in the journal: an earlier one, left for a start, is void."""
+    turn.do(RequestSave())
+    turn.do(ForgetPauseRequest())
 
 
 def _one_line(text: str) -> str:
@@ -170,18 +91,106 @@ def _one_line(text: str) -> str:
     return " ".join(plain.split())[:REASON_LENGTH_MAX]
 
 
-async def take_pause_request(manager: StateManager, now: datetime) -> None:
-    """A pause or unpause that was asked for while no trader ran becomes part of the state. now: session time."""
-    try:
-        request = read_pause_request(manager.folder)
-    except CorruptFileError as error:
-        kept = manager.folder.quarantine(PAUSE_REQUEST, error.reason)
-        _log.error("%s It is kept as quarantine/%s; entries are paused until you say `unpause`.", error.what, kept)
-        await manager.record_durably(Paused(time=now, reason=f"{PAUSE_REQUEST} was damaged"))
+# Adopting
+
+
+def _adopt(turn: Turn, request: OperatorRequest) -> None:
+    """A foreign position is taken over, with estimated values; answered when its stop is in force."""
+    symbol = str(request.arguments.get("symbol") or "").strip().upper()
+    problem = _why_not_adopt(turn, symbol, _foreign(turn, symbol))
+    if problem is not None:
+        _refuse(turn, request.request_id, problem, "See `status`.")
         return
-    if request is None:
+    turn.view.adoptions[symbol] = Adoption(request.request_id, turn.moment.real_s)
+    if symbol in turn.view.monitors:
+        continue_adoption(turn, symbol)
+    else:
+        monitor_symbol(turn, symbol)
+
+
+def continue_adoption(turn: Turn, symbol: str) -> None:
+    """Where an adoption waits for the instrument: IBKR has described it, or does not know it."""
+    waiting = turn.view.adoptions.get(symbol)
+    if waiting is None or waiting.recorded:
         return
-    event = Paused(time=now, reason=request.reason) if request.paused else Unpaused(time=now)
-    await manager.record_durably(event)
-    forget_pause_request(manager.folder)
-    _log.warning("%s, as asked for while no trader ran: %s.", event.kind(), request.reason)
+    holding = _foreign(turn, symbol)
+    if holding is None:
+        del turn.view.adoptions[symbol]
+        _refuse(turn, waiting.request_id, f"{symbol} was closed before its stop was in force.", "See `status`.")
+        return
+    monitor, now = turn.view.monitors.get(symbol), turn.moment.now
+    price = monitor.price if monitor is not None and is_price(monitor.price) else None
+    event = adoption(symbol, holding, turn.settings.setups.get(symbol), price, now)
+    gone = ForeignSeen(time=now, symbol=symbol, con_id=holding.con_id, quantity=0, avg_cost=0.0)
+    turn.record(event, gone)
+    turn.log("warning", f"ADOPTED {symbol} {holding.quantity:+d} with estimated values.")
+    turn.view.activity += 1  # an answer that is on its way does not know of it
+    waiting.recorded, waiting.since_s = True, turn.moment.real_s
+    turn.view.comparison.wanted = True
+    turn.do(RequestSave())
+
+
+def _foreign(turn: Turn, symbol: str) -> BrokerPosition | None:
+    snapshot = turn.view.snapshot
+    if snapshot is None or symbol not in turn.state.foreign:
+        return None
+    return next((p for p in snapshot.positions if p.symbol == symbol and p.quantity), None)
+
+
+def _why_not_adopt(turn: Turn, symbol: str, holding: BrokerPosition | None) -> str | None:
+    if symbol in turn.state.positions:
+        return f"{symbol} is managed already."
+    if symbol in turn.view.adoptions:
+        return f"{symbol} is being adopted already."
+    if turn.settings.dry_run:
+        return "This is a dry run, which sends no stop, so nothing can be adopted."
+    if not turn.state.connection.ready:
+        return f"The state and IBKR are not compared yet ({turn.state.connection.reason})."
+    if holding is None:
+        return f"The account holds no foreign position in {symbol or 'a symbol without a name'}."
+    return None
+
+
+def _finish_adoption(turn: Turn, symbol: str, waiting: Adoption) -> None:
+    position = turn.state.positions.get(symbol)
+    stop = turn.state.protection(position) if position is not None else None
+    if position is not None and stop is not None and stop.status == "working" and stop.perm_id:
+        del turn.view.adoptions[symbol]
+        _reply(
+            turn,
+            waiting.request_id,
+            ok=True,
+            symbol=symbol,
+            quantity=position.quantity,
+            stop_price=position.stop_price,
+            stop_perm_id=stop.perm_id,
+        )
+    elif position is None or turn.moment.real_s - waiting.since_s > ADOPT_TIMEOUT_S:
+        del turn.view.adoptions[symbol]
+        text = f"{symbol} is managed now, but IBKR has not confirmed its stop"
+        if position is None:
+            text = f"{symbol} was closed before its stop was in force"
+        _refuse(turn, waiting.request_id, f"{text}.", "See `status` and trader.log.", BrokerError.exit_code)
+
+
+# Flattening
+
+
+def _flatten(turn: Turn, request: OperatorRequest) -> None:
+    """Pause, then cancel entries, then close, then verify: an entry cannot slip in between (p17)."""
+    if turn.view.flatten is not None:
+        _refuse(turn, request.request_id, "A flatten is going on already.", "Wait for it.")
+        return
+    _record_pause(turn, "flatten")
+    if turn.settings.dry_run:
+        _refuse(turn, request.request_id, "This is a dry run: nothing is sent.", "Entries are paused.")
+        return
+    flatten.start(turn, request)
+
+
+HANDLERS: dict[str, Callable[[Turn, OperatorRequest], None]] = {
+    "pause": _pause,
+    "unpause": _unpause,
+    "adopt": _adopt,
+    "flatten": _flatten,
+}

@@ -1,4 +1,4 @@
-"""One process of the trader: the lock, the log, the signals, the line to IBKR, and then the session.
+"""One process of the trader: the lock, the log, the signals, the connection to IBKR, and then the session.
 
     lock, read the disk, mark crashed sessions -> connect -> trade the session -> stop
 
@@ -19,13 +19,13 @@ from state.errors import DiskSilentError, TraderError
 from state.manager import StateManager
 from state.storage.sessions import SessionStore, make_session_id
 from trader.clock import Clock
-from trader.config.run_options import RunOptions
-from trader.config.sections import Config
+from trader.config.sections import Config, RunOptions
 from trader.errors import BrokerError, BrokerUnreachableError
 from trader.log import start_logging
 from trader.output import say, say_error
 from trader.runtime import recovery_report as report
-from trader.runtime.connect import Connected, connect, find_endpoint, make_broker
+from trader.runtime.connection import Connected, connect, find_endpoint, make_broker
+from trader.runtime.loop import Queue
 from trader.runtime.session import TradingSession
 from trader.runtime.stopping import Stopping
 
@@ -43,6 +43,7 @@ class App:
         self.clock = Clock(real_gateway=not config.gateway.embedded)
         self.stopping = Stopping()
         self.timings_ms: dict[str, float] = {}
+        self._queue: Queue = asyncio.Queue()
         self._began = time.perf_counter()
 
     async def run(self) -> int:
@@ -71,20 +72,22 @@ class App:
     async def _run_with(self, manager: StateManager) -> int:
         self.mark("load")
         sessions = SessionStore(manager.folder)
-        telling = asyncio.create_task(_tell_crashed(sessions))  # the disk works while the line comes up
+        telling = asyncio.create_task(_tell_crashed(sessions))  # the disk works while the connection comes up
         connecting = asyncio.ensure_future(self._connect(manager))
         going_on = await self.stopping.unless_asked(connecting)
         await telling
         if not going_on:
             return 0
-        line = connecting.result()
+        connected = connecting.result()
         try:
-            session = TradingSession(self.config, self.options, self.clock, manager, sessions, line, self.stopping)
+            session = TradingSession(
+                self.config, self.options, self.clock, manager, sessions, connected, self._queue, self.stopping
+            )
             session.timings_ms = self.timings_ms
             return await session.run(self.mark)
         finally:
-            with contextlib.suppress(BrokerError):  # the line may be gone already; nothing is lost by that
-                await line.broker.disconnect()
+            with contextlib.suppress(BrokerError):  # the connection may be lost already; nothing is lost by that
+                await connected.broker.disconnect()
 
     async def _connect(self, manager: StateManager) -> Connected:
         """Three tries; then the state file alone is shown and kept, and it goes on trying."""
@@ -92,7 +95,7 @@ class App:
         while True:
             try:
                 endpoint = await find_endpoint(self.config)
-                broker = make_broker(self.config, endpoint, self.clock)
+                broker = make_broker(self.config, endpoint, self.clock, self._queue.put_nowait)
                 account = await connect(self.config, endpoint, broker, self.clock, tries=1 if told else 3)
             except BrokerUnreachableError as error:
                 if not told:
@@ -104,13 +107,13 @@ class App:
             self._tell_connected(Connected(endpoint, broker, account))
             return Connected(endpoint, broker, account)
 
-    def _tell_connected(self, line: Connected) -> None:
-        client_id, endpoint = self.config.gateway.client_id, line.endpoint
-        where = f"Port {endpoint.port}, Client ID: {client_id}, Account: {line.account}"
+    def _tell_connected(self, connected: Connected) -> None:
+        client_id, endpoint = self.config.gateway.client_id, connected.endpoint
+        where = f"Port {endpoint.port}, Client ID: {client_id}, Account: {connected.account}"
         if endpoint.embedded:
             say(f"✓ Connected to the EMBEDDED PAPER GATEWAY - THIS IS NOT IBKR ({where}, speed {endpoint.speed:g})")
         else:
-            say(f"✓ Connected to IBKR ({'Paper' if line.account.startswith('D') else 'LIVE'}: {where})")
+            say(f"✓ Connected to IBKR ({'Paper' if connected.account.startswith('D') else 'LIVE'}: {where})")
         warning = self.clock.warning()
         if warning:
             _log.warning("%s", warning)

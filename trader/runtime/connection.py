@@ -1,4 +1,4 @@
-"""The line to IBKR: connected with patience, watched by a heartbeat, brought back without a person.
+"""The connection to IBKR: found, made with patience, checked by a heartbeat, brought back without a person.
 
 The client id never changes: only under it can the stops of an earlier run be managed (f22).
 """
@@ -6,14 +6,18 @@ The client id never changes: only under it can the stops of an earlier run be ma
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
-from trader.broker.port import Broker, ConnectionFact
+import msgspec
+
+from trader.broker.port import Broker, ConnectionFact, FactSink
 from trader.clock import Clock
-from trader.core.engine import Engine
-from trader.core.messages import Reconnected
-from trader.errors import BrokerError, BrokerUnreachableError, ClientIdInUseError
+from trader.config.checks import check_account
+from trader.config.sections import Config
+from trader.core.messages import Message, Reconnected
+from trader.errors import BrokerError, BrokerUnreachableError, ClientIdInUseError, ConfigError
 
-_log = logging.getLogger("trader.runtime.connection")
+_log = logging.getLogger("trader.connection")
 
 CONNECT_TRIES = 3
 FIRST_WAIT_S = 1.0
@@ -21,6 +25,86 @@ LONGEST_WAIT_S = 30.0
 CLIENT_ID_TRIES = 6  # a crashed run's id may stay taken for some seconds
 HEARTBEAT_S = 5.0
 MISSED_BEATS = 2
+
+
+class Endpoint(msgspec.Struct):
+    """Whom to connect to. `identity` is kept in the state: state of another gateway is never applied."""
+
+    host: str
+    port: int
+    identity: str
+    speed: float = 1.0
+    embedded: bool = False
+    started: bool = False
+
+
+class Connected(msgspec.Struct):
+    """A connection that is up, and the account that may be traded over it."""
+
+    endpoint: Endpoint
+    broker: Broker
+    account: str
+
+
+async def find_endpoint(config: Config) -> Endpoint:
+    """The gateway of the settings; the embedded one is started where it does not run. Raises BrokerError."""
+    if not config.gateway.embedded:
+        host, port = config.gateway.address
+        return Endpoint(host, port, f"{host}:{port}")
+    from trader.broker.embedded import ensure_embedded
+
+    info = await ensure_embedded(config.gateway, config.files.logs_dir)
+    identity = f"embedded:{info.port}:{info.instance}"
+    return Endpoint(info.host, info.port, identity, info.speed, embedded=True, started=info.started)
+
+
+def make_broker(config: Config, endpoint: Endpoint, clock: Clock, sink: FactSink) -> Broker:
+    """The broker, not yet connected; `sink` gets its facts. The running loop imports the client library here."""
+    from trader.broker.ibkr.broker import IbkrBroker
+
+    gateway = config.gateway
+    return IbkrBroker(
+        endpoint.host,
+        endpoint.port,
+        gateway.client_id,
+        sink,
+        gateway.connect_timeout_s,
+        gateway.answer_timeout_s,
+        now=clock.now,
+    )
+
+
+async def connect(
+    config: Config, endpoint: Endpoint, broker: Broker, clock: Clock, tries: int = CONNECT_TRIES
+) -> str:
+    """Connect, set the clock, and return the account after it was checked (invariant 15).
+
+    Raises BrokerError where nobody answers, ConfigError where the account may not be traded.
+    """
+    await connect_with_patience(broker, tries)
+    clock.restart()
+    await sync_clock(broker, clock, endpoint.speed)
+    return choose_account(config, broker.accounts)
+
+
+def choose_account(config: Config, accounts: tuple[str, ...]) -> str:
+    """The configured account, or the only one. Raises ConfigError."""
+    wanted = config.gateway.account
+    if not accounts:
+        raise ConfigError("IBKR named no account.", "Log TWS or IB Gateway in, then start again.")
+    if wanted and wanted not in accounts:
+        raise ConfigError(
+            f"The login manages {', '.join(accounts)}, not gateway.account {wanted}.",
+            "Log in to that account, or correct gateway.account in trader.toml.",
+        )
+    if not wanted and len(accounts) > 1:
+        raise ConfigError(
+            f"The login manages several accounts: {', '.join(accounts)}.",
+            "Name one as account under [gateway] in trader.toml.",
+        )
+    account = wanted or accounts[0]
+    check_account(config, account)
+    return account
 
 
 async def connect_with_patience(broker: Broker, tries: int = CONNECT_TRIES) -> None:
@@ -54,17 +138,22 @@ async def sync_clock(broker: Broker, clock: Clock, speed: float) -> None:
     clock.sync(broker_s, time.monotonic(), speed)
 
 
-class Line:
-    """Keeps the line up while the engine runs."""
+class ConnectionKeeper:
+    """Keeps the connection up while the session runs."""
 
-    def __init__(self, broker: Broker, clock: Clock, engine: Engine, speed: float) -> None:
+    def __init__(self, broker: Broker, clock: Clock, tell: Callable[[Message], None], speed: float) -> None:
         self._broker = broker
         self._clock = clock
-        self._engine = engine
+        self._tell = tell
         self._speed = speed
+        self._lost = asyncio.Event()
+
+    def lost(self) -> None:
+        """The connection was lost: it is brought back."""
+        self._lost.set()
 
     async def heartbeat(self) -> None:
-        """Ask the time every few seconds: it keeps the clock, and silence means a dead line (p15)."""
+        """Ask the time every few seconds: it keeps the clock, and silence means a dead connection (p15)."""
         missed = 0
         while True:
             await asyncio.sleep(HEARTBEAT_S)
@@ -78,19 +167,19 @@ class Line:
                 if missed >= MISSED_BEATS:
                     missed = 0
                     await self._broker.disconnect()
-                    self._engine.inbox.put_nowait(ConnectionFact("down", "no answer to the heartbeat"))
+                    self._tell(ConnectionFact("down", "no answer to the heartbeat"))
                 continue
             missed = 0
 
     async def keep_up(self) -> None:
-        """Reconnect whenever the line is lost, for as long as it takes."""
+        """Reconnect whenever the connection is lost, for as long as it takes."""
         while True:
-            await self._engine.line_lost.wait()
+            await self._lost.wait()
             await self._reconnect()
             if not self._broker.connected:  # lost again at once, and told before the first loss was done with
                 continue
-            self._engine.line_lost.clear()
-            self._engine.inbox.put_nowait(Reconnected())
+            self._lost.clear()
+            self._tell(Reconnected())
 
     async def _reconnect(self) -> None:
         wait_s, since = FIRST_WAIT_S, time.monotonic()
@@ -101,7 +190,9 @@ class Line:
                 await sync_clock(self._broker, self._clock, self._speed)
             except BrokerError as error:
                 away_s = time.monotonic() - since
-                _log.warning("IBKR is away since %.0f s: %s Trying again in %.0f s.", away_s, error.what, wait_s)
+                _log.warning(
+                    "Disconnected from IBKR for %.0f s: %s Trying again in %.0f s.", away_s, error.what, wait_s
+                )
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 1.5, LONGEST_WAIT_S)
             else:

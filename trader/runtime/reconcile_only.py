@@ -14,11 +14,12 @@ from trader.config.sections import Config
 from trader.core.orders.actions import describe
 from trader.core.reconciliation.plan import Plan
 from trader.core.reconciliation.reconcile import reconcile
-from trader.core.strategy.ps60.setups import Setup, load_setups
+from trader.core.strategy.ps60.setups import Setup
 from trader.errors import BrokerError, ScannerError
 from trader.output import say, say_json
 from trader.runtime import recovery_report as report
-from trader.runtime.connect import connect, find_endpoint, make_broker
+from trader.runtime.connection import connect, find_endpoint, make_broker
+from trader.runtime.scanner_file import load_setups
 
 CONFIRM_S = 0.8
 CONFLICT_EXIT = 3
@@ -31,7 +32,7 @@ async def compare_once(config: Config, *, as_json: bool) -> int:
     """
     clock = Clock(real_gateway=not config.gateway.embedded)
     endpoint = await find_endpoint(config)
-    broker = make_broker(config, endpoint, clock)
+    broker = make_broker(config, endpoint, clock, lambda _: None)
     account = await connect(config, endpoint, broker, clock)
     try:
         state, notes = _state(config, clock, account, endpoint.identity)

@@ -9,13 +9,13 @@ import msgspec
 from state.domain.model import TraderState
 from state.manager import Begun
 from state.storage.files import Folder
+from state.storage.layout import RECOVERY
 from state.storage.loader import Loaded
 from trader.broker.port import BrokerSnapshot
 from trader.core.reconciliation.plan import Row
 from trader.output import table
 
 RULE = "=" * 80
-FOLDER = "recovery"
 MARKS = {"ok": "✓", "info": "✓", "warning": "⚠️ ", "conflict": "✗", "unknown": "?"}
 
 
@@ -133,14 +133,14 @@ def write_report(
         "gateway": state.gateway,
         "rows": rows,
         "notes": notes,
-        "positions": state.positions,
+        "positions": {s: {**msgspec.to_builtins(p), "managed": True} for s, p in state.positions.items()},
         "daily_pnl": round(state.daily_pnl, 2),
         "halted": state.halted,
         "ready": state.connection.ready,
         "timings_ms": timings_ms,
     }
     data = msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
-    with folder.subfolder(FOLDER) as reports, reports.subfolder(state.trading_date) as day:
+    with folder.subfolder(RECOVERY) as reports, reports.subfolder(state.trading_date) as day:
         day.write_new(name, data)
 
 

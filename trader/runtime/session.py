@@ -6,43 +6,51 @@ history) comes after it.
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Any, Literal
 
-from state.domain.events import SessionEnded, SymbolReleased
-from state.domain.model import HALTED_BY_DEFECT, TraderState
-from state.errors import DiskError, DiskSilentError, StateError, SyncFailedError, TraderError
+from state.domain.events import Paused, SymbolReleased, Unpaused
+from state.domain.model import TraderState
+from state.errors import (
+    CorruptFileError,
+    DiskError,
+    DiskSilentError,
+    StateError,
+    SyncFailedError,
+    TraderError,
+)
 from state.manager import Begun, StateManager, mismatch
-from state.storage.bars import BarStore
+from state.storage.pause_request import PAUSE_REQUEST, forget_pause_request, read_pause_request
 from state.storage.sessions import SessionStore
 from trader.clock import Clock
-from trader.config.run_options import RunOptions
-from trader.config.sections import Config
-from trader.core.engine import Engine
-from trader.core.market_data import Market
-from trader.core.operator import Operator, take_pause_request
-from trader.core.orders.closing import OrderDesk
-from trader.core.protection_gate import Gate
+from trader.config.sections import Config, RunOptions
+from trader.core import effects as fx
+from trader.core.messages import Message, RecoveryStarted, RunEnding, TradingStarted
+from trader.core.orders.order_ref import ALPHABET
 from trader.core.reconciliation.plan import Row
-from trader.core.reconciliation.settle import Settler
-from trader.core.strategy.ps60.setups import SetupList, load_setups
+from trader.core.strategy.ps60.setups import SetupList
+from trader.core.turn import Settings
 from trader.errors import ConflictError, ScannerError, UntrustedStateError
 from trader.output import say
 from trader.runtime import recovery_report as report
-from trader.runtime.connect import Connected
-from trader.runtime.connection import Line
-from trader.runtime.control_socket import serve
+from trader.runtime.connection import Connected, ConnectionKeeper
+from trader.runtime.control_socket import Requests, serve
+from trader.runtime.loop import Loop, Queue
+from trader.runtime.scanner_file import load_setups
 from trader.runtime.session_record import SessionRecord
 from trader.runtime.stopping import Stopping
+from trader.runtime.timers import Timers
 
-_log = logging.getLogger("trader.runtime.app")
+_log = logging.getLogger("trader.session")
 
 END_TIMEOUT_S = 10.0
 """How long the last writes of a run may take, each; real seconds."""
 
 
 class TradingSession:
-    """Assembles the parts around one state and one line, and runs them."""
+    """Assembles the parts around one state and one connection, and runs them."""
 
     def __init__(
         self,
@@ -51,70 +59,104 @@ class TradingSession:
         clock: Clock,
         manager: StateManager,
         sessions: SessionStore,
-        line: Connected,
+        connected: Connected,
+        queue: Queue,
         stopping: Stopping,
     ) -> None:
+        """queue: where the broker of `connected` puts its facts."""
         self.config = config
         self.options = options
         self.clock = clock
         self.manager = manager
         self.sessions = sessions
-        self.line = line
+        self.connected = connected
         self.stopping = stopping
         self.timings_ms: dict[str, float] = {}
-        self.desk = OrderDesk(
-            manager, line.broker, clock, line.account, config.gateway.client_id, dry_run=options.dry_run
-        )
-        self.engine = Engine(config, clock, manager, line.broker, self.desk)
         self.record: SessionRecord | None = None
-        self.operator: Operator | None = None
-        self.pass_second: Callable[[], None] = lambda: None
+        self.loop: Loop | None = None
+        self._queue = queue
+        self._mark: Callable[[str], None] = lambda _: None
+        self._requests = Requests(queue.put_nowait)
+        speed = connected.endpoint.speed
+        self._keeper = ConnectionKeeper(connected.broker, clock, queue.put_nowait, speed)
+        self._timers: Timers | None = None
+        self._recovered: asyncio.Future[fx.RecoveryFinished | fx.RecoveryRefused] = (
+            asyncio.get_running_loop().create_future()
+        )
         self._recording: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def state(self) -> TraderState:
-        """The books."""
+        """The state as of the last recorded event."""
         return self.manager.state
 
+    @property
+    def requests(self) -> Requests:
+        """The operator's requests that wait for their answer."""
+        return self._requests
+
     async def run(self, mark: Callable[[str], None]) -> int:
-        """Trade until told to stop; the exit code. Errors that carry one are raised."""
+        """Trade until told to stop; the exit code. Errors that carry one are raised. mark: told of each step."""
+        self._mark = mark
         self._check_resume()
         begun = self._begin()
         setups, scanner_error = self._load_setups()
-        self.record = SessionRecord(self.config, self.manager, self.sessions, self.line)
+        self.record = SessionRecord(self.config, self.manager, self.sessions, self.connected)
         symbols = [setup.symbol for setup in setups.setups]
         self._recording = asyncio.create_task(asyncio.to_thread(self.record.start, symbols, resumed=begun.resumed))
-        gate = Gate(
-            self.engine, Settler(self.desk, self.clock, {s.symbol: s for s in setups.setups}), self.line.account
-        )
-        market = Market(self.config, self.engine, setups, BarStore(self.manager.folder, self.state.trading_date))
-        self.operator = Operator(self.engine, gate, market)
-        self.engine.on_request = self.operator.take
-        async with serve(self.manager.folder, self.engine.inbox.put_nowait):
-            # Once the socket is there: who found no trader has left a wish, or asks again.
+        self.loop = self._make_loop(setups)
+        async with serve(self.manager.folder, self._requests):
+            # Once the socket is there: who found no trader has left a pause request, or asks again.
             await take_pause_request(self.manager, self.clock.now())
-            return await self._recover_and_trade(gate, market, begun, scanner_error, mark)
+            return await self._recover_and_trade(self.loop, begun, scanner_error)
 
-    async def _recover_and_trade(
-        self,
-        gate: Gate,
-        market: Market,
-        begun: Begun,
-        scanner_error: ScannerError | None,
-        mark: Callable[[str], None],
-    ) -> int:
-        """The protection gate, the report, and then the engine. The operator is answered all the while."""
+    def _make_loop(self, setups: SetupList) -> Loop:
+        settings = Settings(
+            config=self.config,
+            account=self.connected.account,
+            setups={setup.symbol: setup for setup in setups.setups},
+            dry_run=self.options.dry_run,
+            accept_broker=self.options.accept_broker,
+            duration_min=self.options.duration_min,
+            run_name="".join(secrets.choice(ALPHABET) for _ in range(2)),
+        )
+        on: dict[type[fx.Effect], Callable[[Any], None]] = {
+            fx.Reply: lambda effect: self._requests.answer(effect.request_id, effect.content),
+            fx.RequestSave: lambda _: self._request_save(),
+            fx.Reconnect: lambda _: self._keeper.lost(),
+            fx.StopRun: lambda effect: self.stopping.ask(effect.reason),
+            fx.RecoveryStep: lambda effect: self._mark(effect.name),
+            fx.RecoveryFinished: self._take_recovered,
+            fx.RecoveryRefused: self._take_recovered,
+            fx.MarketOpened: lambda effect: say(f"✓ Subscribed to {effect.count} symbols"),
+        }
+        connected = self.connected
+        return Loop(self._queue, self.manager, connected.broker, self.clock, settings, on, self._fail)
+
+    def _request_save(self) -> None:
+        if self._timers is not None:
+            self._timers.request_save()
+
+    def _take_recovered(self, effect: fx.RecoveryFinished | fx.RecoveryRefused) -> None:
+        if not self._recovered.done():
+            self._recovered.set_result(effect)
+
+    def _tell(self, message: Message) -> None:
+        self._queue.put_nowait(message)
+
+    async def _recover_and_trade(self, loop: Loop, begun: Begun, scanner_error: ScannerError | None) -> int:
+        """The protection gate, the report, and then the market. The operator is answered all the while."""
         say("\n".join(report.opening(self.manager.loaded, begun)))
-        line = Line(self.line.broker, self.clock, self.engine, self.line.endpoint.speed)
-        self._begin_tasks(line.heartbeat(), line.keep_up())
-        gate.mark = gate.settler.mark = mark
-        passing = asyncio.ensure_future(gate.pass_gate("the protection gate has passed"))
-        if not await self.stopping.unless_asked(passing):
+        self._begin_tasks(self._keeper.heartbeat(), self._keeper.keep_up(), loop.run())
+        self._tell(RecoveryStarted())
+        if not await self.stopping.unless_asked(self._recovered):
             return await self._end()
-        rows, snapshot = passing.result()
-        mark("gate")
-        rows += await self._resolve_conflicts(gate, rows)
+        recovered = self._recovered.result()
+        if isinstance(recovered, fx.RecoveryRefused):
+            await self._refuse(recovered.rows)
+        assert isinstance(recovered, fx.RecoveryFinished)
+        rows, snapshot = list(recovered.rows), recovered.snapshot
         say("\n".join((*report.validation(rows, snapshot), *report.closing(self.state, resumed=begun.resumed))))
         assert self.record is not None
         await self._recorded()
@@ -124,10 +166,22 @@ class TradingSession:
         if scanner_error is not None and not self.state.positions:
             await self._end()
             raise scanner_error
-        return await self._trade(gate, market)
+        return await self._trade(loop)
+
+    async def _refuse(self, rows: tuple[Row, ...]) -> None:
+        """A conflict refuses the start. ConflictError."""
+        conflicts = [row for row in rows if row.decision == "conflict"]
+        say("\n".join(report.row_line(row) for row in rows))
+        await self.manager.save()
+        await self._end()
+        text = "; ".join(f"{row.symbol}: {row.text}" for row in conflicts)
+        raise ConflictError(
+            f"The state and IBKR contradict each other ({text}).",
+            "Settle it in TWS, or start with --accept-broker to take IBKR's count.",
+        )
 
     async def _recorded(self) -> None:
-        """The session's file is written while books and IBKR are compared; its error comes up here."""
+        """The session's file is written while the state and IBKR are compared; its error comes up here."""
         if self._recording is not None:
             await self._recording
 
@@ -146,7 +200,7 @@ class TradingSession:
             why = f"it was of {session.trading_date}, and the state on disk is of {found.trading_date}"
         else:
             today = self.clock.trading_date().isoformat()
-            why = mismatch(found, today, self.line.account, self.line.endpoint.identity)
+            why = mismatch(found, today, self.connected.account, self.connected.endpoint.identity)
         if why:
             raise UntrustedStateError(
                 f"Session {wanted} cannot be resumed: {why}.",
@@ -157,16 +211,16 @@ class TradingSession:
         """Take up the state of this date, account and gateway, or set it aside (invariant 8)."""
         begun = self.manager.begin(
             self.clock.trading_date().isoformat(),
-            self.line.account,
-            self.line.endpoint.identity,
+            self.connected.account,
+            self.connected.endpoint.identity,
             self.clock.now(),
             loop=asyncio.get_running_loop(),
             fresh=self.options.fresh,
         )
         if self.manager.loaded.doubtful:
             _log.warning("Events may be missing on disk; IBKR's own records take their place.")
-        for symbol, reason in list(self.state.halted.items()):
-            if reason.startswith(HALTED_BY_DEFECT):  # a new run may try again
+        for symbol, cause in list(self.state.halt_causes.items()):
+            if cause == "defect":  # a new run may try again
                 self.manager.record(SymbolReleased(time=self.clock.now(), symbol=symbol))
         return begun
 
@@ -181,28 +235,6 @@ class TradingSession:
         for skipped in setups.skipped:
             say(f"⚠️  {skipped.symbol} skipped: {skipped.why}")
         return setups, None
-
-    async def _resolve_conflicts(self, gate: Gate, rows: list[Row]) -> list[Row]:
-        """A conflict refuses the start, unless the operator accepts what IBKR holds."""
-        symbols = [row.symbol for row in rows if row.decision in ("conflict", "split_suspected")]
-        if not symbols:
-            return []
-        snapshot = gate.last_snapshot
-        if not self.options.accept_broker or snapshot is None:
-            conflicts = [row for row in rows if row.decision == "conflict"]
-            if not conflicts:
-                return []  # a suspected split halts its symbol; the others are traded
-            say("\n".join(report.row_line(row) for row in rows))
-            await self.manager.save()
-            await self._end()
-            text = "; ".join(f"{row.symbol}: {row.text}" for row in conflicts)
-            raise ConflictError(
-                f"The books and IBKR contradict each other ({text}).",
-                "Settle it in TWS, or start with --accept-broker to take IBKR's count.",
-            )
-        accepted = await gate.settler.accept_broker(snapshot, symbols)
-        more, _ = await gate.pass_gate("the operator accepted IBKR's count")
-        return [*accepted, *more]
 
     async def _keep_report(self, rows: list[Row], begun: Begun) -> None:
         """For later readers. The plan was carried out and said already, so a failure warns and no more."""
@@ -223,37 +255,22 @@ class TradingSession:
         except (DiskError, StateError) as error:
             _log.warning("The report of this recovery was not kept: %s", error)
 
-    async def _trade(self, gate: Gate, market: Market) -> int:
-        """Run the engine and what belongs to it until the end is asked for."""
+    async def _trade(self, loop: Loop) -> int:
+        """Monitor the market and trade until the end is asked for."""
         from state.storage.checkpoints import CheckpointStore  # imported behind the gate: a restart protects first
-        from trader.core.day import Day
-        from trader.runtime.timers import Housekeeping
 
-        await market.open()
-        say(f"✓ Subscribed to {len(self.engine.monitors)} symbols")
-        self.pass_second = Day(self.engine, self.stopping, self.options.duration_min).pass_second
-        self.engine.on_answer = gate.take_answer
-        self.engine.on_reconnect = self._reconnected(gate, market)
-        self.engine.on_second = self._each_second
-        self.engine.on_new_position = market.monitor
         assert self.record is not None
         checkpoints = CheckpointStore(self.manager.folder, self.manager.session_id)
-        housekeeping = Housekeeping(
-            self.config, self.engine, checkpoints, lambda: _values(gate), self.record.parameters
-        )
-        self._begin_tasks(
-            self.engine.run(),
-            gate.compare(),
-            market.backfill(),
-            market.mend_gaps(),
-            market.keep_bars(),
-            *housekeeping.tasks(),
-        )
+        parameters = self.record.parameters
+        timers = Timers(self.config, self.manager, checkpoints, self._tell, self._account_values, parameters)
+        self._timers = timers
+        self._tell(TradingStarted())
+        self._begin_tasks(*timers.tasks())
         await self.stopping.event.wait()
         await self._end_tasks()
         if self.stopping.failure is None:
-            await self._in_time(housekeeping.checkpoint())
-        return await self._end(_values(gate).get("portfolio_value"))
+            await self._in_time(timers.checkpoint())
+        return await self._end(self._account_values().get("portfolio_value"))
 
     def _begin_tasks(self, *work: Coroutine[Any, Any, None]) -> None:
         """Let work go on beside the rest until the session ends."""
@@ -267,35 +284,20 @@ class TradingSession:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        if self.loop is not None:
+            await self.loop.end()
 
     def _check_task(self, task: "asyncio.Task[None]") -> None:
         """A task that ends with an error ends the run: nothing goes on half alive."""
-        if task.cancelled() or task.exception() is None:
-            return
-        error = task.exception()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
         if isinstance(error, TraderError):
             self.stopping.fail(error)
         else:
             _log.error("An unexpected error ends the run; the stops stay at IBKR.", exc_info=error)
             self.stopping.fail(TraderError(f"An unexpected error ended the run: {error!r}.", "See trader.log."))
-
-    def _reconnected(self, gate: Gate, market: Market) -> Callable[[], Coroutine[Any, Any, None]]:
-        async def compare_again() -> None:
-            """The same path as at the start: gate first, then the bars that were missed."""
-            self.engine.connection_status.set(
-                connected=True, ready=False, reason="reconnected; comparing books and IBKR"
-            )
-            rows, _ = await gate.pass_gate("reconnected, the protection gate has passed")
-            for row in rows:
-                _log.info("RECONNECTED %s: %s", row.symbol, row.text)
-            self._begin_tasks(_reopen(market))  # history takes seconds; positions are managed meanwhile
-
-        return compare_again
-
-    async def _each_second(self) -> None:
-        if self.operator is not None:
-            await self.operator.go_on()
-        self.pass_second()
 
     async def _end(self, value: float | None = None) -> int:
         """Final save, session closed, stops left. After a failed disk nothing is written any more."""
@@ -305,10 +307,8 @@ class TradingSession:
             raise self.manager.failure
         reason = self.stopping.reason or "ended"
         status: Literal["completed", "crashed"] = "completed" if failure is None else "crashed"
-        self.engine.connection_status.set(connected=False, ready=False, reason=reason)
-        self.manager.record(
-            SessionEnded(time=self.clock.now(), session_id=self.manager.session_id, status=status, reason=reason)
-        )
+        assert self.loop is not None
+        self.loop.handle([RunEnding(self.manager.session_id, status, reason)])
         await self._in_time(self.manager.save())
         if self.record is not None:
             await self._recorded()
@@ -330,21 +330,31 @@ class TradingSession:
         except TimeoutError:
             raise DiskSilentError(self.manager.folder.path, END_TIMEOUT_S) from None
 
+    def _account_values(self) -> dict[str, float]:
+        """The account at the last complete answer."""
+        snapshot = self.loop.view.snapshot if self.loop is not None else None
+        if snapshot is None:
+            return {}
+        values = snapshot.values
+        return {
+            "portfolio_value": values.net_liquidation,
+            "buying_power": values.buying_power,
+            "cash": values.cash,
+        }
 
-async def _reopen(market: Market) -> None:
-    """Watch what came to be held meanwhile, and fetch the bars that were missed."""
-    await market.open()
-    await market.backfill()
 
-
-def _values(gate: Gate) -> dict[str, float]:
-    """The account at the last complete answer."""
-    snapshot = gate.last_snapshot
-    if snapshot is None:
-        return {}
-    values = snapshot.values
-    return {
-        "portfolio_value": values.net_liquidation,
-        "buying_power": values.buying_power,
-        "cash": values.cash,
-    }
+async def take_pause_request(manager: StateManager, now: datetime) -> None:
+    """A pause or unpause that was asked for while no trader ran becomes part of the state. now: session time."""
+    try:
+        request = read_pause_request(manager.folder)
+    except CorruptFileError as error:
+        kept = manager.folder.quarantine(PAUSE_REQUEST, error.reason)
+        _log.error("%s It is kept as quarantine/%s; entries are paused until you say `unpause`.", error.what, kept)
+        await manager.record_durably(Paused(time=now, reason=f"{PAUSE_REQUEST} was damaged"))
+        return
+    if request is None:
+        return
+    event = Paused(time=now, reason=request.reason) if request.paused else Unpaused(time=now)
+    await manager.record_durably(event)
+    forget_pause_request(manager.folder)
+    _log.warning("%s, as asked for while no trader ran: %s.", event.kind(), request.reason)

@@ -9,13 +9,13 @@ import msgspec
 from state.manager import StateManager
 from state.storage.sessions import Session, SessionStore
 from trader.config.sections import Config
-from trader.runtime.connect import Connected
+from trader.runtime.connection import Connected
 
 
 class SessionRecord:
     """Writes `sessions/<id>.json` at the start, when the money is known, and at the end."""
 
-    def __init__(self, config: Config, manager: StateManager, store: SessionStore, line: Connected) -> None:
+    def __init__(self, config: Config, manager: StateManager, store: SessionStore, connected: Connected) -> None:
         self._memory = manager
         self._store = store
         self.parameters = msgspec.to_builtins(
@@ -25,8 +25,8 @@ class SessionRecord:
             session_id=manager.session_id,
             started_at=datetime.now(UTC),
             trading_date=manager.state.trading_date,
-            account=line.account,
-            gateway=line.endpoint.identity,
+            account=connected.account,
+            gateway=connected.endpoint.identity,
             pid=os.getpid(),
             parameters=self.parameters,
         )

@@ -1,4 +1,4 @@
-"""What runs beside the engine for as long as it does: saves, checkpoints, seconds. Real time, not the session's."""
+"""What runs beside the engine for as long as it does: ticks, saves, checkpoints, the disk. Real time."""
 
 import asyncio
 import logging
@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from state.errors import DiskError, StateError, SyncFailedError
+from state.manager import StateManager
 from state.storage.checkpoints import CheckpointStore, overdue
 from state.storage.probe import probe
 from state.storage.retention import prune_dates
 from trader.config.sections import Config
-from trader.core.engine import Engine
-from trader.core.messages import Second
+from trader.core.messages import EntriesHeld, EntriesReleased, Message, OperatorAlert, Tick
 
 _log = logging.getLogger("trader.files")
 
-SECOND_S = 0.5
+TICK_S = 0.5
 SAVE_GAP_S = 0.05
 MAKE_ROOM_S = 600.0
 SILENT_S = 5.0
@@ -25,86 +25,93 @@ NOT_SAVED = "the state cannot be saved"
 SILENT = "the disk does not answer"
 
 
-class Housekeeping:
-    """Timers. `account_values` tells the money of the last broker snapshot."""
+class Timers:
+    """Real-time timers. What the engine has to know goes to it as a message, through `tell`."""
 
     def __init__(
         self,
         config: Config,
-        engine: Engine,
+        manager: StateManager,
         checkpoints: CheckpointStore,
+        tell: Callable[[Message], None],
         account_values: Callable[[], dict[str, float]],
         parameters: dict[str, Any],
     ) -> None:
+        """account_values: the money of the last complete answer of IBKR. parameters: the session's settings."""
         self.config = config
-        self.engine = engine
         self.checkpoints = checkpoints
+        self._manager = manager
+        self._tell = tell
         self._account_values = account_values
         self._parameters = parameters
+        self._save_requested = asyncio.Event()
+        self._held: set[str] = set()  # reasons for which the engine was told to close the entries
         self._last_checkpoint = datetime.now(UTC)
 
     def tasks(self) -> list[Coroutine[None, None, None]]:
         """All of them, to be run until the session ends."""
-        timers = [self.seconds(), self.save_regularly(), self.checkpoint_regularly()]
-        return [*timers, self.make_room(), self.check_disk(), self.watch_disk()]
+        timers = [self.ticks(), self.save_regularly(), self.checkpoint_regularly()]
+        return [*timers, self.make_room(), self.check_disk(), self.notice_silent_disk()]
 
-    async def watch_disk(self) -> None:
+    async def notice_silent_disk(self) -> None:
         """A disk that stops answering fails no call: it is seen by what stays undurable. Entries wait for it."""
-        manager, connection_status = self.engine.manager, self.engine.connection_status
+        manager = self._manager
         expected, since = manager.state.sequence, time.monotonic()
         while True:
-            await asyncio.sleep(SECOND_S)
+            await asyncio.sleep(TICK_S)
             if manager.durable_sequence >= expected:
                 expected, since = manager.state.sequence, time.monotonic()
-                connection_status.release_entries(SILENT)
+                self._release(SILENT)
             elif time.monotonic() - since > SILENT_S:
                 since = time.monotonic()
-                connection_status.hold_entries(SILENT)
-                self.engine.alert(
-                    "", f"The disk of the logs folder did not answer for {SILENT_S:.0f} s: no entries."
-                )
+                alert = f"The disk of the logs folder did not answer for {SILENT_S:.0f} s: no entries."
+                self._hold(SILENT, alert)
 
     async def check_disk(self) -> None:
         """Once: does this folder's disk keep what it promises? If not, the operator has to know."""
         try:
-            found = await asyncio.to_thread(probe, self.engine.manager.folder)
+            found = await asyncio.to_thread(probe, self._manager.folder)
         except SyncFailedError as error:
-            self.engine.manager.on_failure(error)
+            self._manager.on_failure(error)
         except (DiskError, StateError) as error:
             _log.warning("The disk could not be probed: %s", error)
         else:
             for text in found.warnings:
                 _log.warning("NOT DURABLE: %s.", text)
-                self.engine.alert("", f"The logs folder is not durable: {text}.")
+                self._tell(OperatorAlert(f"The logs folder is not durable: {text}."))
 
-    async def seconds(self) -> None:
-        """A beat for what depends on time alone: the time rule, the end of the day, entry timeouts."""
+    async def ticks(self) -> None:
+        """For what depends on time alone: the time rule, the end of the day, entry timeouts."""
         while True:
-            await asyncio.sleep(SECOND_S)
-            self.engine.inbox.put_nowait(Second())
+            await asyncio.sleep(TICK_S)
+            self._tell(Tick())
+
+    def request_save(self) -> None:
+        """A snapshot soon, instead of at the next regular time."""
+        self._save_requested.set()
 
     async def save_regularly(self) -> None:
         """A snapshot every `save_interval_s`, and at once after a fill. A failed one is loud (f01)."""
         while True:
             try:
                 async with asyncio.timeout(self.config.files.save_interval_s):  # wait_for of 3.11 can miss a cancel
-                    await self.engine.save_wanted.wait()
+                    await self._save_requested.wait()
                 await asyncio.sleep(SAVE_GAP_S)  # a burst of fills makes one snapshot
             except TimeoutError:
                 pass
-            self.engine.save_wanted.clear()
+            self._save_requested.clear()
             await self.save()
 
     async def save(self) -> None:
         """One snapshot. If it fails the journal still holds everything; entries close until one succeeds."""
-        manager = self.engine.manager
+        manager = self._manager
         failed_before = bool(manager.last_save_error)
         if not await manager.save():
             _log.error("The state was not saved: %s", manager.last_save_error)
-            self.engine.connection_status.hold_entries(NOT_SAVED)
+            self._hold(NOT_SAVED)
         elif failed_before:
             _log.info("The state is saved again.")
-            self.engine.connection_status.release_entries(NOT_SAVED)
+            self._release(NOT_SAVED)
 
     async def checkpoint_regularly(self) -> None:
         """Often while positions are open, rarely while not. A failure warns, and trading goes on."""
@@ -114,16 +121,18 @@ class Housekeeping:
             step_s = min(1.0, files.checkpoint_interval_s)
             await asyncio.sleep(step_s)
             waited_s += step_s
-            due_s = files.checkpoint_interval_s if self.engine.state.positions else files.checkpoint_idle_interval_s
+            due_s = (
+                files.checkpoint_interval_s if self._manager.state.positions else files.checkpoint_idle_interval_s
+            )
             if waited_s >= due_s:
                 waited_s = 0.0
                 await self.checkpoint()
 
     async def checkpoint(self) -> None:
         """Take one, prune what is old. A failure warns, and trading goes on; the next one is tried."""
-        files, store, engine = self.config.files, self.checkpoints, self.engine
+        files, store, manager = self.config.files, self.checkpoints, self._manager
         try:
-            await store.take(engine.manager, self._account_values(), self._parameters, datetime.now(UTC))
+            await store.take(manager, self._account_values(), self._parameters, datetime.now(UTC))
             await asyncio.to_thread(
                 store.prune,
                 files.keep_checkpoints,
@@ -132,7 +141,7 @@ class Housekeeping:
                 datetime.now(UTC),
             )
         except SyncFailedError as error:
-            engine.manager.on_failure(error)
+            manager.on_failure(error)
         except (DiskError, StateError) as error:
             _log.warning("No checkpoint this time: %s", error)
             self._warn_if_overdue()
@@ -144,7 +153,7 @@ class Housekeeping:
         logs_dir = self.config.files.logs_dir
         while True:
             try:
-                day = self.engine.state.trading_date
+                day = self._manager.state.trading_date
                 pruned = await asyncio.to_thread(prune_dates, logs_dir, day, self.config.files.keep_days)
             except DiskError as error:
                 _log.warning("Old files were not removed: %s", error)
@@ -152,13 +161,21 @@ class Housekeeping:
                 if pruned.removed:
                     _log.info("Removed as old: %s.", ", ".join(pruned.removed))
                 if pruned.tight:
-                    self.engine.manager.drop_covered()
-                    self.engine.alert(
-                        "", f"Only {pruned.free_bytes / 2**20:.0f} MiB are free on the disk of {logs_dir}."
-                    )
+                    self._manager.drop_covered()
+                    free_mib = pruned.free_bytes / 2**20
+                    self._tell(OperatorAlert(f"Only {free_mib:.0f} MiB are free on the disk of {logs_dir}."))
             await asyncio.sleep(MAKE_ROOM_S)
 
     def _warn_if_overdue(self) -> None:
         text = overdue(self._last_checkpoint, self.config.files.checkpoint_interval_s, datetime.now(UTC))
         if text:
-            self.engine.alert("", text)
+            self._tell(OperatorAlert(text))
+
+    def _hold(self, reason: str, alert: str = "") -> None:
+        self._held.add(reason)
+        self._tell(EntriesHeld(reason, alert))
+
+    def _release(self, reason: str) -> None:
+        if reason in self._held:
+            self._held.discard(reason)
+            self._tell(EntriesReleased(reason))

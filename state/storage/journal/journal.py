@@ -8,7 +8,8 @@ from typing import Self
 
 from state.errors import InvariantError, StateError, SyncFailedError, TraderError
 from state.storage.files import Folder
-from state.storage.journal.reader import JournalReport, Position, Reading, read_segments
+from state.storage.journal.decoder import Position
+from state.storage.journal.reader import JournalReport, Reading, read_segments
 from state.storage.journal.record import SegmentHeader, encode_header, encode_record
 from state.storage.journal.repair import keep_aside, make_durable
 from state.storage.journal.segment import SEGMENT_BYTES, SegmentKeeper, create_segment

@@ -1,11 +1,11 @@
-"""Reading the journal and judging what was found. Changes nothing; a trader may be writing meanwhile.
+"""Reading the journal: what its segments hold (`decoder`), folded into records, a verdict and a position.
 
-The last record K is the last one valid in crc, chain and sequence. Only filling after it: clean. Bytes after
-it that no flush had acknowledged: torn, the normal trace of a crash. Evidence that something beyond K had
-been durable (a later record that says so, a later segment, a snapshot beyond K, a file shorter than it was
-made): corruption. Rot of exactly the last record looks like a torn tail; only IBKR can tell the difference.
+Changes nothing; a trader may be writing meanwhile. Clean: only filling follows the last valid record. Torn: an
+unfinished write follows it. Corrupt: something that had been durable is missing, also where a snapshot is beyond
+the last record. A damaged last record looks like a torn one; only IBKR's records tell the difference.
 """
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,7 +13,18 @@ import msgspec
 
 from state.errors import DiskError
 from state.storage.files import Folder
-from state.storage.journal.record import Record, Scan, SegmentHeader, scan_segment
+from state.storage.journal.decoder import (
+    Damaged,
+    EndOfSegment,
+    Item,
+    Position,
+    Records,
+    SegmentStart,
+    Torn,
+    Unused,
+    decode_segments,
+)
+from state.storage.journal.record import Record
 from state.storage.journal.segment import SEGMENT_LIMIT_BYTES, segment_name, segment_numbers
 
 _LIVE_TRIES = 3
@@ -41,18 +52,6 @@ class JournalReport(msgspec.Struct):
     detail: str
     quarantined: list[str]
     last_sequence: int
-
-
-class Position(msgspec.Struct):
-    """Where the next record goes. unsure: the bytes before `offset` that no later record calls durable."""
-
-    segment: int
-    size_bytes: int
-    offset: int
-    crc: int
-    sequence: int
-    unsure: bytes
-    tail: bytes = b""
 
 
 class Reading(msgspec.Struct):
@@ -96,144 +95,95 @@ def read_journal(folder_path: Path, snapshot_sequence: int | None = None) -> Jou
 
 def read_segments(folder: Folder, snapshot_sequence: int | None) -> Reading:
     """Read every segment and judge. snapshot_sequence: of the newest valid snapshot, None if not to be judged."""
-    judge = _Judge(folder.path, snapshot_sequence)
+    found = _fold(decode_segments(_contents(folder), snapshot_sequence), snapshot_sequence)
+    return _conclude(found, folder.path, snapshot_sequence)
+
+
+def _contents(folder: Folder) -> Iterator[tuple[int, bytes]]:
     for number in segment_numbers(folder):
         data = folder.read_file(segment_name(number), SEGMENT_LIMIT_BYTES)
         if data is not None:  # None: dropped since the listing
-            judge.add(number, data)
-    return judge.conclude()
+            yield number, data
 
 
-class _Judge:
-    """Takes the segments in order and keeps count of what continues what."""
+class _Found(msgspec.Struct):
+    """The decoded items, added up.
 
-    def __init__(self, path: Path, snapshot_sequence: int | None) -> None:
-        self._path = path
-        self._snapshot = snapshot_sequence
-        self._records: list[Record] = []
-        self._position: Position | None = None
-        self._last_crc = 0
-        self._sequence = 0  # K
-        self._highest = 0
-        self._numbers: list[int] = []
-        self._seen = False  # a segment with content
-        self._damage: list[str] = []  # sentences not yet answered by a segment that begins after the damage
-        self._told: list[str] = []  # damage that an earlier run found, and went on after
-        self._damaged: list[str] = []
-        self._starts: list[tuple[int, int]] = []
+    damage: what no later segment has gone on after. told: sentences about damage that an earlier run found and
+    went on after. position: the end of the last segment that was used. last_segment: the highest number.
+    """
 
-    def add(self, number: int, data: bytes) -> None:
-        self._numbers.append(number)
-        scan = scan_segment(data, self._sequence)
-        if scan is None:  # prepared, not begun
-            return
-        self._highest = max(self._highest, scan.highest)
-        if scan.header is not None:
-            self._starts.append((number, scan.header.after_sequence))
-        if problem := self._problem(number, scan):
-            self._break(number, problem)
-        if not self._damage:
-            self._take(number, scan, data)
-        self._seen = True
+    records: list[Record] = []
+    starts: list[tuple[int, int]] = []
+    damage: list[Damaged] = []
+    told: list[str] = []
+    position: Position | None = None
+    highest: int = 0
+    last_segment: int = 0
+    empty: bool = True
 
-    def conclude(self) -> Reading:
-        snapshot = self._snapshot or 0
-        if self._numbers and not self._seen:
-            self._break(self._numbers[-1], "holds nothing, not even its first line")
-        if self._seen and not self._damage and snapshot > self._sequence:
-            self._damage.append(
-                f"The snapshot holds sequence {snapshot}, but the journal in {self._path} ends at {self._sequence}."
-            )
-        if self._damage:
-            self._position = None
-        verdict, detail = self._verdict()
-        last = max(self._sequence, snapshot, self._highest if self._damage else 0)
-        report = JournalReport(self._records, verdict, detail, [], last)
-        following = max(self._numbers, default=0) + 1
-        if self._position is not None and self._position.offset == 0:
-            following = self._position.segment  # its first line was cut short: made anew
-        return Reading(
-            report, self._position, following, " ".join(self._damage), self._last_crc, self._damaged, self._starts
+
+def _fold(items: Iterable[Item], snapshot_sequence: int | None) -> _Found:
+    """Add up what the segments hold."""
+    found = _Found()
+    for item in items:
+        found.last_segment = max(found.last_segment, item.segment)
+        found.empty = found.empty and isinstance(item, Unused)
+        match item:
+            case SegmentStart(segment, header):
+                found.starts.append((segment, header.after_sequence))
+                if header.gap:
+                    found.damage.clear()
+                    if snapshot_sequence is None or snapshot_sequence < header.after_sequence:
+                        went_on = f"An earlier start found this and went on in {segment_name(segment)}."
+                        found.told.append(f"{header.gap} {went_on}")
+            case Records(_, records):
+                found.records += records
+            case EndOfSegment(_, position):
+                found.position, found.highest = position, max(found.highest, position.sequence)
+            case Torn(_, position, highest):
+                found.position, found.highest = position, max(found.highest, highest)
+            case Damaged(_, _, position, highest):
+                found.damage.append(item)
+                found.position, found.highest = position or found.position, max(found.highest, highest)
+    return found
+
+
+def _conclude(found: _Found, path: Path, snapshot_sequence: int | None) -> Reading:
+    """The verdict, and where the next record goes."""
+    position = found.position
+    sequence, crc = (position.sequence, position.crc) if position is not None else (0, 0)
+    snapshot = snapshot_sequence or 0
+    damage = [f"{segment_name(item.segment)} {item.problem}." for item in found.damage]
+    if not damage and not found.empty and snapshot > sequence:
+        damage.append(f"The snapshot holds sequence {snapshot}, but the journal in {path} ends at {sequence}.")
+    following = found.last_segment + 1
+    if damage:
+        position = None
+    elif position is not None and position.offset == 0:
+        following = position.segment  # its first line was cut short: made anew
+    if damage or found.told:
+        verdict, detail = Verdict.CORRUPT, " ".join(found.told + damage)
+    elif found.empty:
+        after = f"; the snapshot at sequence {snapshot} stands alone" if snapshot else ""
+        verdict, detail = Verdict.EMPTY, f"The journal in {path} has no records{after}."
+    elif position is not None and position.tail:
+        verdict, detail = (
+            Verdict.TORN,
+            (
+                f"{segment_name(position.segment)} ends in {len(position.tail)} bytes of an unfinished "
+                f"write after sequence {sequence}; nothing in them had been acknowledged."
+            ),
         )
-
-    def _verdict(self) -> tuple[Verdict, str]:
-        if self._damage or self._told:
-            return Verdict.CORRUPT, " ".join(self._told + self._damage)
-        if not self._seen:
-            after = f"; the snapshot at sequence {self._snapshot} stands alone" if self._snapshot else ""
-            return Verdict.EMPTY, f"The journal in {self._path} has no records{after}."
-        if self._position is not None and self._position.tail:
-            return Verdict.TORN, (
-                f"{segment_name(self._position.segment)} ends in {len(self._position.tail)} bytes of an unfinished "
-                f"write after sequence {self._sequence}; nothing in them had been acknowledged."
-            )
-        return Verdict.CLEAN, f"The journal is whole up to sequence {self._sequence}."
-
-    def _problem(self, number: int, scan: Scan) -> str:
-        """Why this segment does not continue what was read so far, or an empty text."""
-        header, position = scan.header, self._position
-        if header is not None and header.gap:
-            self._resume(number, header.gap, header.after_sequence)
-            return ""
-        if position is not None and position.tail and not self._damage:
-            self._break(position.segment, f"is damaged after sequence {self._sequence}: a later segment follows")
-        if self._damage:
-            return "comes after the damage and was not used"
-        if position is None:
-            return self._problem_of_first(number, header)
-        if header is None:  # the first write into it was cut short, or it is damaged: what follows will tell
-            return ""
-        if (header.after_sequence, header.after_crc) != (self._sequence, f"{position.crc:08x}"):
-            return f"goes on after sequence {header.after_sequence}, but before it all ends at {self._sequence}"
-        return ""
-
-    def _problem_of_first(self, number: int, header: SegmentHeader | None) -> str:
-        """The first segment stands alone if it is number 1; else a snapshot must hold what was dropped."""
-        if header is None:
-            return "has no valid first line"
-        if number > 1 and self._snapshot is not None and header.after_sequence > self._snapshot:
-            return (
-                f"begins after sequence {header.after_sequence}, but the snapshot ends at "
-                f"{self._snapshot}: what lies between is missing"
-            )
-        return ""
-
-    def _resume(self, number: int, gap: str, after_sequence: int) -> None:
-        """An earlier run found the damage before this segment, said so in its header and went on."""
-        if self._snapshot is None or self._snapshot < after_sequence:
-            self._told.append(f"{gap} An earlier start found this and went on in {segment_name(number)}.")
-        self._damage, self._damaged, self._position = [], [], None
-
-    def _break(self, number: int, problem: str) -> None:
-        self._damage.append(f"{segment_name(number)} {problem}.")
-        self._damaged.append(segment_name(number))
-
-    def _take(self, number: int, scan: Scan, data: bytes) -> None:
-        """Use the segment's valid part, and judge what follows it."""
-        if scan.header is None:  # the first write into a prepared segment was cut short
-            self._position = Position(number, len(data), 0, self._last_crc, self._sequence, b"", scan.tail)
-        else:
-            self._records += scan.records
-            self._sequence, self._last_crc = scan.sequence, scan.crc
-            self._position = Position(
-                number, scan.header.size_bytes, scan.end, scan.crc, scan.sequence, _unsure(scan, data), scan.tail
-            )
-            if len(data) < scan.header.size_bytes:
-                self._break(number, f"has {len(data)} bytes, but was made with {scan.header.size_bytes}")
-        if scan.claim is not None:
-            self._break(
-                number,
-                f"is damaged after sequence {self._sequence}: its record {scan.claim.sequence} "
-                f"says that all up to {scan.claim.durable} had been on disk",
-            )
-
-
-def _unsure(scan: Scan, data: bytes) -> bytes:
-    """The last lines of the valid part, as far as no record says that they reached the disk."""
-    count = scan.sequence - scan.records[-1].durable if scan.records else 1
-    if count > len(scan.records):
-        return data[: scan.end]
-    start = scan.end
-    for _ in range(count):
-        start = data.rfind(b"\n", 0, start - 1) + 1
-    return data[start : scan.end]
+    else:
+        verdict, detail = Verdict.CLEAN, f"The journal is whole up to sequence {sequence}."
+    last = max(sequence, snapshot, found.highest if damage else 0)
+    return Reading(
+        report=JournalReport(found.records, verdict, detail, [], last),
+        position=position,
+        next_segment=following,
+        gap=" ".join(damage),
+        last_crc=crc,
+        damaged=[segment_name(item.segment) for item in found.damage],
+        starts=found.starts,
+    )

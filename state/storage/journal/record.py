@@ -5,7 +5,6 @@ follows the crc member, seeded with the crc of the record before: a record is va
 record it was written after.
 """
 
-import re
 from zlib import crc32
 
 import msgspec
@@ -58,26 +57,6 @@ class _Body(msgspec.Struct, frozen=True, gc=False):
     data: msgspec.Raw
 
 
-class Scan(msgspec.Struct):
-    """What one segment's bytes say.
-
-    header is None where the first line is not a valid header. crc, sequence: of the last valid record (or the
-    header). end: where that record ends, in bytes. tail: what follows it, without the filling; b"" is a
-    clean end. claim: the first whole record in the tail that says more than `sequence` was durable, if any.
-    highest: the highest sequence any readable line mentions.
-    """
-
-    header: SegmentHeader | None
-    records: list[Record]
-    crc: int
-    sequence: int
-    end: int
-    tail: bytes
-    claim: Record | None
-    highest: int
-
-
-_LINE_STARTS = re.compile(rb'\n|(?=\{"crc":")')
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Record)
 _decode = _decoder.decode
@@ -107,46 +86,31 @@ def encode_header(header: SegmentHeader, run: str, time: str) -> tuple[bytes, in
     return encode_record(0, after, run, after, time, HEADER_TYPE, _encode(header))
 
 
-def scan_segment(data: bytes, after: int) -> Scan | None:
-    """Read one segment's bytes; None if nothing but filling is in it. after: the last sequence before it."""
-    content = data[: data.rfind(b"}") + 1]
-    if not content and _is_filling(data, 0):
+def decode_line(line: bytes) -> Record | None:
+    """A line as a record, its crc unchecked; None for anything else."""
+    try:
+        return _decode(line)
+    except UNREADABLE:
         return None
-    records = _decode_lines(content)
-    header = _valid_header(records[0], content) if records else None
-    crc, sequence, end = 0, after, 0
-    if header is None:
-        records = []
-    else:
-        count, crc, end = _follow_chain(content, records)
-        sequence = header.after_sequence + count - 1
-        records = records[1:count]
-    tail = b"" if _is_filling(data, end) else data[end:].rstrip(b"\n")
-    claim, highest = _look_beyond(tail, sequence)
-    return Scan(header, records, crc, sequence, end, tail, claim, highest)
 
 
-def _is_filling(data: bytes, start: int) -> bool:
-    rest = len(data) - start
-    return data.endswith(b"\n" * rest)  # a comparison of memory: 20 times faster than stripping it
-
-
-def _decode_lines(content: bytes) -> list[Record]:
+def decode_lines(content: bytes) -> list[Record]:
     """Every line as a record, up to the first that is none. All at once if they are whole: far faster."""
     try:
         return _decoder.decode_lines(content)
     except UNREADABLE:
-        pass  # a torn or damaged line, which the second look finds
+        pass  # a torn or damaged line, found below
     records: list[Record] = []
     for line in content.split(b"\n"):
-        try:
-            records.append(_decode(line))
-        except UNREADABLE:
+        record = decode_line(line)
+        if record is None:
             break
+        records.append(record)
     return records
 
 
-def _valid_header(record: Record, content: bytes) -> SegmentHeader | None:
+def decode_header(record: Record, content: bytes) -> SegmentHeader | None:
+    """The header in `record`, the first line of `content`; None if it is none or its crc is wrong."""
     line = content.partition(b"\n")[0]
     if record.type != HEADER_TYPE or record.crc != f"{crc32(line[_BODY_AT:]):08x}":
         return None
@@ -157,8 +121,11 @@ def _valid_header(record: Record, content: bytes) -> SegmentHeader | None:
     return header if header.after_sequence == record.sequence else None
 
 
-def _follow_chain(content: bytes, records: list[Record]) -> tuple[int, int, int]:
-    """How many of the records are valid in crc, chain and sequence, the last one's crc, and where it ends."""
+def follow_chain(content: bytes, records: list[Record]) -> tuple[int, int, int]:
+    """How many of the records are valid in crc, chain and sequence, the last one's crc, and where it ends.
+
+    records: the lines of `content`, at least one.
+    """
     view = memoryview(content)
     find = content.find
     count = crc = start = 0
@@ -175,23 +142,3 @@ def _follow_chain(content: bytes, records: list[Record]) -> tuple[int, int, int]
         sequence += 1
         start = stop + 1
     return count, crc, start
-
-
-def _look_beyond(tail: bytes, sequence: int) -> tuple[Record | None, int]:
-    """Evidence among the bytes after the last valid record: see Scan.claim and Scan.highest.
-
-    A line counts if it reads as a whole record; its crc cannot be asked for, as the record that seeds it is
-    the damaged one. No crash makes such a line: it could only be written once the damaged one was durable.
-    Lines are found by how they begin, too, as it may be the newline between two that is damaged.
-    """
-    claim: Record | None = None
-    highest = sequence
-    for line in _LINE_STARTS.split(tail):
-        try:
-            record = _decode(line)
-        except UNREADABLE:
-            continue
-        highest = max(highest, record.sequence)
-        if claim is None and record.durable > sequence:
-            claim = record
-    return claim, highest

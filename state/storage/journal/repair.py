@@ -8,7 +8,8 @@ copied too and stay as they are; the writer goes on in a segment of its own, who
 from state.errors import DiskError
 from state.storage.disk import write_all
 from state.storage.files import Folder, sync_fd
-from state.storage.journal.reader import Position, Reading
+from state.storage.journal.decoder import Position
+from state.storage.journal.reader import Reading
 from state.storage.journal.segment import SEGMENT_LIMIT_BYTES, segment_name
 
 

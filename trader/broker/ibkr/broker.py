@@ -32,8 +32,7 @@ from trader.broker.ibkr.questions import (
 )
 from trader.broker.ibkr.snapshots import PARTS, build_snapshot
 from trader.broker.ibkr.translate import ACCOUNT_TAGS, bars_between, history_chunks, instrument_of
-from trader.broker.port import BrokerAnswer, ConnectionFact, Facts, Instrument, OrderTicket, Unknown
-from trader.core.bars import Bar
+from trader.broker.port import Bar, BrokerAnswer, ConnectionFact, FactSink, Instrument, OrderTicket, Unknown
 from trader.errors import BrokerError, BrokerUnreachableError, ClientIdInUseError
 
 SNAPSHOT_TRIES = 5  # while fills keep coming in between
@@ -52,19 +51,23 @@ class _Subscription:
 
 
 class IbkrBroker:
-    """The line to TWS, IB Gateway or the embedded gateway. Create it inside the running loop."""
+    """The connection to TWS, IB Gateway or the embedded gateway. Create it inside the running loop."""
 
     def __init__(
         self,
         host: str,
         port: int,
         client_id: int,
+        sink: FactSink,
         connect_timeout_s: float = 4.0,
         answer_timeout_s: float = 4.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`now` dates the snapshots: the session's clock. `connect_timeout_s` bounds TCP and API start each."""
-        self.facts = Facts()
+        """`sink` gets each fact as it comes. `now` dates the snapshots: the session's clock.
+
+        `connect_timeout_s` bounds TCP and API start each.
+        """
+        self._sink = sink
         self._where = f"{host}:{port}"
         self._host, self._port, self._client_id = host, port, client_id
         self._connect_timeout_s = connect_timeout_s
@@ -73,7 +76,7 @@ class IbkrBroker:
         self._client: PacedClient | None = None
         self._listener: Listener | None = None
         self._next_request_id = FIRST_REQUEST_ID
-        self._issued_order_id = 0
+        self._sent_order_id = 0
         self._subscriptions: dict[str, _Subscription | None] = {}
         self._pacer = HistoryPacer()
         self._connecting = asyncio.Lock()
@@ -96,7 +99,7 @@ class IbkrBroker:
         """One try, in place of any connection before. BrokerUnreachableError, or ClientIdInUseError on 326."""
         async with self._connecting:
             await self.disconnect()
-            listener = Listener(self._client_id, self.facts, self._renew_data)
+            listener = Listener(self._client_id, self._sink, self._renew_data)
             listener.account = self._listener.account if self._listener else ""
             client = PacedClient(listener)
             await self._open(client, listener)
@@ -151,7 +154,7 @@ class IbkrBroker:
         )
         await client.close()
 
-    def _line(self) -> tuple[PacedClient, Listener]:
+    def _connection(self) -> tuple[PacedClient, Listener]:
         if self._client is None or self._listener is None or not self.connected:
             raise BrokerUnreachableError(f"There is no connection to {self._where}.", "Connect first.")
         return self._client, self._listener
@@ -160,7 +163,7 @@ class IbkrBroker:
         self, text: str, request: Callable[[PacedClient, int], object], timeout_s: float = 0.0, key: str = ""
     ) -> list[Any]:
         """Ask one question; `key` is its kind where IBKR gives it no id. Raises as `Questions.answer`."""
-        client, listener = self._line()
+        client, listener = self._connection()
         request_id = self._request_id()
         question = listener.questions.ask(key or request_id, text)
         request(client, request_id)
@@ -175,7 +178,7 @@ class IbkrBroker:
     async def current_time(self) -> int:
         """The broker's clock, whole seconds since the epoch; the heartbeat. Raises BrokerUnreachableError."""
         async with self._asking_time:
-            _, listener = self._line()
+            _, listener = self._connection()
             before = listener.times_heard
             try:
                 rows = await self._ask(TIME, lambda client, _: client.ask_time(), key=TIME)
@@ -192,7 +195,7 @@ class IbkrBroker:
         async with self._asking:
             try:
                 await self._renew_if_in_doubt()
-                _, listener = self._line()
+                _, listener = self._connection()
                 if account not in self.accounts:
                     return Unknown(("account values",), f"{self._where} does not manage the account {account}")
                 listener.account = account
@@ -238,7 +241,7 @@ class IbkrBroker:
                 self._client.end_account_values(asked[0])
 
     async def _renew_if_in_doubt(self) -> None:
-        _, listener = self._line()
+        _, listener = self._connection()
         owed = [kind for kind in listener.questions.owed if kind != TIME]
         if not owed:
             return
@@ -249,7 +252,7 @@ class IbkrBroker:
                 return
             except BrokerError as error:
                 if attempt == RENEW_TRIES:
-                    self.facts.queue.put_nowait(ConnectionFact("down", str(error)))
+                    self._sink(ConnectionFact("down", str(error)))
                     raise
             await asyncio.sleep(RENEW_PAUSE_S)
 
@@ -307,7 +310,7 @@ class IbkrBroker:
                 self._request_data(name)
 
     def _request_data(self, symbol: str) -> None:
-        client, listener = self._line()
+        client, listener = self._connection()
         before = self._subscriptions.get(symbol)
         if before is not None:
             client.unsubscribe(before.bars_id, before.prices_id)
@@ -320,33 +323,29 @@ class IbkrBroker:
 
     # Orders
 
-    def next_order_id(self, above: int) -> int:
-        """An order id above `above`, above what IBKR said is free, and above every one given before.
+    def free_order_id(self, above: int = 0) -> int:
+        """An order id above `above`, above what IBKR said is free, and above every one sent before.
 
         Raises BrokerError without a connection, or where IBKR's numbers have run out.
         """
-        _, listener = self._line()
-        order_id = max(listener.next_order_id, listener.highest_order_id + 1, above + 1, self._issued_order_id + 1)
+        _, listener = self._connection()
+        order_id = max(listener.next_order_id, listener.highest_order_id + 1, above + 1, self._sent_order_id + 1)
         if order_id >= FIRST_REQUEST_ID:
             raise BrokerError(
                 f"The next order id would be {order_id}, beyond what this program can use.",
                 "Reset the API order ids in TWS (Global Configuration, API, Settings), with no order open.",
             )
-        self._issued_order_id = order_id
         return order_id
 
     def send(self, tickets: list[OrderTicket]) -> None:
         """Write the orders in one go; the same id again modifies. Raises BrokerError before anything is written."""
-        client, listener = self._line()
+        client, listener = self._connection()
         for ticket in tickets:
             listener.orders.sent(ticket, self._client_id)
+            self._sent_order_id = max(self._sent_order_id, ticket.order_id)
         client.send_orders(tickets)
-
-    async def changed(self, order_id: int, quantity: int, timeout_s: float) -> bool:
-        """Whether IBKR says, in time, that a live order of this client is for `quantity` shares now."""
-        return await self._line()[1].orders.changed(self._client_id, order_id, quantity, timeout_s)
 
     def cancel(self, order_id: int) -> None:
         """Ask IBKR to cancel an order of this client. Raises BrokerError without a connection."""
-        client, _ = self._line()
+        client, _ = self._connection()
         client.cancel_order(order_id)

@@ -20,8 +20,8 @@ from typing import Any
 from trader.broker.ibkr.listener import Listener
 from trader.broker.ibkr.pacing import Lane, SendLanes
 from trader.broker.port import OrderTicket
-from trader.clock import parse_time
 from trader.startup import parts_of
+from trader.time_zones import parse_time
 
 with parts_of("ib_insync", without="numpy"):
     from ib_insync.client import Client

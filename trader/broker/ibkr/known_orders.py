@@ -4,15 +4,10 @@ orderStatus carries neither orderRef nor contract. TWS reissues order ids after 
 id is believed only where the permId does not contradict it; the permId is the account's one stable name.
 """
 
-import asyncio
-import time
-
 from msgspec.structs import replace
 
-from trader.broker.ibkr.translate import CLOSED_STATUSES, ticket_order
+from trader.broker.ibkr.translate import ticket_order
 from trader.broker.port import BrokerOrder, OrderTicket
-
-POLL_S = 0.002
 
 
 class KnownOrders:
@@ -44,18 +39,6 @@ class KnownOrders:
         before = self.find(client_id, ticket.order_id, 0)
         if before is None or before.order_ref != ticket.order_ref:
             self.keep(ticket_order(ticket, client_id))
-
-    async def changed(self, client_id: int, order_id: int, quantity: int, timeout_s: float) -> bool:
-        """Whether the broker says, in time, that this live order is for `quantity` shares now."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            found = self.find(client_id, order_id, 0)
-            if found is None or found.status in CLOSED_STATUSES:
-                return False
-            if found.quantity == quantity:
-                return True
-            await asyncio.sleep(POLL_S)
-        return False
 
     def status(
         self, client_id: int, order_id: int, perm_id: int, status: str, filled: int, parent_id: int

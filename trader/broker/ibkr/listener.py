@@ -44,7 +44,7 @@ from trader.broker.port import (
     ConnectionFact,
     ExecutionFact,
     Fact,
-    Facts,
+    FactSink,
     MessageFact,
     OrderFact,
     PositionFact,
@@ -69,12 +69,12 @@ _log = logging.getLogger(__name__)
 
 
 class Listener:
-    """One connection's ear. `account` is the only account whose facts are told; empty tells none.
+    """What one connection hears. `account` is the only account whose facts are told; empty tells none.
 
     `data_lost` is called, outside the callbacks, with the symbol whose subscription IBKR ended, or "" for all.
     """
 
-    def __init__(self, client_id: int, facts: Facts, data_lost: Callable[[str], None]) -> None:
+    def __init__(self, client_id: int, sink: FactSink, data_lost: Callable[[str], None]) -> None:
         self.ib = self  # the decoder looks for a time zone there
         self.TimezoneTWS = "US/Eastern"
         self.account = ""
@@ -93,11 +93,11 @@ class Listener:
         self.prices: dict[str, float] = {}
         self._told: dict[int | tuple[int, int], BrokerOrder] = {}
         self._client_id = client_id
-        self._facts = facts
+        self._sink = sink
         self._data_lost = data_lost
 
     def _tell(self, fact: Fact) -> None:
-        self._facts.queue.put_nowait(fact)
+        self._sink(fact)
 
     # The connection
 

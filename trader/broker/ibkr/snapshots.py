@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from trader.broker.ibkr.known_orders import KnownOrders
 from trader.broker.ibkr.questions import ACCOUNT_VALUES, COMPLETED_ORDERS, EXECUTIONS, OPEN_ORDERS, POSITIONS
-from trader.broker.ibkr.translate import CLOSED_STATUSES, account_values_of, with_executions
+from trader.broker.ibkr.translate import account_values_of, with_executions
 from trader.broker.port import BrokerAnswer, BrokerExecution, BrokerOrder, BrokerPosition, BrokerSnapshot, Unknown
 
 PARTS = (POSITIONS, OPEN_ORDERS, COMPLETED_ORDERS, EXECUTIONS, ACCOUNT_VALUES)
@@ -71,6 +71,6 @@ def _open_orders(
     found: dict[tuple[int, int, int], BrokerOrder] = {}
     for key in ids:
         order = orders.find(*key)
-        if order is not None and order.account == account and order.status not in CLOSED_STATUSES:
+        if order is not None and order.account == account and not order.is_closed:
             found[key] = with_executions(order, executions)
     return tuple(found.values())

@@ -16,18 +16,18 @@ from msgspec.structs import replace
 from state.domain.model import Action
 from trader.broker.port import (
     AccountValues,
+    Bar,
     BrokerExecution,
     BrokerOrder,
     BrokerPosition,
     ConnectionFact,
     Instrument,
     OrderTicket,
+    check_bar,
 )
-from trader.core.bars import Bar, check_bar
 from trader.errors import BrokerError, MarketDataError
 
 UNSET_DOUBLE = 1.7976931348623157e308
-CLOSED_STATUSES = frozenset({"Filled", "Cancelled", "ApiCancelled"})
 ACCOUNT_TAGS = ("NetLiquidation", "BuyingPower", "TotalCashValue")
 _SIDES = {"BOT": "BOT", "BUY": "BOT", "SLD": "SLD", "SELL": "SLD"}
 _LINE_STATES: dict[int, Literal["broken", "restored"]] = {

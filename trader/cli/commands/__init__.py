@@ -1,1 +1,1 @@
-"""One module a command: `add_arguments(parser)` and `run(args, config) -> exit code`."""
+"""The commands, one module each: `add_arguments(parser)` and `run(args, config) -> exit code`."""

@@ -1,4 +1,4 @@
-"""`adopt SYM`: a position of the account that is not ours becomes ours, with a stop and estimated values."""
+"""`adopt SYM`: take over a foreign position of the account, with a stop and estimated values."""
 
 import argparse
 

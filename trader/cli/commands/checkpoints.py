@@ -1,4 +1,4 @@
-"""`checkpoints`: kept copies of the state: list, show, stats, prune, restore; and the state at any moment."""
+"""`checkpoints`: list, show, prune and restore copies of the state; show the state at any moment."""
 
 import argparse
 from datetime import UTC, datetime
@@ -10,15 +10,15 @@ from state.domain.model import TraderState
 from state.errors import LockHeldError, StateError
 from state.history.restore import differences, refuse_other, restore
 from state.history.trading_day import read_trading_day, state_at
-from state.storage.checkpoint_info import CheckpointInfo, overdue
-from state.storage.checkpoints import CheckpointStore
+from state.storage.checkpoints import CheckpointInfo, CheckpointStore, overdue
 from state.storage.codec import encode_state
 from state.storage.files import Folder
 from state.storage.loader import load
 from state.storage.lock import LOCK_NAME, holder
 from state.storage.sessions import SessionStore
 from trader.cli.commands.reading import logs_folder, moment_of, trading_date
-from trader.cli.commands.status import describe_state
+from trader.cli.status.builder import status_of
+from trader.cli.status.view import describe_past
 from trader.config.sections import Config
 from trader.errors import UsageError
 from trader.output import say, say_json, table
@@ -34,8 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", metavar="TIME", help="show: the state as it was at 10:14:50 (US Eastern)")
     parser.add_argument("--date", metavar="YYYY-MM-DD", help="show --at: the trading date (default: the last one)")
     parser.add_argument("--session", metavar="ID", default="", help="list, stats: only this session's")
-    parser.add_argument("--limit", type=int, metavar="N", default=20, help="list: so many, 0 for all (20)")
-    parser.add_argument("--keep", type=int, metavar="N", help="prune: keep so many of finished sessions")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", default=20, help="list: at most this many, 0 for all (20)"
+    )
+    parser.add_argument("--keep", type=int, metavar="N", help="prune: keep this many of finished sessions")
     parser.add_argument("--older-than-hours", type=float, metavar="H", help="prune: remove what is older")
     parser.add_argument("--yes", action="store_true", help="restore: do it; without it the difference is shown")
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
@@ -64,7 +66,7 @@ def _list(args: argparse.Namespace, folder: Folder) -> int:
         return 0
     rows: list[list[object]] = [_row(store, info) for info in shown]
     headings = ["checkpoint", "saved", "event", "bytes", "positions", "trades", "P&L", "value"]
-    say(table(headings, rows) if rows else "No checkpoint has been kept yet.")
+    say(table(headings, rows) if rows else "There is no checkpoint yet.")
     if len(shown) < len(infos):
         say(f"The last {len(shown)} of {len(infos)}; --limit 0 shows all.")
     return 0
@@ -120,14 +122,14 @@ def _show(args: argparse.Namespace, folder: Folder) -> int:
     say(f"Checkpoint {info.path}, saved {real_time(info.saved_at)}, event {info.sequence}")
     if found.extra.account:
         say("Values       " + ", ".join(f"{key} {value}" for key, value in found.extra.account.items()))
-    say(describe_state(found.state))
+    say(describe_past(status_of(found.state)))
     if found.extra.parameters:
         say("\n".join(["", "Parameters", *settings_lines(found.extra.parameters)]))
     return 0
 
 
 def _show_moment(args: argparse.Namespace, folder: Folder) -> int:
-    """Any moment of a date, rebuilt from a checkpoint before it and the journal."""
+    """The state at any moment of a date, from a checkpoint before it and the journal."""
     date = trading_date(folder, args.date)
     moment = moment_of(date, args.at)
     past = state_at(folder, read_trading_day(folder, date), moment)
@@ -142,7 +144,7 @@ def _show_moment(args: argparse.Namespace, folder: Folder) -> int:
         )
         return 0
     say(f"The state at {moment.isoformat()}, from {past.source}")
-    say(describe_state(past.state))
+    say(describe_past(status_of(past.state)))
     return 0
 
 
@@ -174,7 +176,7 @@ def _stats(args: argparse.Namespace, config: Config, folder: Folder) -> int:
 
 
 def _alert(config: Config, folder: Folder, store: CheckpointStore, now: datetime) -> str:
-    """A sentence if a trader is running and none of its checkpoints came for five intervals."""
+    """A sentence if a trader is running and has written no checkpoint for five intervals, else empty."""
     alive = holder(folder.path / LOCK_NAME)
     if alive is None:
         return ""
@@ -194,7 +196,7 @@ def _prune(args: argparse.Namespace, config: Config, folder: Folder) -> int:
     keep = args.keep if args.keep is not None else files.keep_checkpoints
     max_age_h = args.older_than_hours if args.older_than_hours is not None else files.keep_checkpoint_hours
     if keep < 0 or not max_age_h >= 0:
-        raise UsageError("--keep and --older-than-hours are not negative.", "Leave them out for the default.")
+        raise UsageError("--keep and --older-than-hours must not be negative.", "Leave them out for the default.")
     active = {session.session_id for session in SessionStore(folder).active()}
     alive = holder(folder.path / LOCK_NAME)
     if alive is not None:
@@ -209,7 +211,7 @@ def _prune(args: argparse.Namespace, config: Config, folder: Folder) -> int:
 
 
 def _restore(args: argparse.Namespace, folder: Folder) -> int:
-    """Show what would change; with --yes, and no trader running, change it."""
+    """Show what would change; with --yes change it. Refused while a trader runs."""
     alive = holder(folder.path / LOCK_NAME)
     if alive is not None:
         raise LockHeldError(folder.path / LOCK_NAME, alive.pid or None)

@@ -1,16 +1,16 @@
-"""`doctor`: is everything in place? Port, account, clock, permissions, the disk's durability, versions.
+"""`doctor`: checks port, account, clock, permissions, the disk's durability and versions. It changes nothing.
 
-It asks and measures and changes nothing. While a trader runs, its client id is taken, so what only a connection
-can tell is read from the files instead.
+While a trader runs, its client id is in use, so that the checks that need a connection are left out.
 """
 
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from shutil import disk_usage
 from typing import Literal
 
@@ -21,17 +21,18 @@ from state.storage.files import Folder
 from state.storage.loader import load
 from state.storage.lock import LOCK_NAME, holder
 from state.storage.probe import probe
+from state.storage.retention import FREE_BYTES_MIN
+from trader.clock import Clock
 from trader.config.sections import Config
 from trader.output import say, say_json, table
 
 PACKAGES = ("ib_insync", "msgspec", "pytz", "python-dateutil", "numpy")
 PYTHONS = ((3, 11), (3, 13))
-FREE_BYTES_MIN = 200 * 1024 * 1024
 FAILED_EXIT, UNREACHABLE_EXIT = 1, 7
 
 
 class Finding(msgspec.Struct):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     what: str
     result: Literal["ok", "warning", "failed"]
@@ -44,12 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    """Look at everything; 0 if nothing failed, 7 if IBKR cannot be reached, else 1."""
+    """Run all checks; 0 if none failed, 7 if IBKR cannot be reached, else 1."""
     running = holder(config.files.logs_dir / LOCK_NAME) if config.files.logs_dir.is_dir() else None
     findings = [*_versions(), *_settings(config), *_files(config)]
     if running is not None:
         findings.append(
-            Finding("connection", "ok", f"left to the running trader (pid {running.pid}); see `status`")
+            Finding("connection", "ok", f"not checked: a trader is running (pid {running.pid}); see `status`")
         )
         unreachable = False
     else:
@@ -85,7 +86,7 @@ def _settings(config: Config) -> Iterator[Finding]:
 
 
 def _files(config: Config) -> Iterator[Finding]:
-    """The logs folder: whose it is, what it holds, and whether its disk keeps its promises."""
+    """The logs folder: its owner, the state in it, the free space and the durability of its disk."""
     logs_dir = config.files.logs_dir
     if not logs_dir.is_dir():
         yield Finding("logs folder", "ok", f"{logs_dir} will be made at the first start")
@@ -110,22 +111,20 @@ def _files(config: Config) -> Iterator[Finding]:
         yield Finding("state", "ok", text)
 
 
-def _space(logs_dir: object) -> Finding:
-
-    free = disk_usage(str(logs_dir)).free
+def _space(logs_dir: Path) -> Finding:
+    free = disk_usage(logs_dir).free
     return Finding("disk space", "ok" if free >= FREE_BYTES_MIN else "failed", f"{free / 2**30:.1f} GiB free")
 
 
 async def _connection(config: Config) -> list[Finding]:
-    """Connect as the trader would, look, and leave."""
-    from trader.clock import Clock
-    from trader.runtime.connect import connect, find_endpoint, make_broker
+    """Connect as the trader would, check, and disconnect."""
+    from trader.runtime.connection import connect, find_endpoint, make_broker
 
     clock = Clock(real_gateway=not config.gateway.embedded)
     findings: list[Finding] = []
     try:
         endpoint = await find_endpoint(config)
-        broker = make_broker(config, endpoint, clock)
+        broker = make_broker(config, endpoint, clock, lambda _: None)
         account = await connect(config, endpoint, broker, clock, tries=1)
     except TraderError as error:
         return [Finding("connection", "failed", str(error))]
@@ -137,20 +136,16 @@ async def _connection(config: Config) -> list[Finding]:
         findings.append(
             Finding("clock", "warning" if warning else "ok", warning or f"{clock.now():%Y-%m-%d %H:%M:%S} ET")
         )
-        findings.append(_scanner(config, clock.trading_date))
+        findings.append(_scanner(config, clock.trading_date()))
     finally:
-        with suppress(TraderError):  # the line may be gone already; nothing is lost by that
+        with suppress(TraderError):  # the connection may be lost already
             await broker.disconnect()
     return findings
 
 
-def _scanner(config: Config, trading_date: Callable[[], object]) -> Finding:
-    from datetime import date
+def _scanner(config: Config, day: date) -> Finding:
+    from trader.runtime.scanner_file import load_setups
 
-    from trader.core.strategy.ps60.setups import load_setups
-
-    day = trading_date()
-    assert isinstance(day, date)
     try:
         setups = load_setups(config.files.scanner_dir, day, config.universe)
     except TraderError as error:

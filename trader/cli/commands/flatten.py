@@ -1,4 +1,4 @@
-"""`flatten`: pause durably, cancel entries, close every position of ours, verify. The only way that stops go."""
+"""`flatten`: pause durably, cancel entries, close every own position, verify. No other command removes stops."""
 
 import argparse
 
@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    """Ask the running trader, and wait until it is flat."""
+    """Ask the running trader, and wait until no own position is left."""
     answer = ask_trader(config, "flatten", {})
-    text = "Flat: every position of ours is closed, entries are paused. Today's P&L: ${daily_pnl:.2f}."
+    text = "Flat: every own position is closed, entries are paused. Today's P&L: ${daily_pnl:.2f}."
     return report_answer(answer, "flatten", text, as_json=args.json)

@@ -1,4 +1,4 @@
-"""What the operator's commands share: asking the running trader, and saying what came of it."""
+"""What the operator's commands share: sending a request to the running trader, and printing its answer."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from trader.runtime.control_socket import ask
 
 
 def ask_trader(config: Config, command: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
-    """The running trader's answer, or None where none runs on this logs folder."""
+    """The running trader's answer; None if no trader runs on this logs folder."""
     if not config.files.logs_dir.is_dir():
         return None
     with Folder.open(config.files.logs_dir, create=False) as folder:
@@ -18,11 +18,14 @@ def ask_trader(config: Config, command: str, arguments: dict[str, Any]) -> dict[
 
 
 def report_answer(answer: dict[str, Any] | None, command: str, text: str, *, as_json: bool) -> int:
-    """Print an answer; the exit code. Where it was refused or failed: the two sentences, and its own exit code."""
+    """Print an answer; returns the exit code: 0, or that of the error in the answer, which is printed as well.
+
+    `text`: a format string for the answer's fields. Raises BrokerUnreachableError if no trader answered (None).
+    """
     if answer is None:
         raise BrokerUnreachableError(
             f"No trader is running on this logs folder, so `{command}` cannot be done.",
-            "Start it with `python3 trader.py`, then try again.",
+            "Start it with `python3 trader.py`, then repeat the command.",
         )
     if not answer.get("ok"):
         what, hint, code = answer.get("error", "It was refused."), answer.get("hint"), answer.get("exit_code")

@@ -1,4 +1,4 @@
-"""`orders`: every order's life from intent to its last status, from the journal of one trading date."""
+"""`orders`: each order of a trading date from its intent to its last status, from the journal."""
 
 import argparse
 
@@ -15,12 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `orders`."""
     parser.add_argument("--date", metavar="YYYY-MM-DD", help="trading date (default: the last one)")
     parser.add_argument("--symbol", metavar="SYM", help="only this symbol's orders")
-    parser.add_argument("--steps", action="store_true", help="every step of each order's life")
+    parser.add_argument("--steps", action="store_true", help="each order with all its steps")
     parser.add_argument("--json", action="store_true", help="as JSON, steps included")
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    """Print the orders; exit code 5 where the journal's chain is broken, so that some may be missing."""
+    """Print the orders; exit code 5 if the journal's chain is broken, since orders may be missing then."""
     with logs_folder(config) as folder:
         day = read_trading_day(folder, trading_date(folder, args.date))
     symbol = args.symbol.upper() if args.symbol else ""
@@ -28,9 +28,9 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.json:
         say_json({"trading_date": day.trading_date, "journal": journal_verdict(day), "orders": lives})
     elif lives:
-        say("\n\n".join(_life(life) for life in lives) if args.steps else _listing(lives))
+        say("\n\n".join(_with_steps(life) for life in lives) if args.steps else _listing(lives))
     else:
-        say(f"No order of {symbol or 'ours'} on {day.trading_date}.")
+        say(f"There is no order{f' in {symbol}' if symbol else ''} on {day.trading_date}.")
     if day.broken:
         error = broken_chain(day)
         say_error(error)
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 
 def journal_verdict(day: TradingDay) -> dict[str, object]:
-    """What the chain of the journal's records is worth."""
+    """The result of checking the journal's chain, for `--json`."""
     return {
         "verdict": day.verdict,
         "detail": day.detail,
@@ -52,11 +52,11 @@ def journal_verdict(day: TradingDay) -> dict[str, object]:
 
 
 def broken_chain(day: TradingDay) -> UntrustedStateError:
-    """The damage by name."""
+    """The error that names the damage of a trading day's journal."""
     detail = " ".join(part for part in (day.detail, *day.problems) if part)
     return UntrustedStateError(
         f"The journal of {day.trading_date} is damaged, so events may be missing. {detail}",
-        "What is shown is what can be proven; IBKR's own records of the day have the rest.",
+        "Only records that the chain verifies are shown; IBKR's own records of the day have the rest.",
     )
 
 
@@ -97,7 +97,7 @@ def _listing(lives: list[OrderLife]) -> str:
     return table(headings, rows)
 
 
-def _life(life: OrderLife) -> str:
+def _with_steps(life: OrderLife) -> str:
     price = f" at {life.mean_price:.2f}" if life.mean_price is not None else ""
     filled = f"{life.filled} of {life.quantity} filled{price}, commission {life.commission:.2f}"
     lines = [f"{life.order_ref}  {life.role}, {life.status}, {filled}, session {life.session_id}"]

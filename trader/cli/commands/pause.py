@@ -1,4 +1,4 @@
-"""`pause`: no new entries from now on, durably. Works on a running and on a dead trader."""
+"""`pause`: no new entries from now on, durably. Without a running trader it applies to the next start."""
 
 import argparse
 from datetime import UTC, datetime
@@ -16,19 +16,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    """Tell the running trader, or leave it for the next start."""
+    """Tell the running trader, or leave a request for the next start."""
     return set_paused(args, config, paused=True, reason=args.reason)
 
 
 def set_paused(args: argparse.Namespace, config: Config, *, paused: bool, reason: str) -> int:
-    """The one thing that `pause` and `unpause` do."""
+    """Pause or unpause: `pause` and `unpause` differ in the flag only."""
     command = "pause" if paused else "unpause"
     answer = ask_trader(config, command, {"reason": reason})
     text = "Paused: no new entries; stops and exits go on." if paused else "Unpaused: entries are possible again."
     if answer is None:
         with Folder.open(config.files.logs_dir) as folder:
             write_pause_request(folder, paused=paused, reason=reason, at=datetime.now(UTC))
-        # One that started meanwhile may have looked for a wish before it was there; it answers by now.
+        # A trader that started meanwhile may have looked for the request before it was written; it answers by now.
         answer = ask_trader(config, command, {"reason": reason})
     if answer is None:
         answer = {"ok": True, "paused": paused, "running": False}

@@ -1,4 +1,4 @@
-"""`report`: a trading date's trades, equity curve, filters, crashes and recoveries; as text, JSON or one page."""
+"""`report`: a trading date's trades, equity curve, filters, crashes and recoveries, as text, JSON or HTML page."""
 
 import argparse
 from pathlib import Path
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    """Print the report, and write the page if one is wanted."""
+    """Print the report; with --html also write the page."""
     with logs_folder(config) as folder:
         report = gather(folder, trading_date(folder, args.date))
         candles = _candles(folder, report) if args.html else {}

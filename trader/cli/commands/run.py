@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import math
 
-from trader.config.sections import Config
+from trader.config.sections import Config, RunOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--symbols", dest="universe.symbols", type=_symbols, metavar="A,B", help="trade these symbols only"
     )
-    parser.add_argument("--duration", type=_minutes, metavar="MIN", help="stop after so many session minutes")
+    parser.add_argument("--duration", type=_minutes, metavar="MIN", help="stop after this many session minutes")
     parser.add_argument(
         "--checkpoint-interval",
         dest="files.checkpoint_interval_s",
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _name(text: str) -> str:
-    """An empty one, as an unset variable of a script leaves it, would resume whatever there is."""
+    """Refuses an empty name: an unset variable in a script would otherwise resume any session."""
     if not text.strip():
         raise argparse.ArgumentTypeError("name a session, as `sessions list` shows it")
     return text.strip()
@@ -57,16 +57,14 @@ def _minutes(text: str) -> float:
 
 
 def _symbols(text: str) -> str:
-    """The names as they were given; an empty list would mean every symbol, which nobody asks for in this way."""
+    """Refuses an empty list: in the settings it means every symbol."""
     if not text.strip(", "):
         raise argparse.ArgumentTypeError("name at least one symbol")
     return text
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    """Trade until the session is over, or until told to stop."""
-    from trader.config.run_options import RunOptions
-
+    """Trade until the session is over or a signal stops the trader."""
     options = RunOptions(
         fresh=args.fresh,
         resume_session=args.resume_session or "",

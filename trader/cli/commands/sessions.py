@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
             problems = [{"file": name, "problem": problem} for name, problem in damaged]
             say_json({"sessions": found, "damaged": problems})
             return 0
-        say(_listing(found, running_id=_running_id(folder)) if found else "No session has been kept yet.")
+        say(_listing(found, running_id=_running_id(folder)) if found else "There is no session yet.")
         for name, problem in damaged:
             say(f"{name} was skipped and left as it is: {problem}")
     return 0
@@ -54,7 +54,7 @@ def _running_id(folder: Folder) -> str:
 
 
 def _status(session: Session, running_id: str) -> str:
-    """Active on disk and no process that holds the lock: it died, and the next start will mark it."""
+    """A session that is active on disk without a process that holds the lock has died; the next start marks it."""
     dead = session.status == "active" and session.session_id != running_id
     return "active (dead)" if dead else session.status
 

@@ -1,4 +1,4 @@
-"""`unpause`: entries are possible again. Works on a running and on a dead trader."""
+"""`unpause`: allow entries again. Without a running trader it applies to the next start."""
 
 import argparse
 
@@ -12,5 +12,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: Config) -> int:
-    """Tell the running trader, or leave it for the next start."""
+    """Tell the running trader, or leave a request for the next start."""
     return set_paused(args, config, paused=False, reason="by the operator")

@@ -1,6 +1,5 @@
 """What IBKR tells about orders and executions, into events of the books. Decides nothing and sends nothing."""
 
-import logging
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
@@ -14,13 +13,10 @@ from state.domain.events import (
     OrderChanged,
 )
 from state.domain.executions import is_new_execution, split_exec_id, trade_of_manual_execution
-from state.domain.model import Order, TraderState
-from trader.broker.port import BrokerExecution, BrokerOrder, CommissionFact, MessageFact
-from trader.clock import EASTERN
+from state.domain.model import Order, RefusalKind, TraderState
+from trader.broker.port import CANCELLED_STATUSES, BrokerExecution, BrokerOrder, CommissionFact, MessageFact
+from trader.time_zones import EASTERN
 
-_log = logging.getLogger("trader.core.orders")
-
-CANCELLED = frozenset({"Cancelled", "ApiCancelled"})
 # Codes that say that IBKR did not take the order (message codes of the TWS API); anything else is asked about.
 REFUSALS = frozenset({103, 110, 200, 201, 203, 321, 388, 404, 434, 460})
 CANCELLATION = 202
@@ -38,10 +34,10 @@ def order_events(state: TraderState, order: BrokerOrder, now: datetime) -> Itera
         )
     if order.status == known.broker_status:
         return
-    if order.status in CANCELLED:
+    if order.status in CANCELLED_STATUSES:
         yield _changed(known, "cancelled", order, now)
     elif order.status == "Inactive":
-        yield _changed(known, "rejected", order, now)
+        yield _changed(known, "rejected", order, now, refusal="inactive")
     elif order.status != "Filled" and known.is_live:  # what filled is known from executions alone (f17)
         yield _changed(known, "working", order, now)
 
@@ -88,7 +84,14 @@ def message_events(state: TraderState, fact: MessageFact, now: datetime) -> Iter
     elif fact.code in REFUSALS:
         if order.status == "intended":
             text = f"{fact.code}: {fact.text}"
-            yield OrderChanged(time=now, order_ref=order.order_ref, status="rejected", text=text)
+            yield OrderChanged(
+                time=now,
+                order_ref=order.order_ref,
+                status="rejected",
+                text=text,
+                refusal="message",
+                refusal_code=fact.code,
+            )
         yield BrokerErrorCounted(time=now, text=f"{order.symbol}: {fact.code} {fact.text}")
 
 
@@ -99,8 +102,17 @@ def find_order(state: TraderState, order_id: int) -> Order | None:
 
 
 def _changed(
-    known: Order, status: Literal["working", "cancelled", "rejected"], order: BrokerOrder, now: datetime
+    known: Order,
+    status: Literal["working", "cancelled", "rejected"],
+    order: BrokerOrder,
+    now: datetime,
+    refusal: RefusalKind | None = None,
 ) -> OrderChanged:
     return OrderChanged(
-        time=now, order_ref=known.order_ref, status=status, broker_status=order.status, text=order.text
+        time=now,
+        order_ref=known.order_ref,
+        status=status,
+        broker_status=order.status,
+        text=order.text,
+        refusal=refusal,
     )

@@ -9,9 +9,6 @@ files lost, these names and IBKR's executions are enough to tell what is ours an
 """
 
 import re
-import secrets
-import time
-from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -21,8 +18,8 @@ from state.errors import InvariantError
 
 STRATEGY = "ps60"
 LENGTH_MAX = 40
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no letters to mistake for digits
-_EPOCH_MS = 1_577_836_800_000  # 2020-01-01 UTC
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no letters to mistake for digits
+EPOCH_MS = 1_577_836_800_000  # 2020-01-01 UTC
 _PATTERN = re.compile(
     rf"{STRATEGY}-(?P<symbol>[A-Z0-9. ]{{1,12}})-(?P<side>[LS])-(?P<role>[ESX])(?P<attempt>\d{{1,3}})"
     r"-(?P<trade>[0-9a-z]{10})(?:\.(?P<order>[0-9a-z]{10}))?"
@@ -57,41 +54,33 @@ def parse_ref(text: str) -> OrderRef | None:
     return OrderRef(match["symbol"], side, _LETTER_ROLE[match["role"]], int(match["attempt"]), match["trade"], text)
 
 
-class RefMaker:
-    """Makes references that no earlier run, and no other order of this one, can have used.
+def entry_ref(symbol: str, side: Side, attempt: int, token: str) -> str:
+    """The reference of a new entry, which is also the trade's id. token: `make_token`, never used before."""
+    return _checked(f"{STRATEGY}-{symbol}-{side[0]}-E{attempt}-{token}")
 
-    The token counts real milliseconds, never the session's clock, which a replayed day repeats; two random
-    characters guard against a system clock that was set back.
-    """
 
-    def __init__(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
-        self._now_ms = now_ms
-        self._last = 0
+def closing_ref(
+    trade_id: str, role: Literal["stop", "exit"], symbol: str, side: Side, attempt: int, token: str
+) -> str:
+    """The reference of a new stop or exit of a trade, adopted ones included: those give their own token twice."""
+    parent = parse_ref(trade_id)
+    trade_token = parent.trade_token if parent is not None else token
+    return _checked(f"{STRATEGY}-{symbol}-{side[0]}-{_ROLE_LETTER[role]}{attempt}-{trade_token}.{token}")
 
-    def entry(self, symbol: str, side: Side, attempt: int) -> str:
-        """The reference of an entry, which is also the trade's id."""
-        return self._checked(f"{STRATEGY}-{symbol}-{side[0]}-E{attempt}-{self._token()}")
 
-    def closing(self, trade_id: str, role: Literal["stop", "exit"], symbol: str, side: Side, attempt: int) -> str:
-        """The reference of a stop or an exit of a trade, adopted ones included."""
-        parent = parse_ref(trade_id)
-        trade_token = parent.trade_token if parent is not None else self._token()
-        letter = _ROLE_LETTER[role]
-        return self._checked(f"{STRATEGY}-{symbol}-{side[0]}-{letter}{attempt}-{trade_token}.{self._token()}")
+def make_token(number: int, run_token: str) -> str:
+    """Ten characters for a count of milliseconds since 2020 and the two characters of a run."""
+    text = ""
+    for _ in range(8):
+        number, digit = divmod(number, 32)
+        text = ALPHABET[digit] + text
+    return text + run_token
 
-    def _token(self) -> str:
-        self._last = max(self._last + 1, self._now_ms() - _EPOCH_MS)
-        number, text = self._last, ""
-        for _ in range(8):
-            number, digit = divmod(number, 32)
-            text = _ALPHABET[digit] + text
-        return text + secrets.choice(_ALPHABET) + secrets.choice(_ALPHABET)
 
-    @staticmethod
-    def _checked(text: str) -> str:
-        if len(text) > LENGTH_MAX or parse_ref(text) is None:
-            raise InvariantError(
-                f"{text!r} is not an order reference that IBKR keeps whole.",
-                "Symbols of up to 7 characters are supported.",
-            )
-        return text
+def _checked(text: str) -> str:
+    if len(text) > LENGTH_MAX or parse_ref(text) is None:
+        raise InvariantError(
+            f"{text!r} is not an order reference that IBKR keeps whole.",
+            "Symbols of up to 7 characters are supported.",
+        )
+    return text

@@ -13,8 +13,6 @@ from trader.broker.port import BrokerOrder, BrokerSnapshot
 from trader.core.orders.actions import BrokerAction, CancelOrder, ExitAtMarket, ModifyStop, PlaceStop, describe
 from trader.core.orders.order_ref import OrderRef, parse_ref
 
-DEAD = frozenset({"Cancelled", "ApiCancelled", "Inactive", "Filled"})
-CANCELLING = frozenset({"PendingCancel"})
 PRICE_TOLERANCE = 0.005
 REFUSALS_MAX = 3  # stops refused before the position is left, exits refused before only a person can help
 
@@ -29,13 +27,14 @@ def wanted_stop_size(state: TraderState, position: Position) -> int:
     return max(0, position.held - exits)
 
 
-def protection_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[BrokerAction]:
+def stop_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[BrokerAction]:
     """What to send so that the gate can pass. Only orders of ours, under our client id, are ever touched."""
     actions: list[BrokerAction] = []
     mine = [
         (order, ref)
         for order in snapshot.open_orders
-        if order.status not in DEAD
+        if not order.is_closed
+        and order.status != "Inactive"
         and (ref := parse_ref(order.order_ref)) is not None
         and order.client_id == client_id
     ]
@@ -46,10 +45,10 @@ def protection_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: 
         agreed = position is not None and position.quantity == snapshot.quantity(symbol)
         if symbol in state.halted and not agreed:  # in conflict; what a defect halted is guarded on
             actions += _enlarging(symbol, orders, snapshot.quantity(symbol))
-        elif position is None or not position.managed:
+        elif position is None:
             actions += _orphans(state, symbol, orders, snapshot.quantity(symbol))
         else:
-            actions += _guard(state, position, orders)
+            actions += _protect(state, position, orders)
     return actions
 
 
@@ -64,30 +63,26 @@ def violations(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> 
     """Why the gate stays shut; empty means that every managed position has its one right stop."""
     problems: list[Violation] = []
     for position in state.positions.values():
-        if not position.managed or position.symbol in state.halted:
+        if position.symbol in state.halted:
             continue
         at_broker = snapshot.quantity(position.symbol)
         if at_broker != position.quantity:
-            text = f"the books hold {position.quantity:+d} shares, IBKR {at_broker:+d}"
+            text = f"the state holds {position.quantity:+d} shares, IBKR {at_broker:+d}"
             problems.append(Violation(position.symbol, text))
         if min(_refusals(state, position, "stop"), _refusals(state, position, "exit")) >= REFUSALS_MAX:
-            text = "IBKR refuses its stop and its exit: guard or close it in TWS"
+            text = "IBKR refuses its stop and its exit: protect or close it in TWS"
             problems.append(Violation(position.symbol, text))
-    for action in protection_actions(state, snapshot, client_id):
+    for action in stop_actions(state, snapshot, client_id):
         problems.append(Violation(action.symbol, describe(action)))
     return problems
 
 
-def _guard(
+def _protect(
     state: TraderState, position: Position, orders: list[tuple[BrokerOrder, OrderRef]]
 ) -> list[BrokerAction]:
     closing = exit_action(position.side)
     size = wanted_stop_size(state, position)
-    stops = [
-        order
-        for order, ref in orders
-        if ref.role == "stop" and order.action == closing and order.status not in CANCELLING
-    ]
+    stops = [order for order, ref in orders if ref.role == "stop" and order.action == closing and order.is_working]
     keep = _best_stop(state, position, stops)
     actions: list[BrokerAction] = [
         CancelOrder(position.symbol, order.order_ref, order.order_id, "a second stop for the same shares")
@@ -98,7 +93,7 @@ def _guard(
     if size == 0:
         return actions
     if keep is None:
-        actions += _guard_anew(state, position, size)
+        actions += _protect_anew(state, position, size)
     elif keep.remaining != size or not _same_price(keep.stop_price, position.stop_price):
         actions.append(
             ModifyStop(position.symbol, keep.order_ref, keep.order_id, keep.filled + size, position.stop_price)
@@ -106,7 +101,7 @@ def _guard(
     return actions
 
 
-def _guard_anew(state: TraderState, position: Position, size: int) -> list[BrokerAction]:
+def _protect_anew(state: TraderState, position: Position, size: int) -> list[BrokerAction]:
     """A new stop; where IBKR has refused several, out: a position is not held without one."""
     closing = exit_action(position.side)
     if _refusals(state, position, "stop") < REFUSALS_MAX:
@@ -153,7 +148,7 @@ def _orphans(
     stops = {ref.trade_token for _, ref in orders if ref.role == "stop"}
     entries = {ref.trade_token for _, ref in orders if ref.role == "entry"}
     for order, ref in orders:
-        if order.status in CANCELLING:
+        if not order.is_working:
             continue
         if ref.role == "entry" and ref.trade_token not in stops:
             yield CancelOrder(symbol, order.order_ref, order.order_id, "an entry without its stop")
@@ -162,7 +157,7 @@ def _orphans(
             if not _ended(state, order, ref) and quantity * signed < 0 and abs(signed) <= abs(quantity):
                 quantity += signed
                 continue
-            yield CancelOrder(symbol, order.order_ref, order.order_id, "it guards no position")
+            yield CancelOrder(symbol, order.order_ref, order.order_id, "it protects no position")
         elif ref.role == "exit":
             yield CancelOrder(symbol, order.order_ref, order.order_id, "there is no position to close")
 
@@ -177,7 +172,7 @@ def _enlarging(symbol: str, orders: list[tuple[BrokerOrder, OrderRef]], quantity
     """In a halted symbol only what would make the account's position larger is taken back."""
     for order, _ in orders:
         grows = (order.action == "BUY") == (quantity > 0)
-        if quantity and grows and order.status not in CANCELLING:
+        if quantity and grows and order.is_working:
             yield CancelOrder(symbol, order.order_ref, order.order_id, "it would enlarge a position in conflict")
 
 

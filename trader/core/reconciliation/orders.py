@@ -8,14 +8,14 @@ called gone.
 from collections.abc import Collection, Mapping
 
 from state.domain.events import AlertRaised, OrderAcknowledged, OrderChanged, OrderRecovered
-from state.domain.model import UNKNOWN_PATH, EntryPlan, Order
+from state.domain.model import UNKNOWN_PATH, EntryPlan, Order, OrderReason
 from trader.broker.port import BrokerExecution, BrokerOrder, BrokerSnapshot, CommissionFact
 from trader.core.orders.broker_events import commission_event, execution_event
 from trader.core.orders.order_ref import OrderRef, parse_ref
 from trader.core.reconciliation.draft import Draft
 from trader.core.strategy.ps60.setups import Setup
 
-PARTIALS = ("partial_1r", "partial_target1")
+PARTIALS: tuple[OrderReason, ...] = ("partial_1r", "partial_target1")
 
 
 def record_facts(
@@ -32,7 +32,7 @@ def record_facts(
     for execution in snapshot.executions:
         _book_commission(draft, execution)
     _acknowledge_open(draft, snapshot)
-    _settle_missing(draft, snapshot, in_flight)
+    _conclude_missing(draft, snapshot, in_flight)
 
 
 def _book_execution(draft: Draft, execution: BrokerExecution) -> None:
@@ -100,7 +100,7 @@ def _rebuilt_order(ref: OrderRef, snapshot: BrokerSnapshot, draft: Draft, setup:
     )
 
 
-def _likely_reason(ref: OrderRef, draft: Draft) -> str:
+def _likely_reason(ref: OrderRef, draft: Draft) -> OrderReason:
     """Why an order must have been sent. A trade's exits are its partials, in the order of their references.
 
     Taken for what they were, so that no partial is taken a second time.
@@ -181,7 +181,7 @@ def _acknowledge_open(draft: Draft, snapshot: BrokerSnapshot) -> None:
             )
 
 
-def _settle_missing(draft: Draft, snapshot: BrokerSnapshot, in_flight: Collection[str]) -> None:
+def _conclude_missing(draft: Draft, snapshot: BrokerSnapshot, in_flight: Collection[str]) -> None:
     """Our live orders that are not open at IBKR: filled, ended, or never sent."""
     open_refs = {order.order_ref for order in snapshot.open_orders}
     completed = {order.order_ref: order for order in snapshot.completed_orders}

@@ -1,11 +1,11 @@
-"""Share counts, symbol by symbol: what the books say, what IBKR says, and which row of the table that is.
+"""Share counts, symbol by symbol: what the state says, what IBKR says, and which row of the table that is.
 
 By the time this runs, every execution and order status that IBKR told is booked on the draft. What still
 differs has no execution that explains it, and IBKR wins (invariant 3) unless the difference is a conflict.
 """
 
 from state.domain.events import ForeignSeen, PositionAdjusted, SymbolHalted, SymbolReleased
-from state.domain.model import HALTED_BY_DEFECT, Position, TraderState, sign
+from state.domain.model import Position, TraderState, sign
 from trader.broker.port import BrokerPosition, BrokerSnapshot
 from trader.core.reconciliation.draft import Draft
 from trader.core.reconciliation.plan import Decision, Plan, Row
@@ -67,21 +67,21 @@ def _changed_row(
     manual = any(after.executions[key].manual for key in position.fills if key not in before.executions)
     grown: Decision = "count_corrected" if manual else "entry_filled"
     decision: Decision = grown if position.held > was_held else "partial_taken"
-    text = f"{text}: {was_held} -> {position.held} by {'a trade by hand' if manual else 'our executions'}"
+    text = f"{text}: {was_held} -> {position.held} by {'a manual trade' if manual else 'our executions'}"
     return Row(position.symbol, decision, text, "warning" if manual else "info", evidence)
 
 
 def _conflict(draft: Draft, plan: Plan, symbol: str, ours: int, theirs: int) -> None:
-    reason = f"the books say {ours:+d} shares, IBKR says {theirs:+d}"
+    reason = f"the state says {ours:+d} shares, IBKR says {theirs:+d}"
     if symbol not in draft.state.halted:
-        draft.record(SymbolHalted(time=draft.now, symbol=symbol, reason=reason))
+        draft.record(SymbolHalted(time=draft.now, symbol=symbol, reason=reason, cause="conflict"))
     plan.conflicts.append(symbol)
     plan.rows.append(Row(symbol, "conflict", f"{reason}: nothing is done until you decide", "conflict"))
 
 
 def _release(draft: Draft, symbol: str) -> None:
     """Books and account agree again: what halted the symbol was settled, unless it was a defect of the program."""
-    if not draft.state.halted.get(symbol, HALTED_BY_DEFECT).startswith(HALTED_BY_DEFECT):
+    if draft.state.halt_causes.get(symbol, "defect") != "defect":
         draft.record(SymbolReleased(time=draft.now, symbol=symbol))
 
 
@@ -99,7 +99,7 @@ def _halt_for_split(draft: Draft, plan: Plan, position: Position, holding: Broke
         f"${holding.avg_cost:.2f} with the cost unchanged: a split is suspected"
     )
     if position.symbol not in draft.state.halted:
-        draft.record(SymbolHalted(time=draft.now, symbol=position.symbol, reason=reason))
+        draft.record(SymbolHalted(time=draft.now, symbol=position.symbol, reason=reason, cause="split"))
     plan.rows.append(Row(position.symbol, "split_suspected", reason, "warning"))
 
 
@@ -120,7 +120,7 @@ def _take_count(before: TraderState, draft: Draft, plan: Plan, position: Positio
         text = f"{position.side} {was} shares are gone and no execution says how: not restored, exit unknown"
         plan.rows.append(Row(symbol, "closed_unexplained", text, "warning"))
         return
-    text = f"the books say {was} shares, IBKR says {held}: using IBKR's count, no execution explains it"
+    text = f"the state says {was} shares, IBKR says {held}: using IBKR's count, no execution explains it"
     plan.rows.append(Row(symbol, "count_corrected", text, "warning"))
 
 
@@ -157,7 +157,7 @@ def _show_foreign(draft: Draft, plan: Plan, holding: BrokerPosition) -> None:
             )
         )
     text = (
-        f"{holding.quantity:+d} shares @ avg ${holding.avg_cost:.2f} are in the account and not ours: shown with "
+        f"{holding.quantity:+d} shares @ avg ${holding.avg_cost:.2f} are in the account and foreign: shown with "
         f"ESTIMATED values, not managed; `adopt {holding.symbol}` takes them over"
     )
     plan.rows.append(Row(holding.symbol, "foreign", text, "info"))
@@ -180,4 +180,4 @@ def _closed_row(before: TraderState, state: TraderState, was: Position) -> Row:
 
 def _fill_words(state: TraderState, key: str) -> str:
     fill = state.executions[key]
-    return f"{fill.time:%H:%M:%S} {fill.side} {fill.shares} @ {fill.price:.2f} {fill.order_ref or 'by hand'}"
+    return f"{fill.time:%H:%M:%S} {fill.side} {fill.shares} @ {fill.price:.2f} {fill.order_ref or 'manual'}"

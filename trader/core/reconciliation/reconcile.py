@@ -9,7 +9,7 @@ from datetime import datetime
 from state.domain.model import Order, TraderState
 from trader.broker.port import BrokerAnswer, BrokerSnapshot, Unknown
 from trader.core.orders.actions import BrokerAction, ExitAtMarket, ModifyStop, PlaceStop, describe
-from trader.core.orders.protection import protection_actions
+from trader.core.orders.protection import stop_actions
 from trader.core.reconciliation.draft import Draft
 from trader.core.reconciliation.orders import record_facts
 from trader.core.reconciliation.plan import Plan, Row
@@ -40,7 +40,7 @@ def reconcile(
     plan.events = draft.events
     plan.actions = [
         action
-        for action in protection_actions(draft.state, answer, client_id)
+        for action in stop_actions(draft.state, answer, client_id)
         if not _too_early(action, draft.state, in_flight)
     ]
     _action_rows(plan)
@@ -62,7 +62,7 @@ def _unknown(state: TraderState, answer: Unknown) -> Plan:
         Row(
             symbol,
             "unknown",
-            f"{position.side} {position.held} shares kept as the books have them: no complete answer from IBKR "
+            f"{position.side} {position.held} shares kept as the state has them: no complete answer from IBKR "
             f"({missing})",
             "unknown",
         )

@@ -58,10 +58,10 @@ class Signal(msgspec.Struct, frozen=True):
 def lookback_candles(rules: EntryRules) -> int:
     """How many candles before a candle its signal can depend on."""
     # The candle may confirm a break that is a watch away, which may be the retest of one a watch before it.
-    return max(VOLUME_CANDLES, ATR_CANDLES + 1) + 2 * watch_candles(rules) + 1
+    return max(VOLUME_CANDLES, ATR_CANDLES + 1) + 2 * candles_after_break(rules) + 1
 
 
-def watch_candles(rules: EntryRules) -> int:
+def candles_after_break(rules: EntryRules) -> int:
     """How many candles after its break a signal can come."""
     return max(2 * _retest_candles(rules), rules.sustained_minutes)
 
@@ -93,7 +93,7 @@ class Breakout:
         """
         window = candles[-lookback_candles(self.rules) - 1 :]
         last = len(window) - 1
-        for start in (last, *range(max(1, last - watch_candles(self.rules)), last)):
+        for start in (last, *range(max(1, last - candles_after_break(self.rules)), last)):
             at, path = self._outcome(window, start)
             if at == last and path is not None and (path == "momentum" or not self._confirms(window, start)):
                 return self._signal(window, start, path)
@@ -130,7 +130,7 @@ class Breakout:
             return start, "momentum"
         touch: int | None = None
         held = True
-        for at in range(start + 1, min(start + watch_candles(self.rules), len(candles) - 1) + 1):
+        for at in range(start + 1, min(start + candles_after_break(self.rules), len(candles) - 1) + 1):
             if not _consecutive(candles[at - 1], candles[at]):
                 break
             if at <= start + _retest_candles(self.rules) and self._returns(candles[at]):
@@ -144,7 +144,7 @@ class Breakout:
 
     def _confirms(self, candles: Sequence[Candle], at: int) -> bool:
         """Whether the candle gave the signal of an earlier break, so that it begins nothing new."""
-        earlier = range(max(1, at - watch_candles(self.rules)), at)
+        earlier = range(max(1, at - candles_after_break(self.rules)), at)
         return any(self._outcome(candles, start)[0] == at for start in earlier)
 
     def _momentum(self, candles: Sequence[Candle], at: int) -> bool:
@@ -178,17 +178,6 @@ class Breakout:
         return self._beyond(candle.close) and at_least(
             self.pivot * self.rules.sustained_give_back_pct / 100, give_back
         )
-
-
-def evaluate(setup: Setup, candles: Sequence[Candle], rules: EntryRules) -> list[Signal]:
-    """Every signal of both sides over `candles` (closed, in order of time), in order of time."""
-    breakouts = [Breakout(setup, side, rules) for side in SIDES]
-    depth = lookback_candles(rules) + 1
-    found: list[Signal] = []
-    for count in range(1, len(candles) + 1):
-        window = candles[max(0, count - depth) : count]
-        found.extend(signal for breakout in breakouts if (signal := breakout.on_candle(window)) is not None)
-    return found
 
 
 def _consecutive(earlier: Candle, later: Candle) -> bool:

@@ -1,7 +1,6 @@
-"""The scanner's file: one record a symbol becomes a `Setup`, or is skipped with the reason.
+"""The scanner's records: one a symbol becomes a `Setup`, or is skipped with the reason.
 
-Reading (`load_setups`) is apart from understanding (`parse_setups`, pure). The file's format and the target
-formulas are in `docs/RULES.md`.
+The file's format and the target formulas are in `docs/RULES.md`; `trader.runtime.scanner_file` reads it.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -85,34 +83,6 @@ class SetupList(msgspec.Struct, frozen=True):
 
 class _Unusable(Exception):  # noqa: N818 - not an error of the program: it carries why a record is skipped
     """Why a record is skipped."""
-
-
-def load_setups(folder: Path, trading_date: date, rules: UniverseRules) -> SetupList:
-    """Read `scanner_results_YYYYMMDD.json` of `trading_date` from `folder`. Raises ScannerError."""
-    path = folder / f"scanner_results_{trading_date:%Y%m%d}.json"
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_LIMIT_BYTES + 1)
-    except FileNotFoundError as error:
-        raise ScannerError(f"There is no {path.name} in {folder}{_others(folder)}.", _MISSING_HINT) from error
-    except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}."
-        raise ScannerError(message, "Make it a plain file that the trader's user can read.") from error
-    return parse_setups(data, path, rules)
-
-
-_MISSING_HINT = "Run the scanner for that trading date, or give its folder with --scanner-dir."
-
-
-def _others(folder: Path) -> str:
-    """What is there instead, for the error's sake."""
-    try:
-        names = sorted(entry.name for entry in folder.glob("scanner_results_*.json"))
-    except OSError:
-        names = []
-    if not folder.is_dir():
-        return " (the folder does not exist)"
-    return f" (there: {', '.join(names[-5:])})" if names else " (it holds no scanner results)"
 
 
 def parse_setups(data: bytes | str, path: Path, rules: UniverseRules) -> SetupList:

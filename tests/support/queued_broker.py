@@ -1,0 +1,21 @@
+"""The broker with its facts in a queue, for tests that look at them."""
+
+import asyncio
+
+from trader.broker.ibkr.broker import IbkrBroker
+from trader.broker.port import Fact
+
+
+class QueuedBroker(IbkrBroker):
+    """`queue` holds the facts in the order in which they came."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        client_id: int,
+        connect_timeout_s: float = 4.0,
+        answer_timeout_s: float = 4.0,
+    ) -> None:
+        self.queue: asyncio.Queue[Fact] = asyncio.Queue()
+        super().__init__(host, port, client_id, self.queue.put_nowait, connect_timeout_s, answer_timeout_s)

@@ -1,0 +1,1 @@
+"""What `status` shows: the model, how it is built from the files, and its text."""

@@ -1,0 +1,227 @@
+"""The one loop: hands messages to the core, makes its events durable, and carries its effects out in their order.
+
+The queue takes the broker's facts and everything else that the core is told. One turn is synchronous, so nothing is
+ever decided twice at the same time; what takes time is a task whose result comes back as a message.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from state.errors import DiskError, StateError
+from state.manager import StateManager
+from state.storage.bars import BarStore, StoredBar
+from state.storage.pause_request import forget_pause_request, pause_request_waits
+from trader.broker.port import Bar, Broker, Unknown
+from trader.clock import Clock
+from trader.core import effects as fx
+from trader.core import engine
+from trader.core.messages import (
+    BrokerAnswered,
+    HistoryFailed,
+    HistoryReceived,
+    InstrumentKnown,
+    InstrumentUnknown,
+    Message,
+    Moment,
+    StoredBarsRead,
+    TimerFired,
+)
+from trader.core.turn import Settings, Turn
+from trader.core.view import View
+from trader.errors import BrokerError, MarketDataError
+from trader.runtime.order_sender import OrderSender
+
+_log = logging.getLogger("trader.core")
+
+LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+Queue = asyncio.Queue[Message]
+T = TypeVar("T")
+
+
+class Loop:
+    """Owns the queue, the live view and what is on its way. `on` gives the handlers of effects for the session."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        manager: StateManager,
+        broker: Broker,
+        clock: Clock,
+        settings: Settings,
+        on: dict[type[fx.Effect], Callable[[Any], None]],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """on: handlers of RequestSave, Reconnect, StopRun, Reply, RecoveryStep, RecoveryFinished, RecoveryRefused
+        and MarketOpened; called in the loop's thread, must not wait. failed: what a task of an effect raised."""
+        self.queue = queue
+        self.view = View()
+        self.settings = settings
+        self.order_sender = OrderSender(broker, queue.put_nowait)
+        self._manager = manager
+        self._broker = broker
+        self._clock = clock
+        self._bars = BarStore(manager.folder, manager.state.trading_date)
+        self._outbox: deque[tuple[int, fx.Effect]] = deque()
+        self._outbox_filled = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._tell_failed = failed
+        self._handlers: dict[type[fx.Effect], Callable[[Any], None]] = {
+            fx.AskBroker: lambda effect: self._start(self._ask_broker(effect)),
+            fx.AskInstrument: lambda effect: self._start(self._ask_instrument(effect)),
+            fx.AskHistory: lambda effect: self._start(self._ask_history(effect)),
+            fx.ReadStoredBars: lambda effect: self._start(self._read_bars(effect)),
+            fx.KeepBars: lambda effect: self._start(self._keep_bars(effect)),
+            fx.Subscribe: lambda effect: broker.subscribe(effect.symbol),
+            fx.ArmTimer: self._arm_timer,
+            fx.Log: _write_log,
+            fx.SendOrders: self.order_sender.send,
+            fx.SendCancel: self.order_sender.cancel,
+            **on,
+        }
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._start(self._release())
+        while True:
+            waiting = [await self.queue.get()]
+            while not self.queue.empty():
+                waiting.append(self.queue.get_nowait())
+            self.handle(waiting)
+
+    def handle(self, waiting: Sequence[Message]) -> None:
+        """One turn of the engine on these messages."""
+        self.turn(lambda turn: engine.handle(turn, waiting))
+
+    def turn(self, decide: Callable[[Turn], T]) -> T:
+        """One turn of the core: its events go to the journal, its effects are carried out or put in the outbox."""
+        turn = Turn(self._manager.state, self.view, self.settings, self._moment())
+        try:
+            return decide(turn)
+        finally:
+            self._manager.journal(turn.recorded)
+            for sequence, effect in turn.effects:
+                self._carry_out(sequence, effect)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no effect waits for its events to be durable."""
+        return not self._outbox
+
+    async def end(self) -> None:
+        """Cancel what is on its way."""
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _moment(self) -> Moment:
+        free_order_id, no_order_id = 0, ""
+        try:
+            free_order_id = self._broker.free_order_id()
+        except BrokerError as error:
+            no_order_id = str(error)
+        return Moment(
+            now=self._clock.now(),
+            real_s=time.monotonic(),
+            wall_ms=time.time_ns() // 1_000_000,
+            speed=self._clock.speed,
+            connected=self._broker.connected,
+            free_order_id=free_order_id,
+            no_order_id=no_order_id,
+        )
+
+    def _carry_out(self, sequence: int, effect: fx.Effect) -> None:
+        waits = effect.durable and sequence > self._manager.durable_sequence
+        if effect.ordered and (waits or self._outbox or isinstance(effect, fx.ForgetPauseRequest)):
+            self._outbox.append((sequence, effect))
+            self._outbox_filled.set()
+        else:
+            self._handlers[type(effect)](effect)
+
+    async def _release(self) -> None:
+        """Carry out what waits in the outbox, each once its events are on disk (invariant 1)."""
+        while True:
+            await self._outbox_filled.wait()
+            while self._outbox:
+                sequence, effect = self._outbox[0]
+                await self._manager.durable(sequence)
+                if isinstance(effect, fx.ForgetPauseRequest):
+                    await self._forget_pause_request()
+                else:
+                    self._handlers[type(effect)](effect)
+                self._outbox.popleft()
+            self._outbox_filled.clear()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        """A task that ends with an error ends the run: nothing goes on half alive."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._tell_failed(error)
+
+    async def _ask_broker(self, effect: fx.AskBroker) -> None:
+        try:
+            answer = await self._broker.snapshot(self.settings.account)
+        except BrokerError as error:
+            answer = Unknown(("everything",), error.what)
+        self.queue.put_nowait(BrokerAnswered(answer, effect.activity))
+
+    async def _ask_instrument(self, effect: fx.AskInstrument) -> None:
+        try:
+            message: Message = InstrumentKnown(await self._broker.instrument(effect.symbol))
+        except BrokerError as error:
+            message = InstrumentUnknown(effect.symbol, error.what)
+        self.queue.put_nowait(message)
+
+    async def _ask_history(self, effect: fx.AskHistory) -> None:
+        try:
+            bars = await self._broker.history(effect.symbol, effect.end, effect.seconds)
+            message: Message = HistoryReceived(effect.symbol, tuple(bars), effect.filling)
+        except (BrokerError, MarketDataError) as error:
+            message = HistoryFailed(effect.symbol, effect.start, effect.end, effect.filling, error.what)
+        self.queue.put_nowait(message)
+
+    async def _read_bars(self, effect: fx.ReadStoredBars) -> None:
+        bars: tuple[Bar, ...] = ()
+        try:
+            kept = await asyncio.to_thread(self._bars.read, effect.symbol)
+            bars = tuple(Bar(b.time, b.open, b.high, b.low, b.close, b.volume) for b in kept)
+        except (DiskError, StateError) as error:
+            _log.warning("%s: bars on disk are not used: %s", effect.symbol, error.what)
+        self.queue.put_nowait(StoredBarsRead(effect.symbol, bars))
+
+    async def _keep_bars(self, effect: fx.KeepBars) -> None:
+        stored = {
+            symbol: [StoredBar(b.time, b.open, b.high, b.low, b.close, b.volume) for b in bars]
+            for symbol, bars in effect.bars.items()
+        }
+        try:
+            await asyncio.to_thread(self._bars.append, stored)
+        except (DiskError, StateError) as error:
+            _log.warning("Bars were not kept: %s A restart will fetch them from IBKR.", error.what)
+
+    async def _forget_pause_request(self) -> None:
+        folder = self._manager.folder
+        if pause_request_waits(folder):
+            await asyncio.to_thread(forget_pause_request, folder)
+
+    def _arm_timer(self, effect: fx.ArmTimer) -> None:
+        asyncio.get_running_loop().call_later(effect.after_s, self.queue.put_nowait, TimerFired(effect.name))
+
+
+def _write_log(effect: fx.Log) -> None:
+    if not effect.trace:
+        _log.log(LEVELS[effect.level], "%s", effect.text)
+        return
+    record = _log.makeRecord(_log.name, LEVELS[effect.level], __file__, 0, effect.text, (), None)
+    record.exc_text = effect.trace
+    if _log.isEnabledFor(record.levelno):
+        _log.handle(record)

@@ -1,0 +1,78 @@
+"""Time zones by TWS's names, and the parsing of TWS's times. Pure: it reads no clock."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytz
+
+from trader.errors import MarketDataError
+
+EASTERN = pytz.timezone("US/Eastern")
+
+_TWS_TIME = re.compile(r"(\d{8})(?: +|-)(\d{2}:\d{2}:\d{2})(?: +([A-Za-z][A-Za-z0-9_+/-]*))?")
+# Zone names of TWS that the zone database lacks or defines otherwise (its EST has no daylight saving time).
+ZONE_ALIASES = {
+    "EST": "US/Eastern",
+    "EDT": "US/Eastern",
+    "ET": "US/Eastern",
+    "CST": "US/Central",
+    "PST": "US/Pacific",
+}
+
+
+def zone(name: str) -> pytz.BaseTzInfo:
+    """The time zone of a TWS zone name, such as `US/Eastern`, `EST (Eastern Standard Time)` or `EST5EDT`.
+
+    Raises MarketDataError for a name that is not known.
+    """
+    short = name.partition("(")[0].strip()
+    try:
+        return pytz.timezone(ZONE_ALIASES.get(short, short))
+    except pytz.UnknownTimeZoneError as error:
+        hint = "Set TWS's API time zone to the instrument's or the login's zone."
+        raise MarketDataError(f"The time zone {name!r} is not known.", hint) from error
+
+
+def parse_time(text: str | int | float) -> datetime:
+    """A time in any form that TWS or the trader's own files use, as an aware US Eastern datetime.
+
+    `20251006 15:03:45 US/Eastern`; `20251006 15:03:45` (US Eastern); `20251006-15:03:45` (UTC, by TWS's
+    convention); `20251006` (midnight); epoch seconds; ISO 8601 (US Eastern if it has no offset). Raises
+    MarketDataError for anything else.
+    """
+    try:
+        return _parse(text).astimezone(EASTERN)
+    except (ValueError, OverflowError, OSError) as error:
+        raise MarketDataError(f"{text!r} is not a time: {error}.", "Report the message it came in.") from error
+
+
+def _parse(text: str | int | float) -> datetime:
+    if isinstance(text, int | float):
+        return _from_epoch(float(text))
+    text = text.strip()
+    match = _TWS_TIME.fullmatch(text)
+    if match:
+        naive = datetime.strptime(f"{match[1]} {match[2]}", "%Y%m%d %H:%M:%S")  # noqa: DTZ007 - its zone follows
+        if match[3]:
+            return zone(match[3]).localize(naive)
+        return naive.replace(tzinfo=UTC) if text[8] == "-" else _eastern(naive)
+    if re.fullmatch(r"\d{8}", text):
+        return _eastern(datetime.strptime(text, "%Y%m%d"))  # noqa: DTZ007 - US Eastern by definition
+    if re.fullmatch(r"\d{9,11}(\.\d+)?", text):
+        return _from_epoch(float(text))
+    import dateutil.parser  # imported here: IBKR sends no such time
+
+    moment = dateutil.parser.isoparse(text)
+    return moment if moment.tzinfo else _eastern(moment)
+
+
+def _from_epoch(epoch_s: float) -> datetime:
+    if not 0 < epoch_s < 2**33:
+        raise ValueError("it is out of range")
+    return datetime.fromtimestamp(epoch_s, EASTERN)
+
+
+def _eastern(naive: datetime) -> datetime:
+    return EASTERN.localize(naive)
