@@ -45,8 +45,8 @@ DISK = (
     _one(
         "torn tail not blanked",
         "state/storage/journal/repair.py",
-        'mended = position.unsure + b"\\n" * len(position.tail)',
-        "mended = position.unsure",
+        'repaired = position.unsure + b"\\n" * len(position.tail)',
+        "repaired = position.unsure",
         POWER,
     ),
     _one(

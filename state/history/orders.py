@@ -1,7 +1,7 @@
-"""Every order's life from its intent to its last status, from the journal's records. Pure.
+"""Every order from its intent to its last status, from the journal's records. Pure.
 
-A life is told from the events alone, not from the state, so that it is whole where a part of the journal is
-damaged and where the operator went back to a checkpoint.
+Only events are used, not the state. So the history of an order is complete also where another part of the journal
+is damaged, or where the operator restored a checkpoint.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _FINAL = ("filled", "cancelled", "rejected", "not_sent")
 
 
 class OrderStep(msgspec.Struct, frozen=True):
-    """One thing that happened to an order. time: the session's clock; recorded_at: real, ISO 8601."""
+    """One event of an order. time: the session's clock; recorded_at: real time, ISO 8601."""
 
     sequence: int
     time: datetime
@@ -39,7 +39,7 @@ class OrderFill(msgspec.Struct, kw_only=True):
 
 
 class OrderLife(msgspec.Struct, kw_only=True):
-    """One order of ours. Times are of the session's clock; quantity and stop_price as last intended."""
+    """One own order. Times are of the session's clock; quantity and stop_price as last intended."""
 
     order_ref: str
     session_id: str
@@ -66,13 +66,13 @@ class OrderLife(msgspec.Struct, kw_only=True):
     first_fill_at: datetime | None
     ended_at: datetime | None
     errors: list[str]
-    recovered: bool  # rebuilt from IBKR: these files did not hold its intent
+    recovered: bool  # rebuilt from IBKR's records, as its intent was lost
     fills: list[OrderFill]
     steps: list[OrderStep]
 
 
 def order_lives(entries: Iterable[Entry]) -> list[OrderLife]:
-    """Every order that the records tell of, in the order of their intents."""
+    """Every order in the records, in the order of their intents."""
     lives = _Lives()
     for entry in entries:
         lives.add(entry)
@@ -80,7 +80,7 @@ def order_lives(entries: Iterable[Entry]) -> list[OrderLife]:
 
 
 class _Lives:
-    """Walks through the records and keeps count."""
+    """Takes the records in order and updates the order that each is about."""
 
     def __init__(self) -> None:
         self.by_ref: dict[str, OrderLife] = {}
@@ -112,7 +112,7 @@ class _Lives:
             _step(life, entry, _step_text(event))
 
     def _begin(self, entry: Entry, order: Order, *, recovered: bool) -> None:
-        if order.order_ref in self.by_ref:  # told again after the operator went back to a checkpoint
+        if order.order_ref in self.by_ref:  # announced again after the operator restored a checkpoint
             life = self.by_ref[order.order_ref]
         else:
             life = self.by_ref[order.order_ref] = _life(order, self._session_id, recovered=recovered)
@@ -126,14 +126,14 @@ class _Lives:
             known = OrderFill(exec_id=event.exec_id, time=event.executed_at, shares=0, price=0.0)
             life.fills.append(known)
         elif event.exec_id < known.exec_id:
-            return  # an earlier revision, told again
+            return  # an earlier revision, reported again
         known.exec_id, known.shares, known.price = event.exec_id, event.shares, event.price
         self._by_exec[base] = life
         _count(life)
         if life.status not in _FINAL and life.filled >= life.quantity:
             life.status, life.ended_at = "filled", event.executed_at
         elif life.filled >= life.quantity:
-            life.status = "filled"  # what filled is known from executions alone, whatever was said before
+            life.status = "filled"  # only executions tell what filled, whatever status came before
 
     def _commission(self, entry: Entry, event: ev.CommissionSeen) -> None:
         base = split_exec_id(event.exec_id)[0]

@@ -1,6 +1,6 @@
-"""The journal: an append-only record of events, durable before anybody acts on them.
+"""The journal: an append-only record of events, durable before the trader acts on them.
 
-On disk it is a folder of segments, `segment-00000001.jsonl` and so on, each made with a fixed size and filled
+On disk it is a folder of segments, `segment-00000001.jsonl` and so on. Each is made with a fixed size and filled
 with newlines, so that it is a readable JSONL file at any time. One line is one record:
 
     {"crc":"5f0c81d2","sequence":42,"run":"9b1f22c0","durable":41,"time":"2026-01-05T09:45:00-05:00",
@@ -14,10 +14,10 @@ with newlines, so that it is a readable JSONL file at any time. One line is one 
 The first line of a segment is a record of type `journal.segment`, whose crc is seeded with 0; its sequence and
 data say which record the segment continues, how long the file was made, and, if it was begun after damage, why.
 
-Lifecycle: `Journal.open` decodes the segments (`decoder`), comes to a verdict and a position (`reader`), repairs a
-torn tail (`repair`) and goes on. `append` encodes (`record`) and queues; the `writer` commits groups, one pwrite and
-one fdatasync each, and resolves those who wait. `segment` makes files before they are needed and removes them once
-a snapshot holds their events. `read_journal` only reads, also while a trader is writing.
+Lifecycle: `Journal.open` decodes the segments (`decoder`), finds the verdict and the position (`reader`) and
+repairs a torn tail (`repair`). `append` encodes a record (`record`) and queues it; the `writer` commits groups, one
+pwrite and one fdatasync each, and then resolves the waiters. `segment` makes files before they are needed and
+removes them once a snapshot holds their events. `read_journal` only reads, also while a trader is writing.
 """
 
 from state.storage.journal.journal import Journal

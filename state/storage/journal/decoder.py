@@ -30,9 +30,9 @@ from state.storage.journal.record import (
 class Position(msgspec.Struct):
     """Where the valid part of a segment ends, and so where the next record goes.
 
-    offset: bytes of the valid part; 0 where not even the first line is valid. crc, sequence: of the last valid
-    record. unsure: the bytes before `offset` that no later record calls durable. tail: the bytes after it,
-    without the filling.
+    offset: bytes of the valid part; 0 where the first line is not valid. crc, sequence: of the last valid record.
+    unsure: the bytes before `offset` that no later record calls durable. tail: the bytes after it, without the
+    filling.
     """
 
     segment: int
@@ -51,7 +51,7 @@ class Unused(msgspec.Struct, frozen=True):
 
 
 class SegmentStart(msgspec.Struct, frozen=True):
-    """A valid first line. With a `gap` in it an earlier run found damage before it, said so and went on here."""
+    """A valid first line. If it has a `gap`, an earlier run found damage before it, and went on here."""
 
     segment: int
     header: SegmentHeader
@@ -166,7 +166,7 @@ def _valid_part(data: bytes) -> _Part | None:
 
 def _is_filling(data: bytes, start: int) -> bool:
     rest = len(data) - start
-    return data.endswith(b"\n" * rest)  # a comparison of memory: 20 times faster than stripping it
+    return data.endswith(b"\n" * rest)  # compares memory: 20 times faster than stripping it
 
 
 def _why_not_next(
@@ -186,7 +186,7 @@ def _why_not_next(
             )
     elif header is not None and (header.after_sequence, header.after_crc) != (end.sequence, f"{end.crc:08x}"):
         return f"goes on after sequence {header.after_sequence}, but before it all ends at {end.sequence}"
-    return ""  # without a header the first write into it was cut short, or it is damaged: its tail will tell
+    return ""  # without a header: the first write into it was cut short, or its tail shows damage
 
 
 def _position(number: int, data: bytes, part: _Part, sequence: int, crc_before: int) -> Position:
@@ -226,9 +226,8 @@ _LINE_STARTS = re.compile(rb'\n|(?=\{"crc":")')
 def _look_beyond(tail: bytes, sequence: int) -> tuple[Record | None, int]:
     """The first whole record in a tail that says more than `sequence` was durable, and the highest sequence.
 
-    Its crc cannot be checked, as the record that seeds it is the damaged one. No crash makes such a line: it
-    could only be written once the damaged one was durable. Lines are also found by how they begin, as it may be
-    the newline between two that is damaged.
+    Its crc cannot be checked, as the damaged record seeds it. No crash leaves such a line: it is written only after
+    the damaged one was durable. Lines are also found by how they begin, as the newline between two may be damaged.
     """
     claim: Record | None = None
     highest = sequence
