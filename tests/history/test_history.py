@@ -26,7 +26,7 @@ from state.domain import events as ev
 from state.domain.events import Event
 from state.domain.model import TraderState
 from state.errors import StateError
-from state.history.orders import OrderLife, order_lives
+from state.history.orders import OrderHistory, order_histories
 from state.history.restore import differences, restore
 from state.history.trades import EquityPoint, equity_curve, max_drawdown, rebuild, summarize, trades_of
 from state.history.trading_day import TradingDay, last_state, read_trading_day, state_at
@@ -73,8 +73,8 @@ def daybook(logs: Path) -> TradingDay:
     return read_trading_day(Folder.open(logs), DATE)
 
 
-def lives_of(logs: Path) -> dict[str, OrderLife]:
-    return {life.order_ref: life for life in order_lives(daybook(logs).entries)}
+def lives_of(logs: Path) -> dict[str, OrderHistory]:
+    return {life.order_ref: life for life in order_histories(daybook(logs).entries)}
 
 
 def test_each_order_is_told_from_its_intent_to_its_last_status(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_broken_chain_is_named_and_a_checkpoint_reaches_beyond_it(tmp_path: Pa
     past = state_at(Folder.open(tmp_path), day, at(300))
     assert past.source.startswith("checkpoint s2/")
     assert plain(past.state) == expected
-    assert TRADE in {life.order_ref for life in order_lives(day.entries)}
+    assert TRADE in {life.order_ref for life in order_histories(day.entries)}
 
 
 def test_i9_restoring_goes_on_with_the_numbers_and_can_be_replayed(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_i9_restoring_goes_on_with_the_numbers_and_can_be_replayed(tmp_path: Pat
         expected = plain(state)
     day = daybook(tmp_path)
     assert plain(rebuild(day.entries, sequence, []).state) == expected  # invariant 9
-    assert order_lives(day.entries)[1].status == "filled"  # what happened stays told
+    assert order_histories(day.entries)[1].status == "filled"  # what happened stays told
     found = last_state(Folder.open(tmp_path), day)
     assert found is not None
     assert found.state.sequence == sequence

@@ -11,7 +11,7 @@ from state_cases import STOP, TRADE, at, bracket, plain, signed, tell, told
 
 from state.domain import events as ev
 from state.domain.model import HaltCause, Order, TraderState
-from state.history.orders import order_lives
+from state.history.orders import order_histories
 from state.history.trades import decode, rebuild
 from state.manager import StateManager
 from state.storage import codec
@@ -112,7 +112,7 @@ def test_a_day_of_version_1_can_be_looked_back_at(tmp_path: Path) -> None:
     assert problems == []
     last = rebuild(entries, entries[-1].sequence, [])
     assert plain(last.state) == plain(decode_state(sample("trader_state_lost.json"))[0])
-    lives = {life.order_ref: life for life in order_lives(entries)}
+    lives = {life.order_ref: life for life in order_histories(entries)}
     assert "timeout: cancel sent" in lives[AMD_ENTRY].errors
     assert lives[AMD_ENTRY].status == "cancelled"
     assert [step.text for step in lives[AMD_ENTRY].steps].count("timeout: cancel sent") == 1

@@ -10,7 +10,7 @@ import msgspec
 
 from state.errors import StateError
 
-# What msgspec raises for damaged text; the last two are for bytes that are not UTF-8 and for brackets nested too deep.
+# What msgspec raises for damaged text, also for bytes that are not UTF-8 and for brackets nested too deep.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 HEADER_TYPE = "journal.segment"
 _PREFIX = b'{"crc":"%08x",'
