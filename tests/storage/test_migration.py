@@ -112,11 +112,11 @@ def test_a_day_of_version_1_can_be_looked_back_at(tmp_path: Path) -> None:
     assert problems == []
     last = rebuild(entries, entries[-1].sequence, [])
     assert plain(last.state) == plain(decode_state(sample("trader_state_lost.json"))[0])
-    lives = {life.order_ref: life for life in order_histories(entries)}
-    assert "timeout: cancel sent" in lives[AMD_ENTRY].errors
-    assert lives[AMD_ENTRY].status == "cancelled"
-    assert [step.text for step in lives[AMD_ENTRY].steps].count("timeout: cancel sent") == 1
-    assert "201: Order rejected - reason: margin" in lives[NVDA_ENTRY].errors
+    orders = {order.order_ref: order for order in order_histories(entries)}
+    assert "timeout: cancel sent" in orders[AMD_ENTRY].errors
+    assert orders[AMD_ENTRY].status == "cancelled"
+    assert [step.text for step in orders[AMD_ENTRY].steps].count("timeout: cancel sent") == 1
+    assert "201: Order rejected - reason: margin" in orders[NVDA_ENTRY].errors
 
 
 def test_a_start_goes_on_in_the_old_journal_and_saves_the_new_version(tmp_path: Path) -> None:
