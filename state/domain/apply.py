@@ -110,7 +110,7 @@ def _set_protective_stop(state: TraderState, order: Order, *, recovered: bool) -
     One that was recovered from IBKR does not replace a known live stop: it is a second stop for the same shares.
     """
     position = state.positions.get(order.symbol)
-    if position is None or (recovered and state.protection(position) is not None):
+    if position is None or (recovered and state.protective_stop(position) is not None):
         return
     if order.role == "stop" and position.trade_id == order.trade_id:
         position.stop_ref = order.order_ref

@@ -333,7 +333,7 @@ class TraderState(msgspec.Struct, kw_only=True):
         """Own orders of a symbol that may still execute."""
         return [order for order in self.orders.values() if order.symbol == symbol and order.is_live]
 
-    def protection(self, position: Position) -> Order | None:
+    def protective_stop(self, position: Position) -> Order | None:
         """The position's live stop order, None if no live one is known."""
         order = self.orders.get(position.stop_ref)
         return order if order is not None and order.is_live else None

@@ -128,7 +128,7 @@ class Live:
             lambda: (
                 symbol in self.state.positions
                 and self.position(symbol).held == shares
-                and (stop := self.state.protection(self.position(symbol)))
+                and (stop := self.state.protective_stop(self.position(symbol)))
                 and stop.status == "working"
             )
         )

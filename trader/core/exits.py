@@ -53,7 +53,7 @@ class Exits:
         since = self._closing_since.setdefault(position.trade_id, time.monotonic())
         if time.monotonic() - since < CLOSE_AGAIN_S or not math.isfinite(monitor.price):
             return
-        stop = self._desk.state.protection(position)
+        stop = self._desk.state.protective_stop(position)
         if stop is not None:
             await self.close(position, monitor, stop.reason)
 

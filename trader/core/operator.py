@@ -134,7 +134,7 @@ class Operator:
     def _finish_adopt(self, symbol: str, request: Request, since: float) -> None:
         state = self.engine.state
         position = state.positions.get(symbol)
-        stop = state.protection(position) if position is not None else None
+        stop = state.protective_stop(position) if position is not None else None
         if position is not None and stop is not None and stop.status == "working" and stop.perm_id:
             del self._waiting[symbol]
             request.answer(

@@ -170,7 +170,7 @@ def _open_or_closed(status: Status, state: TraderState) -> None:
 
 
 def _row(state: TraderState, position: Position) -> PositionRow:
-    stop = state.protection(position)
+    stop = state.protective_stop(position)
     return PositionRow(
         symbol=position.symbol,
         quantity=position.quantity,

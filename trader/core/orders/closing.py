@@ -123,7 +123,7 @@ class OrderDesk:
         A stop that filled before the change reached it has closed all there was: then no exit may leave. Without
         an answer in time none leaves either; the next comparison makes the stop whole again.
         """
-        stop = self.state.protection(position)
+        stop = self.state.protective_stop(position)
         covered = wanted_stop_size(self.state, position)
         if stop is None:
             _log.warning("%s: no partial while its stop is not confirmed.", position.symbol)
@@ -161,7 +161,7 @@ class OrderDesk:
 
     async def move_stop(self, position: Position, price: float, reason: StopReason) -> None:
         """Bring the stop to a better price."""
-        stop = self.state.protection(position)
+        stop = self.state.protective_stop(position)
         if stop is None:
             return
         size = stop.filled + wanted_stop_size(self.state, position)
@@ -171,7 +171,7 @@ class OrderDesk:
 
     async def close(self, position: Position, reason: OrderReason, price: float, tick: float) -> None:
         """Bring the stop to the market so that it sells (buys back) all that is held, now."""
-        stop = self.state.protection(position)
+        stop = self.state.protective_stop(position)
         if stop is None:
             _log.warning("%s: %s waits until its stop is confirmed.", position.symbol, reason)
             return
@@ -184,12 +184,12 @@ class OrderDesk:
 
     def is_closing(self, position: Position) -> bool:
         """Whether the stop was brought to the market already."""
-        stop = self.state.protection(position)
+        stop = self.state.protective_stop(position)
         return stop is not None and stop.closing
 
     async def resize_stop(self, position: Position) -> None:
         """Make the stop as large as what is held, less exits on their way."""
-        stop = self.state.protection(position)
+        stop = self.state.protective_stop(position)
         if stop is None or stop.quantity - stop.filled == wanted_stop_size(self.state, position):
             return
         size = wanted_stop_size(self.state, position)
