@@ -16,7 +16,7 @@ from state.domain.events import Event, EventTypes
 from state.domain.invariants import check_state
 from state.domain.model import Position, TraderState
 from state.errors import InvariantError, StateError, TraderError
-from state.storage.migration import complete_lost_at, migrate_event, migrate_state
+from state.storage.migration import CHANGED_KINDS, complete_lost_at, migrate_event, migrate_state
 
 SCHEMA_VERSION = 2
 _DERIVED_POSITION_KEYS = ("managed", "remaining", "quantity")
@@ -51,7 +51,8 @@ def decode_event(kind: str, data: bytes | msgspec.Raw) -> Event:
             "It was written by another version: start with the version that wrote it.",
         )
     try:
-        kind, data = migrate_event(kind, data)
+        if kind in CHANGED_KINDS:
+            kind, data = migrate_event(kind, data)
         return _decoders[kind].decode(data)
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadContentError(

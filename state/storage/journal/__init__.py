@@ -11,8 +11,8 @@ with newlines, so that it is a readable JSONL file at any time. One line is one 
 - sequence: one more than the record before; run: a nonce, new at each opening; durable: the highest sequence
   known to be on disk when the line was written; time: of the writer's clock; type, data: the event.
 
-The first line of a segment is a record of type `journal.segment`, whose crc is seeded with 0; its sequence and
-data say which record the segment continues, how long the file was made, and, if it was begun after damage, why.
+The first line of a segment is a record of type `journal.segment`. Its crc is seeded with 0. Its sequence and data
+say which record the segment continues, the size of the file, and, if it was begun after damage, what was damaged.
 
 Lifecycle: `Journal.open` decodes the segments (`decoder`), finds the verdict and the position (`reader`) and
 repairs a torn tail (`repair`). `append` encodes a record (`record`) and queues it; the `writer` commits groups, one

@@ -160,11 +160,11 @@ def _conclude(found: _Found, path: Path, snapshot_sequence: int | None) -> Readi
     if damage:
         position = None
     elif position is not None and position.offset == 0:
-        following = position.segment  # its first line was cut short: made anew
+        following = position.segment  # its first line was cut short: it is written again
     if damage or found.known:
         verdict, detail = Verdict.CORRUPT, " ".join(found.known + damage)
     elif found.empty:
-        after = f"; the snapshot at sequence {snapshot} stands alone" if snapshot else ""
+        after = f"; the snapshot ends at sequence {snapshot}" if snapshot else ""
         verdict, detail = Verdict.EMPTY, f"The journal in {path} has no records{after}."
     elif position is not None and position.tail:
         verdict, detail = (
