@@ -42,7 +42,7 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def flip(path: Path) -> None:
+def swap_side(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"LONG"', b'"SHORT"', 1))
 
 
@@ -52,7 +52,7 @@ def link(path: Path) -> None:
     path.symlink_to(elsewhere)
 
 
-DAMAGES = [cut, empty, flip, link]
+DAMAGES = [cut, empty, swap_side, link]
 
 
 def test_nothing_there_is_a_clean_start(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_i9_both_snapshots_lost_the_journal_rebuilds_all(tmp_path: Path, lost: s
         if lost == "removed":
             (tmp_path / name).unlink()
         else:
-            flip(tmp_path / name)
+            swap_side(tmp_path / name)
     found = look(tmp_path)
     assert (found.source, found.doubtful, found.found_anything) == ("journal", False, True)
     assert found.state is not None
@@ -229,8 +229,8 @@ def test_a_checkpoint_is_used_where_both_snapshots_are_damaged(tmp_path: Path) -
     (kept / "000001.json").write_bytes((tmp_path / BACKUP).read_bytes())
     (kept / "000002.json").write_bytes((tmp_path / MAIN).read_bytes())
     (kept / "000003.json").write_bytes(b"torn")
-    flip(tmp_path / MAIN)
-    flip(tmp_path / BACKUP)
+    swap_side(tmp_path / MAIN)
+    swap_side(tmp_path / BACKUP)
     found = look(tmp_path)
     assert found.source == "checkpoints/s1/000002.json"
     assert found.state is not None
@@ -245,8 +245,8 @@ def test_a_checkpoint_of_yesterday_is_not_used_beside_a_journal_of_today(tmp_pat
     kept.mkdir(parents=True, mode=0o700)
     (kept / "000001.json").write_bytes((tmp_path / MAIN).read_bytes())
     live = two_generations(tmp_path)
-    flip(tmp_path / MAIN)
-    flip(tmp_path / BACKUP)
+    swap_side(tmp_path / MAIN)
+    swap_side(tmp_path / BACKUP)
     found = look(tmp_path)
     assert found.source == "journal"
     assert found.state is not None
@@ -256,8 +256,8 @@ def test_a_checkpoint_of_yesterday_is_not_used_beside_a_journal_of_today(tmp_pat
 def test_all_damaged_and_no_journal_is_not_a_clean_start(tmp_path: Path) -> None:
     two_generations(tmp_path)
     segment(tmp_path).unlink()
-    flip(tmp_path / MAIN)
-    flip(tmp_path / BACKUP)
+    swap_side(tmp_path / MAIN)
+    swap_side(tmp_path / BACKUP)
     found = look(tmp_path)
     assert (found.state, found.found_anything) == (None, True)
 
