@@ -27,7 +27,7 @@ READ_FILE = Function("state/storage/files.py", "Folder.read_file")
 SYNC_FD = Function("state/storage/files.py", "sync_fd")
 COMMIT_GROUP = Function("state/storage/journal/writer.py", "Committer._commit_group")
 REPAIR = Function("state/storage/journal/repair.py", "make_durable")
-FOLLOW_CHAIN = Function("state/storage/journal/record.py", "_follow_chain")
+FOLLOW_CHAIN = Function("state/storage/journal/record.py", "follow_chain")
 REPLACE_SNAPSHOT = Function("state/storage/snapshot.py", "SnapshotStore._replace")
 BACK_UP = Function("state/storage/snapshot.py", "SnapshotStore._back_up")
 SAVE = Function("state/manager.py", "StateManager.save")
@@ -206,8 +206,7 @@ TRADER = (
         "order id high-water mark ignored",
         NEXT_ORDER_ID,
         ReplaceCall("max", "{0}"),
-        CONNECTION_TESTS,
-        BROKER_TESTS,
+        "tests/core/test_sending.py",
     ),
 )
 

@@ -1,1 +1,1 @@
-"""What the trader remembers: the model, its events, and the files that hold them. Knows no network."""
+"""The trader's state: the model, its events, and the files that hold them. No network."""

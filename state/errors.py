@@ -1,17 +1,17 @@
-"""The root of the project's one tree of exceptions, and the branch that belongs to the disk.
+"""The root of the project's exceptions, and the errors of state and disk.
 
     TraderError              exit 1
     ├── StateError           exit 5   what is on disk cannot be trusted
     │   ├── CorruptFileError          a file is damaged, or is not what its name says
-    │   └── InvariantError            the program broke one of its own rules: a defect, not an accident
+    │   └── InvariantError            the program broke one of its own rules: a defect
     ├── DiskError            exit 6   the operating system refused an operation
     │   ├── SnapshotFailedError       one snapshot was not written; everything is as it was before
     │   └── SyncFailedError           a flush failed: final, nothing may be written any more
-    │       └── DiskSilentError       a flush did not return: final, and its thread cannot be waited for
+    │       └── DiskSilentError       a flush did not return: final; nothing waits for its thread
     └── LockHeldError        exit 4   another trader owns the folder
 
-`trader/errors.py` extends the same tree. Every error says what happened and what to do about it;
-`str(error)` is the two sentences, ready for the operator.
+`trader/errors.py` adds the trader's errors. Every error says what happened and what the operator can do about it;
+`str(error)` is both sentences.
 """
 
 import errno
@@ -22,21 +22,21 @@ _HINTS = {
     errno.ENOSPC: "Free some space on that disk, then start the trader again.",
     errno.EDQUOT: "Raise the disk quota or free some space, then start the trader again.",
     errno.EFBIG: "Raise the file size limit (ulimit -f), then start the trader again.",
-    errno.EROFS: "The disk is read-only: look at the kernel log (dmesg), remount it writable, then start again.",
+    errno.EROFS: "The disk is read-only. Look at the kernel log (dmesg), remount it writable, then start again.",
     errno.EACCES: "Give the trader's user access to it, then start again.",
     errno.EPERM: "Give the trader's user access to it, then start again.",
     errno.EMFILE: "Raise the limit of open files (ulimit -n), then start again.",
     errno.ENOENT: "Check that the folder was not moved or deleted, then start again.",
-    errno.ELOOP: "It is a symbolic link, which is never followed: put the real file or folder there.",
+    errno.ELOOP: "It is a symbolic link, which is never followed. Put the real file or folder there.",
 }
 _DISK_HINT = "Look at the kernel log (dmesg) and at the disk's health before starting again."
 
 
 class TraderError(Exception):
-    """Anything the project raises on purpose.
+    """The base of every error that the project raises itself.
 
     what: one sentence, what happened and where. hint: one sentence, what the operator can do.
-    `exit_code` is what the process ends with when nobody handles the error.
+    exit_code: of the process, if nothing handles the error.
     """
 
     exit_code: ClassVar[int] = 1
@@ -51,13 +51,13 @@ class TraderError(Exception):
 
 
 class StateError(TraderError):
-    """What is on disk, or about to go there, cannot be trusted."""
+    """What is on disk, or about to be written, cannot be trusted."""
 
     exit_code: ClassVar[int] = 5
 
 
 class CorruptFileError(StateError):
-    """A file is damaged, too large, or not the plain file of ours that its name promises."""
+    """A file is damaged, too large, or not a plain file of the trader's user."""
 
     def __init__(self, path: Path, reason: str, hint: str = "") -> None:
         super().__init__(
@@ -94,15 +94,15 @@ class DiskError(TraderError):
 
 
 class SnapshotFailedError(DiskError):
-    """One snapshot could not be written. Main and backup are as they were and the journal still holds all."""
+    """One snapshot could not be written. Main and backup are unchanged and the journal holds every event."""
 
 
 class SyncFailedError(DiskError):
-    """A flush to disk (or a journal write) failed. Final: a second try may report success for lost data."""
+    """A flush to disk, or a journal write, failed. Final: a second flush may report success for lost data."""
 
 
 class DiskSilentError(SyncFailedError):
-    """A flush has not returned in time. It may still hang in the kernel, for ever: do not wait for its thread."""
+    """A flush has not returned in time. It may hang in the kernel for ever: do not wait for its thread."""
 
     def __init__(self, path: Path, waited_s: float) -> None:
         cause = OSError(errno.ETIMEDOUT, f"the disk did not answer within {waited_s:g} s")

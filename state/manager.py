@@ -1,13 +1,13 @@
-"""The trader's memory, live: one state, one journal, two snapshots, one lock.
+"""The state of a running trader: one state, one journal, two snapshots, one lock.
 
-    with StateManager.open(logs_dir, session_id) as memory:     # lock, read, verify
-        memory.loaded                                           # what the disk says
-        memory.begin(date, account, gateway, now)               # apply it or set it aside; open the journal
-        memory.record(event)                                    # apply, queue for the journal
-        await memory.record_durably(event)                      # ... and return once it is on disk
-        await memory.save()                                     # a snapshot, in a worker thread
+    with StateManager.open(logs_dir, session_id) as manager:    # lock, read, verify
+        manager.loaded                                          # what was found on disk
+        manager.begin(date, account, gateway, now)              # take it or set it aside; open the journal
+        manager.record(event)                                   # apply, queue for the journal
+        await manager.record_durably(event)                     # ... and return once it is on disk
+        await manager.save()                                    # a snapshot, in a worker thread
 
-The event loop never waits for the disk but where it awaits durability (invariant 10).
+The event loop waits for the disk only where it awaits durability (invariant 10).
 """
 
 import asyncio
@@ -39,17 +39,21 @@ _log = logging.getLogger(__name__)
 
 
 class Begun(msgspec.Struct):
-    """How this run's state came about."""
+    """Where this run's state comes from.
+
+    previous: the state of another date, account or gateway, which was not applied. set_aside: where its files
+    went. why: what did not match.
+    """
 
     resumed: bool = False
-    previous: TraderState | None = None  # of another date, account or gateway: shown, never applied
-    set_aside: str = ""  # where it went
+    previous: TraderState | None = None
+    set_aside: str = ""
     why: str = ""
     notes: list[str] = msgspec.field(default_factory=list)
 
 
 class StateManager:
-    """Owns the logs folder's state while it is open; one in all the machine (invariant 14)."""
+    """The only writer of a logs folder while it is open (invariant 14)."""
 
     segment_bytes: ClassVar[int] = SEGMENT_BYTES
 
@@ -61,7 +65,7 @@ class StateManager:
         self.failure: SyncFailedError | None = None
         self.on_failure: Callable[[SyncFailedError], None] = _log_failure
         self.saves = 0
-        self._main_sequence = self._backup_sequence = 0  # of the snapshots that this run wrote
+        self._main_sequence = self._backup_sequence = 0  # of the snapshots written by this run
         self.last_save_error = ""
         self._lock = lock
         self._store = SnapshotStore(folder)
@@ -73,7 +77,7 @@ class StateManager:
 
     @classmethod
     def open(cls, logs_dir: Path, session_id: str, disk: Disk | None = None) -> Self:
-        """Lock the folder, put leftovers and damaged files aside, and read what can be trusted.
+        """Lock the folder, remove temp files, move damaged files to quarantine, and read what can be trusted.
 
         Raises:
             LockHeldError: another trader runs on this folder.
@@ -106,12 +110,12 @@ class StateManager:
 
     @property
     def begun(self) -> bool:
-        """Whether a state was taken up."""
+        """Whether `begin` has been called."""
         return self._state is not None
 
     @property
     def durable_sequence(self) -> int:
-        """Events known to be on disk."""
+        """The highest sequence known to be on disk."""
         return self._journal.durable_sequence if self._journal is not None else 0
 
     def begin(
@@ -126,7 +130,7 @@ class StateManager:
     ) -> Begun:
         """Apply what was loaded if it is of this date, account and gateway; else set it aside (invariant 8).
 
-        now: the session's clock. fresh: set it aside in any case. Blocking; it happens before trading.
+        now: the session's clock. fresh: set it aside in any case. Blocking; called before trading.
         """
         begun = Begun()
         found = self.loaded.state
@@ -153,18 +157,18 @@ class StateManager:
             )
         )
         if self.loaded.doubtful:
-            self.save_blocking()  # the journal alone could not be followed over what is missing in it
+            self.save_blocking()  # a replay could not get past the missing events without this snapshot
         return begun
 
     def record(self, event: Event) -> int:
         """Apply an event and queue it for the journal; returns its sequence. Never waits.
 
-        What is applied is the event as the journal holds it, decoded again, so that what cannot be replayed
-        can never be part of the state (invariant 9).
+        The event is encoded and decoded before it is applied, so that nothing enters the state that a replay
+        could not give (invariant 9).
 
         Raises:
             SyncFailedError: the disk failed before; nothing may be recorded any more (invariant 11).
-            InvariantError, BadContentError: the event is not one that could be replayed.
+            InvariantError, BadContentError: the event could not be replayed.
         """
         self._refuse_after_failure()
         if self._journal is None:
@@ -190,7 +194,7 @@ class StateManager:
             await self._journal.wait_durable(sequence)
 
     async def record_durably(self, *events: Event) -> int:
-        """Record events and return once all are on disk: what an order waits for (invariant 1)."""
+        """Record events and return once all are on disk; an order is sent after that (invariant 1)."""
         sequence = self.state.sequence
         for event in events:
             sequence = self.record(event)
@@ -198,7 +202,7 @@ class StateManager:
         return sequence
 
     async def save(self) -> bool:
-        """Write a snapshot of this moment; False if it failed in a way that the next one may mend.
+        """Write a snapshot of this moment; False if it failed and a later one may succeed.
 
         Raises SyncFailedError if a flush failed: final.
         """
@@ -240,7 +244,7 @@ class StateManager:
             raise
 
     def close(self) -> None:
-        """End the threads and let go of the lock. Blocking."""
+        """End the threads and release the lock. Blocking."""
         if self._journal is not None:
             self._journal.close()
         if self._journal_folder is not None:
@@ -259,9 +263,9 @@ class StateManager:
             raise self.failure
 
     def drop_covered(self) -> None:
-        """Let go of journal segments that both snapshots of this run cover, in the background.
+        """Remove, in the background, journal segments whose events both snapshots of this run hold.
 
-        For a disk that runs full: the day's history before them is lost, what a restart needs is not.
+        For a disk that runs full: the day's earlier history is lost, what a restart needs is not.
         """
         if self._journal is not None and self._backup_sequence:
             self._journal.drop_below(self._backup_sequence)
@@ -283,7 +287,7 @@ class StateManager:
     def _open_journal(self, trading_date: str, loop: asyncio.AbstractEventLoop | None) -> None:
         with self.folder.subfolder(JOURNAL) as journals:
             self._journal_folder = journals.subfolder(trading_date)
-            journals.sync()  # a killed run may have made these names and never flushed them
+            journals.sync()  # a killed run may have made these names without flushing them
             self.folder.sync()
         journal = Journal.open(
             self._journal_folder,
@@ -297,7 +301,7 @@ class StateManager:
             f"A copy of the damaged part is quarantine/{name}." for name in journal.report.quarantined
         ]
         if journal.sequence != self.state.sequence:
-            # Events beyond what could be followed: their numbers are used up, what they said IBKR has to say.
+            # The journal has events that could not be replayed. Their numbers are never used again.
             self.loaded.doubtful = True
             self.state.sequence = max(journal.sequence, self.state.sequence)
         self._journal = journal
@@ -309,7 +313,7 @@ class StateManager:
 
 
 def mismatch(found: TraderState, trading_date: str, account: str, gateway: str) -> str:
-    """Why a state may not be applied, or nothing."""
+    """Why a state may not be applied, "" if it may."""
     if found.trading_date != trading_date:
         return f"it is of {found.trading_date}, and the trading date is {trading_date}"
     if found.account != account:
@@ -320,7 +324,7 @@ def mismatch(found: TraderState, trading_date: str, account: str, gateway: str) 
 
 
 def _validate(data: bytes) -> None:
-    """Nothing is written that the loader would refuse."""
+    """Raise if the loader would refuse these bytes."""
     decode_state(data)
 
 

@@ -1,1 +1,1 @@
-"""What is remembered, and the one function that changes it. Pure: no file, no clock, no network."""
+"""The state, its events, and the one function that applies them. Pure: no file, no clock, no network."""

@@ -1,7 +1,7 @@
-"""The one function that changes the state: live and in recovery alike (invariant 9).
+"""The one function that changes the state, live and in recovery (invariant 9).
 
-`apply` is deterministic: no clock, no file, no network. What it refuses with InvariantError is a defect of the
-program and never a fact of the broker's, which is always booked.
+`apply` is deterministic: no clock, no file, no network. An event that it refuses with InvariantError is a defect of
+the program. What IBKR reports is never refused.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def _order(state: TraderState, order_ref: str, event: ev.Event) -> Order:
     order = state.orders.get(order_ref)
     if order is None:
         raise InvariantError(
-            f"{event.kind()} names the order {order_ref!r}, which no intent announced.",
+            f"{event.kind()} names the order {order_ref!r}, for which no intent was recorded.",
             "Keep the logs folder as it is and start with --reconcile-only to see what IBKR holds.",
         )
     return order
@@ -58,7 +58,7 @@ def _session_started(state: TraderState, event: ev.SessionStarted) -> None:
             "State of another date, account or gateway is never applied.",
         )
     state.session_id = event.session_id
-    lost_at = state.connection.lost_at  # a crashed run's outage goes on until this run is connected and ready
+    lost_at = state.connection.lost_at  # an outage of the run before lasts until this one is connected and ready
     state.connection = Connection(since=event.time, reason="starting", lost_at=lost_at)
 
 
@@ -97,21 +97,20 @@ def _order_known(state: TraderState, event: ev.OrderIntended | ev.OrderRecovered
     order = event.order
     if order.order_ref in state.orders:
         raise InvariantError(
-            f"The order {order.order_ref} was announced twice.", "An order reference is used once, for ever."
+            f"The order {order.order_ref} was announced twice.", "An order reference is never used again."
         )
-    found = isinstance(event, ev.OrderRecovered)
-    _guard_with(state, order, found=found)
+    _set_protective_stop(state, order, recovered=isinstance(event, ev.OrderRecovered))
     state.orders[order.order_ref] = order
     state.order_id_high = max(state.order_id_high, order.order_id)
 
 
-def _guard_with(state: TraderState, order: Order, *, found: bool) -> None:
-    """A new stop becomes the protection of the position whose trade it belongs to.
+def _set_protective_stop(state: TraderState, order: Order, *, recovered: bool) -> None:
+    """A new stop becomes the protective stop of its trade's position.
 
-    One that was found at IBKR does not take the place of a live one that is known: it is one stop too many.
+    One that was recovered from IBKR does not replace a known live stop: it is a second stop for the same shares.
     """
     position = state.positions.get(order.symbol)
-    if position is None or (found and state.protection(position) is not None):
+    if position is None or (recovered and state.protective_stop(position) is not None):
         return
     if order.role == "stop" and position.trade_id == order.trade_id:
         position.stop_ref = order.order_ref
@@ -138,7 +137,7 @@ def _order_acknowledged(state: TraderState, event: ev.OrderAcknowledged) -> None
         order.order_id = event.order_id or order.order_id
     elif event.perm_id not in order.other_perm_ids:
         order.other_perm_ids.append(event.perm_id)
-    else:  # told again: of the orders under this reference it is the one that lives
+    else:  # acknowledged again: of the orders under this reference it is the live one
         order.other_perm_ids = [*(i for i in order.other_perm_ids if i != event.perm_id), order.perm_id]
         order.perm_id, order.order_id = event.perm_id, event.order_id or order.order_id
     state.order_id_high = max(state.order_id_high, event.order_id)
@@ -250,7 +249,7 @@ def _equity_anchored(state: TraderState, event: ev.EquityAnchored) -> None:
 
 
 def _equity_marked(state: TraderState, event: ev.EquityMarked) -> None:
-    """History only: the curve is read from the journal."""
+    """Changes nothing: the equity curve is read from the journal."""
 
 
 def _paused(state: TraderState, event: ev.Paused) -> None:
@@ -285,14 +284,14 @@ def _alert_cleared(state: TraderState, event: ev.AlertCleared) -> None:
 
 
 def _state_restored(state: TraderState, event: ev.StateRestored) -> None:
-    """The checkpoint's content; what numbers and names this run stays as it is, and no order id is used again.
+    """Take the checkpoint's content. Session, sequence and time stay, and no order id is used again.
 
-    Orders announced since then stay known: their fills are in IBKR's records, and without their intents nobody
-    could tell what they meant.
+    Orders announced since the checkpoint stay known: IBKR's records hold their fills, and only their intents tell
+    which trade a fill belongs to.
     """
     restored = event.state
-    own = ("trading_date", "account", "gateway")
-    if any(getattr(restored, name) != getattr(state, name) for name in own):
+    identity = ("trading_date", "account", "gateway")
+    if any(getattr(restored, name) != getattr(state, name) for name in identity):
         raise InvariantError(
             f"{event.source} is of {restored.trading_date}, account {restored.account} at {restored.gateway}; "
             f"the state is of {state.trading_date}, account {state.account} at {state.gateway}.",
@@ -306,7 +305,7 @@ def _state_restored(state: TraderState, event: ev.StateRestored) -> None:
     state.order_id_high = order_id_high
     for ref, order in later.items():
         if order.filled or order.is_live:
-            order.status, order.filled = "unknown", 0  # the executions that said so are not in these books
+            order.status, order.filled = "unknown", 0  # the restored state does not hold its executions
         state.orders[ref] = order
 
 

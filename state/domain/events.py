@@ -1,4 +1,4 @@
-"""The facts that change the state, each one line in the journal. `state.domain.apply` says what each does."""
+"""The events that change the state, each one line of the journal. `state.domain.apply` defines their effects."""
 
 from typing import ClassVar, Literal
 
@@ -19,18 +19,18 @@ from state.domain.model import (
 
 
 class Event(msgspec.Struct, kw_only=True, frozen=True):
-    """A fact with the session's time at which it became known."""
+    """Something that happened. time: of the session's clock, when the trader learned of it."""
 
     time: Timestamp
 
     @classmethod
     def kind(cls) -> str:
-        """The name under which the journal keeps it."""
+        """Its name in the journal."""
         return cls.__name__
 
 
 class SessionStarted(Event, frozen=True):
-    """A run took over this date, account and gateway. The first event of every journal."""
+    """A run began with this date, account and gateway. The first event of every journal."""
 
     session_id: str
     trading_date: str
@@ -46,7 +46,7 @@ class SessionEnded(Event, frozen=True):
 
 
 class ConnectionChanged(Event, frozen=True):
-    """The line to IBKR, the gate and the entries, as the operator sees them."""
+    """The connection to IBKR, the protection gate (ready) or the permission to enter changed."""
 
     connected: bool
     ready: bool
@@ -62,7 +62,7 @@ class OrderIntended(Event, frozen=True):
 
 
 class OrderModifyIntended(Event, frozen=True):
-    """Durable before the change is sent: the stop's size or price that is wanted from now on."""
+    """The new size and price of a stop. Durable before the change is sent (invariant 1)."""
 
     order_ref: str
     quantity: int
@@ -72,7 +72,7 @@ class OrderModifyIntended(Event, frozen=True):
 
 
 class OrderAcknowledged(Event, frozen=True):
-    """IBKR knows it: its permId, and under which order id."""
+    """IBKR has the order: its permId, and its order id."""
 
     order_ref: str
     perm_id: int
@@ -80,7 +80,7 @@ class OrderAcknowledged(Event, frozen=True):
 
 
 class OrderChanged(Event, frozen=True):
-    """A new status, from IBKR or proven by a complete snapshot."""
+    """A new status, as IBKR reported it or a complete snapshot proved it."""
 
     order_ref: str
     status: Literal["working", "filled", "cancelled", "rejected", "not_sent", "unknown"]
@@ -98,13 +98,13 @@ class OrderCancelSent(Event, frozen=True):
 
 
 class OrderRecovered(Event, frozen=True):
-    """An order of ours, known by its orderRef, that these files did not hold; rebuilt from IBKR."""
+    """An own order, by its orderRef, whose intent was lost; rebuilt from IBKR's records."""
 
     order: Order
 
 
 class ExecutionSeen(Event, frozen=True):
-    """An execution or its correction; the same one again changes nothing (invariant 13)."""
+    """An execution or its correction. A repeated one changes nothing (invariant 13)."""
 
     exec_id: str
     order_ref: str
@@ -115,7 +115,7 @@ class ExecutionSeen(Event, frozen=True):
     price: float
     executed_at: Timestamp
     perm_id: int = 0
-    trade_id: str = ""  # which of our positions a trade by hand changed; our own orders know theirs
+    trade_id: str = ""  # the trade that a manual execution changed; an own order knows its trade
 
 
 class CommissionSeen(Event, frozen=True):
@@ -124,7 +124,7 @@ class CommissionSeen(Event, frozen=True):
 
 
 class PositionAdjusted(Event, frozen=True):
-    """IBKR counts other shares than we do and no execution says why: IBKR wins (invariant 3)."""
+    """IBKR's share count differs and no execution explains it: IBKR's count is taken (invariant 3)."""
 
     symbol: str
     held: int
@@ -133,20 +133,20 @@ class PositionAdjusted(Event, frozen=True):
 
 
 class PositionAdopted(Event, frozen=True):
-    """A position taken over from the account, by the operator or because its orders were ours."""
+    """A position taken over from the account, on the operator's command."""
 
     position: Position
 
 
 class PositionVerified(Event, frozen=True):
-    """A complete broker snapshot agreed; `recovery` says how this run came to know the position."""
+    """A complete broker snapshot agreed with the position. recovery: see `Position.recovery`."""
 
     symbol: str
     recovery: str
 
 
 class ForeignSeen(Event, frozen=True):
-    """What the account holds and is not ours; quantity 0 removes it."""
+    """A position of the account that no own order made; quantity 0 removes it."""
 
     symbol: str
     con_id: int
@@ -155,7 +155,7 @@ class ForeignSeen(Event, frozen=True):
 
 
 class SymbolHalted(Event, frozen=True):
-    """A symbol is not entered or managed any more. reason: for people; cause: what decides when it is released."""
+    """A symbol is neither entered nor managed until it is released. reason: for people; cause: decides when."""
 
     symbol: str
     reason: str
@@ -167,7 +167,7 @@ class SymbolReleased(Event, frozen=True):
 
 
 class SignalTaken(Event, frozen=True):
-    """A breakout was acted upon; counts its entry path."""
+    """An entry is sent for a breakout; counts its entry path."""
 
     symbol: str
     side: Side
@@ -178,7 +178,7 @@ class SignalTaken(Event, frozen=True):
 
 
 class EntryBlocked(Event, frozen=True):
-    """A confirmed breakout was not acted upon, and which filter said no."""
+    """A filter blocked the entry for a confirmed breakout."""
 
     symbol: str
     side: Side
@@ -189,7 +189,7 @@ class EntryBlocked(Event, frozen=True):
 
 
 class EquityAnchored(Event, frozen=True):
-    """Equity at the first connect of the date: what the daily loss limit is a part of."""
+    """Equity at the first connect of the date. The daily loss limit is a fraction of it."""
 
     equity: float
 
@@ -218,7 +218,7 @@ class LossLimitHit(Event, frozen=True):
 
 
 class BrokerErrorCounted(Event, frozen=True):
-    """A refusal of IBKR that counts towards the circuit breaker; `reset` after a success."""
+    """A refusal by IBKR, counted towards the circuit breaker; with `reset` the count starts again at 0."""
 
     reset: bool = False
     text: str = ""
@@ -235,14 +235,14 @@ class AlertCleared(Event, frozen=True):
 
 
 class StateRestored(Event, frozen=True):
-    """The operator went back to a checkpoint: its whole content stands, under the numbers that follow now."""
+    """The operator restored a checkpoint. Its content replaces the state; the sequence goes on from here."""
 
     source: str
     state: TraderState
 
 
 class EventTypes:
-    """The journal's names and their types."""
+    """The event types by their names in the journal."""
 
     by_name: ClassVar[dict[str, type[Event]]] = {
         cls.kind(): cls

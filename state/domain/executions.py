@@ -1,7 +1,7 @@
-"""Executions into the books: which trade each one belongs to, each counted once (invariant 13).
+"""Position accounting: which trade an execution belongs to. Each execution counts once (invariant 13).
 
-A position is rebuilt from its list of executions (`state.domain.pnl`) whenever one joins or is corrected, so that a
-correction, a late commission or a replay can never count something twice.
+A position is rebuilt from its list of executions (`state.domain.pnl`) whenever one is added or corrected. So a
+correction, a late commission or a replay never counts twice.
 """
 
 from datetime import timedelta
@@ -21,19 +21,19 @@ from state.domain.model import (
 )
 from state.domain.pnl import rebuild
 
-# Executions carry whole seconds and the broker's clock is asked in whole seconds: how far an execution may seem
-# to lie behind the share count that was already net of it.
+# Execution times and the broker's clock are whole seconds. So an execution may seem up to this much later than the
+# share count that already includes it.
 _CLOCK_SLACK = timedelta(seconds=2)
 
 
 def split_exec_id(exec_id: str) -> tuple[str, str]:
-    """An IBKR execution id as (what stays, revision): a correction differs only after the last dot."""
+    """An IBKR execution id as (base, revision): a correction differs only after the last dot."""
     base, dot, revision = exec_id.rpartition(".")
     return (base, revision) if dot else (exec_id, "")
 
 
 def is_new_execution(state: TraderState, exec_id: str) -> bool:
-    """Whether this execution, in this revision, is not in the books yet."""
+    """Whether this revision of an execution is not part of the state yet."""
     base, revision = split_exec_id(exec_id)
     known = state.executions.get(base)
     return known is None or _is_older(split_exec_id(known.exec_id)[1], revision)
@@ -45,7 +45,7 @@ def _is_older(left: str, right: str) -> bool:
 
 
 def apply_execution(state: TraderState, event: ExecutionSeen) -> None:
-    """Add an execution, or put a correction in the place of what it corrects."""
+    """Add an execution, or replace the one that it corrects."""
     if not is_new_execution(state, event.exec_id):
         return
     base, _ = split_exec_id(event.exec_id)
@@ -69,7 +69,7 @@ def apply_execution(state: TraderState, event: ExecutionSeen) -> None:
         commission=known.commission if known else None,
     )
     if known is None:
-        _retire_estimate(state, position, event)
+        _retire_estimates(state, position, event)
         position.fills.append(base)
     if order is not None:
         _count_order_fill(state, order)
@@ -77,9 +77,10 @@ def apply_execution(state: TraderState, event: ExecutionSeen) -> None:
 
 
 def apply_commission(state: TraderState, event: CommissionSeen) -> None:
-    """A commission joins its execution; one for an execution that is not ours is ignored.
+    """Add a commission to its execution; one for an unknown execution is ignored.
 
-    So is the one of an earlier revision, once the correction has its own: reports may repeat in any order.
+    Reports may repeat in any order, so the commission of an earlier revision is ignored once the correction has
+    its own.
     """
     base, revision = split_exec_id(event.exec_id)
     execution = state.executions.get(base)
@@ -94,13 +95,16 @@ def apply_commission(state: TraderState, event: CommissionSeen) -> None:
 
 
 def adjust_position(state: TraderState, event: PositionAdjusted, sequence: int) -> None:
-    """Take IBKR's share count where no execution explains it; a later execution retires the estimate."""
+    """Take IBKR's share count where no execution explains the difference.
+
+    An estimated execution is added for the difference. A real one that is reported later replaces it.
+    """
     position = state.positions[event.symbol]
     difference = event.held - position.held
     if difference == 0:
         return
     opening = difference > 0
-    _book_estimate(
+    _add_estimate(
         state,
         position,
         f"adjusted-{sequence}",
@@ -114,24 +118,24 @@ def adjust_position(state: TraderState, event: PositionAdjusted, sequence: int) 
 
 
 def adopt_position(state: TraderState, event: PositionAdopted, sequence: int) -> None:
-    """A position taken over whole: its shares enter the books at the average cost that IBKR tells."""
+    """Take over a position of the account: one execution for all its shares, at IBKR's average cost."""
     source = event.position
-    for flipped in [p for p in state.closed.values() if p.symbol == source.symbol and p.oversold]:
-        _book_estimate(
+    for oversold in [p for p in state.closed.values() if p.symbol == source.symbol and p.oversold]:
+        _add_estimate(
             state,
-            flipped,
+            oversold,
             f"accepted-{sequence}",
-            shares=flipped.oversold,
+            shares=oversold.oversold,
             opening=True,
             price=source.entry_price,
             time=event.time,
             reason="accepted_from_broker",
         )
-        rebuild(state, flipped)
+        rebuild(state, oversold)
     state.positions[source.symbol] = source
     state.foreign.pop(source.symbol, None)
     source.fills, shares = [], source.held
-    _book_estimate(
+    _add_estimate(
         state,
         source,
         f"adopted-{sequence}",
@@ -141,34 +145,34 @@ def adopt_position(state: TraderState, event: PositionAdopted, sequence: int) ->
         time=source.entry_time,
         reason="adopted",
     )
-    state.executions[f"adopted-{sequence}"].estimated = False  # IBKR's own average cost, not a guess
+    state.executions[f"adopted-{sequence}"].estimated = False  # the price is IBKR's average cost
     rebuild(state, source)
 
 
 def trade_of_manual_execution(state: TraderState, symbol: str, executed_at: Timestamp) -> str:
-    """Which of our trades an execution that is not ours changed.
+    """The trade that a manual execution changed, "" if it changed none.
 
-    The open one; or one that was open at that time, was flipped, or whose closing rests on an estimate that this
-    execution may settle. A hand that sells while the stop sells all makes a flip, not a foreign position.
-    "" for an execution before our entry, or in a symbol of which we hold nothing.
+    That is the open trade; or one that was open at that time, was reversed, or has an estimated execution that this
+    one may replace. A manual sell that fills together with the stop reverses the position: it belongs to that
+    trade and is a conflict, not a foreign position. An execution before the entry belongs to no trade.
     """
     ended = [p for p in state.closed.values() if p.symbol == symbol]
     for position in (state.positions.get(symbol), *reversed(ended)):
         if position is None or executed_at < position.entry_time:
             continue
         was_open = position.exit_time is not None and executed_at <= position.exit_time
-        if position.held or position.oversold or was_open or _awaits(state, position, executed_at):
+        if position.held or position.oversold or was_open or _has_estimate(state, position, executed_at):
             return position.trade_id
     return ""
 
 
-def _awaits(state: TraderState, position: Position, executed_at: Timestamp) -> bool:
-    """Whether an estimate stands in for executions of that time."""
-    return any(_stands_in_for(state.executions[key], executed_at) for key in position.fills)
+def _has_estimate(state: TraderState, position: Position, executed_at: Timestamp) -> bool:
+    """Whether an estimated execution may cover one of that time."""
+    return any(_covers(state.executions[key], executed_at) for key in position.fills)
 
 
-def _stands_in_for(estimate: Execution, executed_at: Timestamp) -> bool:
-    """An estimate says what happened before it was made; an execution after it is news."""
+def _covers(estimate: Execution, executed_at: Timestamp) -> bool:
+    """Whether `estimate` is an estimated execution that was made at `executed_at` or later."""
     return estimate.estimated and executed_at <= estimate.time + _CLOCK_SLACK
 
 
@@ -182,17 +186,17 @@ def find_trade(state: TraderState, trade_id: str) -> Position | None:
 def _position_of(
     state: TraderState, event: ExecutionSeen, order: Order | None, known: Execution | None
 ) -> Position | None:
-    """The position that an execution changes; opened here by the first one of its trade.
+    """The position that an execution changes; the first execution of a trade opens it.
 
-    That may be an exit's: IBKR tells times in whole seconds, and an entry and its stop can fill within one.
+    The first one may be an exit's: IBKR's times are whole seconds, and an entry and its stop can fill within one.
     """
     trade_id = known.trade_id if known else (order.trade_id if order else event.trade_id)
     position = find_trade(state, trade_id)
     if position is not None or order is None:
         return position
-    booked = next((e for e in state.executions.values() if e.order_ref == trade_id), None)
-    if booked is not None:  # the entry met a position that was there, and joined it
-        return find_trade(state, booked.trade_id)
+    entered = next((e for e in state.executions.values() if e.order_ref == trade_id), None)
+    if entered is not None:  # the entry's earlier fills were added to a position that was open already
+        return find_trade(state, entered.trade_id)
     entry = state.orders.get(trade_id)
     if entry is None or entry.plan is None:
         return None
@@ -228,7 +232,7 @@ def _open_position(state: TraderState, event: ExecutionSeen, order: Order, plan:
 
 
 def _count_attempt(state: TraderState, symbol: str, position: Position) -> None:
-    """An attempt counts when its entry fills, under the scanner's pivot and never under a stop price."""
+    """Count an attempt at the scanner's pivot. It counts when the entry fills, not when it is sent."""
     for row in state.attempts:
         if (row.symbol, row.side, row.pivot) == (symbol, position.side, position.pivot):
             row.count += 1
@@ -242,7 +246,7 @@ def _count_order_fill(state: TraderState, order: Order) -> None:
         order.status = "filled"
 
 
-def _book_estimate(
+def _add_estimate(
     state: TraderState,
     position: Position,
     key: str,
@@ -253,6 +257,7 @@ def _book_estimate(
     time: Timestamp,
     reason: ExitReason,
 ) -> None:
+    """Add an execution that no order of IBKR's explains. opening: it adds shares to the position."""
     bought = (entry_action(position.side) == "BUY") == opening
     state.executions[key] = Execution(
         exec_id=key,
@@ -271,15 +276,12 @@ def _book_estimate(
     position.fills.append(key)
 
 
-def _retire_estimate(state: TraderState, position: Position, event: ExecutionSeen) -> None:
-    """A real execution takes the place of the estimate that stood in for it: the position is already net of it.
-
-    One that happened after the estimate was made is news, and retires nothing.
-    """
+def _retire_estimates(state: TraderState, position: Position, event: ExecutionSeen) -> None:
+    """Take the shares of a real execution off the estimates that cover it: the position counts them already."""
     shares = event.shares
     for key in list(position.fills):
         estimate = state.executions[key]
-        if estimate.side != event.side or shares == 0 or not _stands_in_for(estimate, event.executed_at):
+        if estimate.side != event.side or shares == 0 or not _covers(estimate, event.executed_at):
             continue
         taken = min(shares, estimate.shares)
         estimate.shares -= taken

@@ -1,4 +1,4 @@
-"""What every state must satisfy: asked before one is written and after one is read."""
+"""What every state must satisfy, checked before one is written and after one is read."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from state.errors import InvariantError
 
 PRICE_MAX = 10_000_000.0
 SHARES_MAX = 100_000_000
-NUMBER_MAX = 2**62  # of events and order ids: far beyond any day, within what every reader of JSON can hold
+NUMBER_MAX = 2**62  # of events and order ids: more than any day needs, and every JSON reader can hold it
 
 
 def check_state(state: TraderState) -> None:
@@ -57,12 +57,12 @@ def _position_problems(state: TraderState, position: Position) -> Iterator[str]:
             yield f"{name} has the {label} {getattr(position, label)}."
     missing = [key for key in position.fills if key not in state.executions]
     if missing:
-        yield f"{name} counts the execution {missing[0]}, which is not there."
+        yield f"{name} counts the execution {missing[0]}, which is not in the state."
         return
     opening = "BOT" if entry_action(position.side) == "BUY" else "SLD"
     fills = [state.executions[key] for key in position.fills]
     if any(fill.shares < 0 or not _is_price(fill.price) for fill in fills):
-        yield f"{name} has an execution with no sensible price or share count."
+        yield f"{name} has an execution with an invalid price or share count."
     net = sum(fill.shares if fill.side == opening else -fill.shares for fill in fills)
     if net != position.held - position.oversold:
         yield f"{name} holds {position.held} shares, but its executions leave {net}."

@@ -1,7 +1,7 @@
-"""The trader's memory as typed values: positions, orders, executions, attempts and limits of one trading date.
+"""What the trader knows, as typed values: positions, orders, executions, attempts and limits of one trading date.
 
 Share counts are whole numbers; fractions are derived (`Position.remaining`). Times are aware datetimes of the
-session's clock. Nothing here changes itself: `state.domain.apply` alone turns events into changes.
+session's clock. Only `state.domain.apply` changes these values, one event at a time.
 """
 
 from datetime import date, datetime
@@ -16,12 +16,12 @@ Role = Literal["entry", "stop", "exit"]
 
 OrderStatus = Literal[
     "intended",  # durable here; whether it reached IBKR is not known yet
-    "working",  # seen at IBKR, alive
+    "working",  # live at IBKR
     "filled",
     "cancelled",
     "rejected",
-    "not_sent",  # proven never to have reached IBKR; never re-sent
-    "unknown",  # no complete answer told either way
+    "not_sent",  # proven never to have reached IBKR; never sent again
+    "unknown",  # no complete answer has proven any other status
 ]
 OrderReason = Literal[
     "entry",
@@ -36,7 +36,7 @@ OrderReason = Literal[
     "unprotectable",  # IBKR refused its stop several times
     "exit",  # an exit rebuilt from IBKR's records that is neither partial
 ]
-# Why shares changed: the reason of the order that filled, or what stands for it where no own order did.
+# Why shares changed: the reason of the order that filled, or one of four others where no own order filled.
 ExitReason = Literal[OrderReason, "closed_by_hand", "accepted_from_broker", "unknown", "adopted"]
 HaltCause = Literal[
     "defect",  # an unexpected error; only a new run releases the symbol
@@ -49,7 +49,7 @@ RefusalKind = Literal[
     "message",  # an error message with its code
     "inactive",  # the order status Inactive
 ]
-UNKNOWN_PATH = "unknown"  # the entry path of a trade that was rebuilt from IBKR's records: its plan is estimated
+UNKNOWN_PATH = "unknown"  # entry path of a trade rebuilt from IBKR's records; its plan is an estimate
 LIVE_STATUSES: frozenset[str] = frozenset({"intended", "working", "unknown"})
 
 
@@ -78,7 +78,7 @@ def sign(side: Side) -> int:
 
 
 class Partial(msgspec.Struct, kw_only=True):
-    """Shares sold (bought back) while the position stayed open, one for each closing order."""
+    """Shares that one order closed while the rest of the position stayed open."""
 
     time: Timestamp
     price: float
@@ -90,7 +90,7 @@ class Partial(msgspec.Struct, kw_only=True):
 
 
 class Position(msgspec.Struct, kw_only=True):
-    """One trade: from the first fill of its entry to flat. Open ones guard shares, closed ones are history."""
+    """One trade, from the first fill of its entry until it is flat."""
 
     trade_id: str  # the entry's orderRef, or "adopted-..." for a position taken over from the account
     symbol: str
@@ -99,22 +99,22 @@ class Position(msgspec.Struct, kw_only=True):
     entry_price: float
     entry_time: Timestamp
     shares: int  # entered in all
-    held: int  # still there, never negative
+    held: int  # still held, never negative
     pivot: float
     target1: float
     target2: float
     target3: float
     stop_price: float
     initial_stop: float
-    stop_ref: str = ""  # orderRef of the order that protects it
+    stop_ref: str = ""  # orderRef of its protective stop
     attempt: int = 1
     path: str = ""
-    recovery: str = "live"  # live, matched, adopted, estimated ...: how this run came to know it
+    recovery: str = "live"  # live, verified, adopted or estimated: how this run knows of it
     estimated: bool = False  # its pivot, targets or stop are estimates
-    pnl_estimated: bool = False  # its P&L rests in part on an estimated price
+    pnl_estimated: bool = False  # its P&L uses an estimated price
     partials_taken: list[Partial] = []
-    fills: list[str] = []  # keys into TraderState.executions, in the order in which they count
-    oversold: int = 0  # shares closed beyond what was held: a flip, always a conflict
+    fills: list[str] = []  # keys into TraderState.executions, in the order of position accounting
+    oversold: int = 0  # shares closed beyond what was held: a reversal, always a conflict
     realized_pnl: float = 0.0  # as IBKR counts it: average cost, commissions included
     commissions: float = 0.0
     exit_price: float | None = None
@@ -133,7 +133,7 @@ class Position(msgspec.Struct, kw_only=True):
 
 
 class EntryPlan(msgspec.Struct, kw_only=True, frozen=True):
-    """What an entry intends, kept with its order so that a crash loses none of it."""
+    """What an entry intends. It is part of the order, so that it survives a crash."""
 
     side: Side
     pivot: float
@@ -146,7 +146,7 @@ class EntryPlan(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Order(msgspec.Struct, kw_only=True):
-    """One order of ours from intent to its last status, known by its orderRef."""
+    """One own order, from its intent to its last status. The orderRef identifies it."""
 
     order_ref: str
     role: Role
@@ -173,7 +173,7 @@ class Order(msgspec.Struct, kw_only=True):
     cancel_reason: CancelReason | None = None  # a cancel was sent, and why
     refusal: RefusalKind | None = None  # how IBKR refused it, if it did
     refusal_code: int | None = None  # of the error message, where one came
-    other_perm_ids: list[int] = []  # a second permId under one orderRef: an alarm
+    other_perm_ids: list[int] = []  # a second permId under one orderRef, which raises an alert
 
     @property
     def is_live(self) -> bool:
@@ -187,7 +187,7 @@ class Order(msgspec.Struct, kw_only=True):
 
 
 class Execution(msgspec.Struct, kw_only=True):
-    """One execution, kept under its id without the revision; a correction replaces it in place."""
+    """One execution. Its key is the id without the revision, so that a correction takes its place."""
 
     exec_id: str
     trade_id: str
@@ -199,13 +199,13 @@ class Execution(msgspec.Struct, kw_only=True):
     time: Timestamp
     reason: ExitReason
     perm_id: int = 0
-    manual: bool = msgspec.field(default=False, name="by_hand")  # the name in files; not an order of this trader
-    estimated: bool = False
-    commission: float | None = None  # joins late
+    manual: bool = msgspec.field(default=False, name="by_hand")  # the name in files; no own order filled
+    estimated: bool = False  # made up for a difference that no known execution explains
+    commission: float | None = None  # reported later than the execution
 
 
 class PivotAttempts(msgspec.Struct, kw_only=True):
-    """How often an entry filled at one pivot of the scanner, by symbol and side."""
+    """Entries filled at one pivot of the scanner, by symbol and side."""
 
     symbol: str
     side: Side
@@ -214,7 +214,7 @@ class PivotAttempts(msgspec.Struct, kw_only=True):
 
 
 class LastSignal(msgspec.Struct, kw_only=True):
-    """The last breakout acted upon in a symbol; the same break is not acted upon twice."""
+    """The last breakout that led to an entry in a symbol. The same breakout never leads to a second one."""
 
     symbol: str
     side: Side
@@ -226,7 +226,7 @@ class LastSignal(msgspec.Struct, kw_only=True):
 
 
 class Risk(msgspec.Struct, kw_only=True):
-    """Limits that survive a restart. All of it belongs to the state's trading date."""
+    """Limits that survive a restart. They apply to the state's trading date."""
 
     start_equity: float | None = None
     paused: bool = False
@@ -238,7 +238,7 @@ class Risk(msgspec.Struct, kw_only=True):
 
 
 class ForeignPosition(msgspec.Struct, kw_only=True):
-    """A position of the account that is not ours: shown, counted, never touched."""
+    """A position of the account that no own order made: shown and counted, never traded."""
 
     symbol: str
     con_id: int
@@ -248,27 +248,31 @@ class ForeignPosition(msgspec.Struct, kw_only=True):
 
 
 class Alert(msgspec.Struct, kw_only=True):
-    """Something that the operator should know."""
+    """A message to the operator."""
 
     time: Timestamp
     text: str
     symbol: str = ""
-    key: str = ""  # the same key replaces an earlier alert
+    key: str = ""  # replaces an earlier alert of the same key
 
 
 class Connection(msgspec.Struct, kw_only=True):
-    """What this run knows of its line to IBKR, dated."""
+    """The API connection to TWS, as this run knows it.
+
+    ready: connected, and the protection gate has passed. since: when connected, ready and entries_open last
+    changed. lost_at: when the connection was lost; None once it is connected and ready again.
+    """
 
     connected: bool = False
     ready: bool = False
     entries_open: bool = False
     reason: str = ""
     since: Timestamp | None = None
-    lost_at: Timestamp | None = None  # since when it is lost; None once connected and ready again
+    lost_at: Timestamp | None = None
 
 
 class TraderState(msgspec.Struct, kw_only=True):
-    """Everything of one trading date and one account. `sequence` is the last journal event it holds."""
+    """What is known of one trading date and one account. `sequence` is the last journal event in it."""
 
     trading_date: str
     account: str
@@ -286,8 +290,8 @@ class TraderState(msgspec.Struct, kw_only=True):
     entry_paths: dict[str, int] = {}
     risk: Risk = msgspec.field(default_factory=Risk)
     foreign: dict[str, ForeignPosition] = {}
-    halted: dict[str, str] = {}  # by symbol, the reason for people
-    halt_causes: dict[str, HaltCause] = {}  # of the same symbols
+    halted: dict[str, str] = {}  # by symbol, the reason as text
+    halt_causes: dict[str, HaltCause] = {}  # of the same symbols; decides what releases them
     alerts: list[Alert] = []
     connection: Connection = msgspec.field(default_factory=Connection)
     order_id_high: int = 0
@@ -301,12 +305,12 @@ class TraderState(msgspec.Struct, kw_only=True):
 
     @property
     def daily_pnl(self) -> float:
-        """Realized today in the account's currency, commissions included, as IBKR's realizedPNL counts."""
+        """P&L realized today in the account's currency, commissions included, as IBKR's realizedPNL."""
         return round(sum(p.realized_pnl for p in (*self.positions.values(), *self.closed.values())), 6)
 
     @property
     def daily_pnl_estimated(self) -> bool:
-        """Whether a part of it rests on an estimated price."""
+        """Whether an estimated price is part of it."""
         return any(p.pnl_estimated for p in (*self.positions.values(), *self.closed.values()))
 
     @property
@@ -319,17 +323,17 @@ class TraderState(msgspec.Struct, kw_only=True):
         """Losing trades in a row, up to the last one closed."""
         count = 0
         closed = sorted(self.closed.values(), key=lambda p: p.exit_time or p.entry_time)
-        for trade in reversed(closed):  # IBKR tells whole seconds: of one, the one booked last
+        for trade in reversed(closed):  # closed within one second: in the order in which they were recorded
             if trade.realized_pnl >= 0:
                 break
             count += 1
         return count
 
     def live_orders(self, symbol: str) -> list[Order]:
-        """Our orders of a symbol that may still execute."""
+        """Own orders of a symbol that may still execute."""
         return [order for order in self.orders.values() if order.symbol == symbol and order.is_live]
 
-    def protection(self, position: Position) -> Order | None:
-        """The live stop that guards a position, as far as we know."""
+    def protective_stop(self, position: Position) -> Order | None:
+        """The position's live stop order, None if no live one is known."""
         order = self.orders.get(position.stop_ref)
         return order if order is not None and order.is_live else None

@@ -1,7 +1,6 @@
-"""One trade, derived from its executions: shares, average prices, partials, exit and P&L.
+"""Position accounting: one trade's shares, average prices, partials, exit and P&L from its executions.
 
-Nothing is carried forward from an earlier derivation, so the same executions give the same trade, in whatever
-order and however often they were told.
+Each rebuild starts from nothing. So the same executions give the same trade, in whatever order they arrived.
 """
 
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from state.domain.model import Execution, Partial, Position, Timestamp, TraderSt
 
 
 @dataclass(slots=True)
-class _Ledger:
-    """The running average-cost account of one trade while its executions are walked through.
+class _AverageCost:
+    """Shares and cost of one trade while its executions are added, by average cost.
 
-    Signed throughout: shares sold beyond what was held open a lot on the other side, so that a flip has its
-    true P&L too. This is how IBKR counts `realizedPNL`, commissions included.
+    Quantities are signed: shares sold beyond what was held open a lot on the other side, so that a reversal has
+    its true P&L too. IBKR computes `realizedPNL` in this way, commissions included.
     """
 
     quantity: int = 0
@@ -23,7 +22,7 @@ class _Ledger:
     commissions: float = 0.0
 
     def add(self, quantity: int, price: float, commission: float) -> float:
-        """Book one execution of signed `quantity`; returns the P&L that it realized."""
+        """Add one execution of signed `quantity`; returns the P&L that it realized."""
         self.commissions += commission
         closing = 0
         if self.quantity * quantity < 0:
@@ -43,35 +42,35 @@ class _Ledger:
 
 
 def rebuild(state: TraderState, position: Position) -> None:
-    """Derive a position from its executions and put it among the open or the closed ones."""
-    ledger = _Ledger()
+    """Derive a position from its executions, and move it to the open or the closed ones."""
+    cost = _AverageCost()
     closings: dict[str, Partial] = {}
     entered, entry_value = 0, 0.0
     opening = "BOT" if entry_action(position.side) == "BUY" else "SLD"
     _sort_fills(state, position, opening)
     fills = [fill for key in position.fills if (fill := state.executions[key]).shares]
     for fill in fills:
-        pnl = ledger.add(fill.shares if fill.side == "BOT" else -fill.shares, fill.price, fill.commission or 0.0)
+        pnl = cost.add(fill.shares if fill.side == "BOT" else -fill.shares, fill.price, fill.commission or 0.0)
         if fill.side == opening:
             position.entry_time = position.entry_time if entered else fill.time
             entered += fill.shares
             entry_value += fill.shares * fill.price
         else:
             _add_closing(closings, fill, pnl)
-    held = ledger.quantity * sign(position.side)
+    held = cost.quantity * sign(position.side)
     position.held, position.shares, position.oversold = max(0, held), entered, max(0, -held)
-    position.realized_pnl, position.commissions = ledger.realized, ledger.commissions
+    position.realized_pnl, position.commissions = cost.realized, cost.commissions
     position.pnl_estimated = any(fill.estimated for fill in fills)
     if entered:
         position.entry_price = entry_value / entered
-    _name_exit(position, list(closings.values()))
-    _file_away(state, position)
+    _set_exit(position, list(closings.values()))
+    _place(state, position)
 
 
 def _sort_fills(state: TraderState, position: Position, opening: str) -> None:
-    """Average cost depends on the order, so it is the order in which they happened, not the one of arrival.
+    """Sort by execution time: average cost depends on the order, and arrival may differ from it.
 
-    Within one second (IBKR tells no finer) what opens comes first, since only what is held can be closed.
+    IBKR's times are whole seconds. Within one second the opening fills come first, as only held shares can close.
     """
 
     def when(key: str) -> tuple[Timestamp, bool, str]:
@@ -82,7 +81,7 @@ def _sort_fills(state: TraderState, position: Position, opening: str) -> None:
 
 
 def _add_closing(closings: dict[str, Partial], fill: Execution, pnl: float) -> None:
-    """Executions of one closing order count as one partial or exit."""
+    """Add a closing fill; all fills of one order make one partial or exit."""
     key = fill.order_ref or fill.exec_id
     known = closings.get(key)
     if known is None:
@@ -101,8 +100,8 @@ def _add_closing(closings: dict[str, Partial], fill: Execution, pnl: float) -> N
     known.shares, known.pnl, known.time, known.reason = total, known.pnl + pnl, fill.time, fill.reason
 
 
-def _name_exit(position: Position, closings: list[Partial]) -> None:
-    """The last closing of a position that is flat is its exit; all others are partials."""
+def _set_exit(position: Position, closings: list[Partial]) -> None:
+    """Set the exit and the partials. The last closing of a flat position is its exit."""
     closings = sorted(closings, key=lambda closing: closing.time)
     if position.held == 0 and closings:
         last = closings.pop()
@@ -112,8 +111,8 @@ def _name_exit(position: Position, closings: list[Partial]) -> None:
     position.partials_taken = closings
 
 
-def _file_away(state: TraderState, position: Position) -> None:
-    """Open positions are found by symbol, closed ones by trade; a late fill opens a closed one again."""
+def _place(state: TraderState, position: Position) -> None:
+    """Keep an open position by its symbol, a closed one by its trade. A late fill can open a closed one again."""
     if position.held > 0:
         state.closed.pop(position.trade_id, None)
         occupant = state.positions.setdefault(position.symbol, position)

@@ -1,1 +1,1 @@
-"""Reading back what happened, also beside a running trader."""
+"""Reading a past trading day back from its files. Works beside a running trader."""

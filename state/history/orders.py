@@ -1,7 +1,7 @@
-"""Every order's life from its intent to its last status, from the journal's records. Pure.
+"""Every order from its intent to its last status, from the journal's records. Pure.
 
-A life is told from the events alone, not from the state, so that it is whole where a part of the journal is
-damaged and where the operator went back to a checkpoint.
+Only events are used, not the state. So the history of an order is complete also where another part of the journal
+is damaged, or where the operator restored a checkpoint.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _FINAL = ("filled", "cancelled", "rejected", "not_sent")
 
 
 class OrderStep(msgspec.Struct, frozen=True):
-    """One thing that happened to an order. time: the session's clock; recorded_at: real, ISO 8601."""
+    """One event of an order. time: the session's clock; recorded_at: real time, ISO 8601."""
 
     sequence: int
     time: datetime
@@ -38,8 +38,8 @@ class OrderFill(msgspec.Struct, kw_only=True):
     commission: float | None = None
 
 
-class OrderLife(msgspec.Struct, kw_only=True):
-    """One order of ours. Times are of the session's clock; quantity and stop_price as last intended."""
+class OrderHistory(msgspec.Struct, kw_only=True):
+    """One own order. Times are of the session's clock; quantity and stop_price as last intended."""
 
     order_ref: str
     session_id: str
@@ -66,25 +66,25 @@ class OrderLife(msgspec.Struct, kw_only=True):
     first_fill_at: datetime | None
     ended_at: datetime | None
     errors: list[str]
-    recovered: bool  # rebuilt from IBKR: these files did not hold its intent
+    recovered: bool  # rebuilt from IBKR's records, as its intent was lost
     fills: list[OrderFill]
     steps: list[OrderStep]
 
 
-def order_lives(entries: Iterable[Entry]) -> list[OrderLife]:
-    """Every order that the records tell of, in the order of their intents."""
-    lives = _Lives()
+def order_histories(entries: Iterable[Entry]) -> list[OrderHistory]:
+    """Every order in the records, in the order of their intents."""
+    histories = _Histories()
     for entry in entries:
-        lives.add(entry)
-    return list(lives.by_ref.values())
+        histories.add(entry)
+    return list(histories.by_ref.values())
 
 
-class _Lives:
-    """Walks through the records and keeps count."""
+class _Histories:
+    """Takes the records in order and updates the order that each is about."""
 
     def __init__(self) -> None:
-        self.by_ref: dict[str, OrderLife] = {}
-        self._by_exec: dict[str, OrderLife] = {}
+        self.by_ref: dict[str, OrderHistory] = {}
+        self._by_exec: dict[str, OrderHistory] = {}
         self._session_id = ""
 
     def add(self, entry: Entry) -> None:
@@ -98,57 +98,57 @@ class _Lives:
         elif isinstance(
             event,
             ev.OrderModifyIntended | ev.OrderAcknowledged | ev.OrderChanged | ev.OrderCancelSent | ev.ExecutionSeen,
-        ) and (life := self.by_ref.get(event.order_ref)):
+        ) and (history := self.by_ref.get(event.order_ref)):
             if isinstance(event, ev.OrderModifyIntended):
-                _modify(life, event)
+                _modify(history, event)
             elif isinstance(event, ev.OrderAcknowledged):
-                _acknowledge(life, event)
+                _acknowledge(history, event)
             elif isinstance(event, ev.OrderChanged):
-                _change(life, event)
+                _change(history, event)
             elif isinstance(event, ev.OrderCancelSent):
-                life.errors.append(cancel_text(event.reason))
+                history.errors.append(cancel_text(event.reason))
             else:
-                self._fill(life, event)
-            _step(life, entry, _step_text(event))
+                self._fill(history, event)
+            _step(history, entry, _step_text(event))
 
     def _begin(self, entry: Entry, order: Order, *, recovered: bool) -> None:
-        if order.order_ref in self.by_ref:  # told again after the operator went back to a checkpoint
-            life = self.by_ref[order.order_ref]
+        if order.order_ref in self.by_ref:  # announced again after the operator restored a checkpoint
+            history = self.by_ref[order.order_ref]
         else:
-            life = self.by_ref[order.order_ref] = _life(order, self._session_id, recovered=recovered)
+            history = self.by_ref[order.order_ref] = _new_history(order, self._session_id, recovered=recovered)
         where = f" at {order.stop_price:.2f}" if order.stop_price is not None else ""
-        _step(life, entry, f"{order.action} {order.quantity} {order.symbol} {order.order_type}{where}")
+        _step(history, entry, f"{order.action} {order.quantity} {order.symbol} {order.order_type}{where}")
 
-    def _fill(self, life: OrderLife, event: ev.ExecutionSeen) -> None:
+    def _fill(self, history: OrderHistory, event: ev.ExecutionSeen) -> None:
         base = split_exec_id(event.exec_id)[0]
-        known = next((fill for fill in life.fills if split_exec_id(fill.exec_id)[0] == base), None)
+        known = next((fill for fill in history.fills if split_exec_id(fill.exec_id)[0] == base), None)
         if known is None:
             known = OrderFill(exec_id=event.exec_id, time=event.executed_at, shares=0, price=0.0)
-            life.fills.append(known)
+            history.fills.append(known)
         elif event.exec_id < known.exec_id:
-            return  # an earlier revision, told again
+            return  # an earlier revision, reported again
         known.exec_id, known.shares, known.price = event.exec_id, event.shares, event.price
-        self._by_exec[base] = life
-        _count(life)
-        if life.status not in _FINAL and life.filled >= life.quantity:
-            life.status, life.ended_at = "filled", event.executed_at
-        elif life.filled >= life.quantity:
-            life.status = "filled"  # what filled is known from executions alone, whatever was said before
+        self._by_exec[base] = history
+        _count(history)
+        if history.status not in _FINAL and history.filled >= history.quantity:
+            history.status, history.ended_at = "filled", event.executed_at
+        elif history.filled >= history.quantity:
+            history.status = "filled"  # only executions tell what filled, whatever status came before
 
     def _commission(self, entry: Entry, event: ev.CommissionSeen) -> None:
         base = split_exec_id(event.exec_id)[0]
-        life = self._by_exec.get(base)
-        if life is None:
+        history = self._by_exec.get(base)
+        if history is None:
             return
-        for fill in life.fills:
+        for fill in history.fills:
             if split_exec_id(fill.exec_id)[0] == base:
                 fill.commission = event.commission
-        _count(life)
-        _step(life, entry, f"commission {event.commission:.2f} for {event.exec_id}")
+        _count(history)
+        _step(history, entry, f"commission {event.commission:.2f} for {event.exec_id}")
 
 
-def _life(order: Order, session_id: str, *, recovered: bool) -> OrderLife:
-    return OrderLife(
+def _new_history(order: Order, session_id: str, *, recovered: bool) -> OrderHistory:
+    return OrderHistory(
         order_ref=order.order_ref,
         session_id=session_id,
         symbol=order.symbol,
@@ -180,41 +180,41 @@ def _life(order: Order, session_id: str, *, recovered: bool) -> OrderLife:
     )
 
 
-def _modify(life: OrderLife, event: ev.OrderModifyIntended) -> None:
-    life.quantity, life.stop_price, life.reason = event.quantity, event.stop_price, event.reason
+def _modify(history: OrderHistory, event: ev.OrderModifyIntended) -> None:
+    history.quantity, history.stop_price, history.reason = event.quantity, event.stop_price, event.reason
 
 
-def _acknowledge(life: OrderLife, event: ev.OrderAcknowledged) -> None:
-    if life.perm_id not in (0, event.perm_id):
-        life.errors.append(f"a second permId {event.perm_id} under one orderRef")
+def _acknowledge(history: OrderHistory, event: ev.OrderAcknowledged) -> None:
+    if history.perm_id not in (0, event.perm_id):
+        history.errors.append(f"a second permId {event.perm_id} under one orderRef")
         return
-    life.perm_id, life.order_id = event.perm_id, event.order_id or life.order_id
-    life.acknowledged_at = life.acknowledged_at or event.time
-    if life.status in ("intended", "unknown"):
-        life.status = "working"
+    history.perm_id, history.order_id = event.perm_id, event.order_id or history.order_id
+    history.acknowledged_at = history.acknowledged_at or event.time
+    if history.status in ("intended", "unknown"):
+        history.status = "working"
 
 
-def _change(life: OrderLife, event: ev.OrderChanged) -> None:
-    life.broker_status = event.broker_status or life.broker_status
+def _change(history: OrderHistory, event: ev.OrderChanged) -> None:
+    history.broker_status = event.broker_status or history.broker_status
     if event.text:
-        life.errors.append(event.text)
-    if life.status == "filled" and life.filled >= life.quantity:
+        history.errors.append(event.text)
+    if history.status == "filled" and history.filled >= history.quantity:
         return
-    life.status = event.status
-    life.ended_at = event.time if event.status in _FINAL else None
+    history.status = event.status
+    history.ended_at = event.time if event.status in _FINAL else None
 
 
-def _count(life: OrderLife) -> None:
-    life.filled = sum(fill.shares for fill in life.fills)
-    value = sum(fill.shares * fill.price for fill in life.fills)
-    life.mean_price = value / life.filled if life.filled else None
-    life.commission = round(sum(fill.commission or 0.0 for fill in life.fills), 4)
-    life.first_fill_at = min(fill.time for fill in life.fills)
+def _count(history: OrderHistory) -> None:
+    history.filled = sum(fill.shares for fill in history.fills)
+    value = sum(fill.shares * fill.price for fill in history.fills)
+    history.mean_price = value / history.filled if history.filled else None
+    history.commission = round(sum(fill.commission or 0.0 for fill in history.fills), 4)
+    history.first_fill_at = min(fill.time for fill in history.fills)
 
 
-def _step(life: OrderLife, entry: Entry, text: str) -> None:
+def _step(history: OrderHistory, entry: Entry, text: str) -> None:
     event = entry.event
-    life.steps.append(OrderStep(entry.sequence, event.time, entry.recorded_at, event.kind(), text))
+    history.steps.append(OrderStep(entry.sequence, event.time, entry.recorded_at, event.kind(), text))
 
 
 def _step_text(

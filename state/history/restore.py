@@ -1,10 +1,9 @@
-"""Going back to a checkpoint: what would change, and the change itself as an event of the journal.
+"""Restoring a checkpoint: what would change, and the change itself as an event of the journal.
 
-The restored state is not written over the history but after it: under the lock, as a `StateRestored` event with
-the next number, then as the new main snapshot. So its sequence is above everything ever used, the former main
-becomes the backup, the journal can still be replayed from its first event, and no order id is used again. Orders
-sent after the checkpoint stay known, unproven, so that the next start, which compares the restored state with IBKR
-like any other, can tell what their fills meant.
+The restored state does not overwrite the history. Under the lock it becomes a `StateRestored` event with the next
+sequence, then the new main snapshot. So every sequence is used once, the former main becomes the backup, the
+journal can still be replayed from its first event, and no order id is used again. Orders sent after the checkpoint
+stay known with an unproven status; the next start compares them and the restored state with IBKR.
 """
 
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from state.storage.sessions import make_session_id
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that differs: as it is now, and as the checkpoint has it."""
+    """One difference: the present value, and the checkpoint's."""
 
     what: str
     now: str
@@ -29,7 +28,7 @@ class Change:
 
 
 def differences(now: TraderState | None, then: TraderState) -> list[Change]:
-    """What would change if `then` took the place of `now`, the important things first."""
+    """What would change if `then` replaced `now`, the most important first."""
     old, new = _facts(now) if now is not None else {}, _facts(then)
     return [
         Change(what, old.get(what, "-"), new.get(what, "-"))
@@ -42,15 +41,15 @@ def refuse_other(now: TraderState | None, then: TraderState) -> None:
     """StateError if the checkpoint is of another date, account or gateway than the state on disk (invariant 8)."""
     if now is None:
         return
-    for name, ours, theirs in (
+    for name, current, other in (
         ("trading date", now.trading_date, then.trading_date),
         ("account", now.account, then.account),
         ("gateway", now.gateway, then.gateway),
     ):
-        if ours != theirs:
+        if current != other:
             raise StateError(
-                f"The checkpoint's {name} is {theirs}, and that of the state on disk is {ours}.",
-                "Take a checkpoint of the same date, account and gateway; to look at this one: `checkpoints show`.",
+                f"The checkpoint's {name} is {other}, and that of the state on disk is {current}.",
+                "Take a checkpoint of the same date, account and gateway; `checkpoints show` prints this one.",
             )
 
 
@@ -60,7 +59,7 @@ def restore(logs_dir: Path, checkpoint: Checkpoint) -> int:
     Raises:
         LockHeldError: a trader is running.
         StateError: it is of another date, account or gateway.
-        SnapshotFailedError, SyncFailedError, DiskError: the disk refused; what was there still stands.
+        SnapshotFailedError, SyncFailedError, DiskError: the disk refused; what was there is unchanged.
     """
     then = checkpoint.state
     session_id = make_session_id(datetime.now(UTC))
@@ -71,7 +70,7 @@ def restore(logs_dir: Path, checkpoint: Checkpoint) -> int:
         manager.begin(then.trading_date, then.account, then.gateway, now)
         source = checkpoint.info.path
         manager.record(StateRestored(time=now, source=source, state=then))
-        text = f"The state was taken from the checkpoint {source} by hand; the next start compares it with IBKR."
+        text = f"The operator restored the checkpoint {source}; the next start compares it with IBKR."
         manager.record(AlertRaised(time=now, text=text, key="restored"))
         ended = SessionEnded(time=now, session_id=session_id, status="completed", reason=f"restored {source}")
         manager.record(ended)

@@ -1,7 +1,7 @@
-"""What happened on a trading date, from its journal: the state at any moment, trades, the equity curve, a summary.
+"""A trading date from its journal: the state at any moment, trades, the equity curve, a summary.
 
-Pure: records in, values out. `state.history.orders` tells each order's life from the same records. Moments are
-of the session's clock, which is an event's `time`.
+Pure: records in, values out. `state.history.orders` makes the orders from the same records. Moments are of the
+session's clock, which is an event's `time`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from state.storage.journal import Record
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record of the journal with its event, which nobody may change."""
+    """One record of the journal with its event. The event must not be changed."""
 
     record: Record
     event: Event
@@ -44,7 +44,7 @@ class Past:
 
 
 class Exit(msgspec.Struct, kw_only=True):
-    """Shares of a trade that were closed by one order, at their mean price."""
+    """Shares of a trade that one order closed, at their mean price."""
 
     time: datetime
     price: float
@@ -57,8 +57,8 @@ class Exit(msgspec.Struct, kw_only=True):
 class Trade(msgspec.Struct, kw_only=True):
     """A trade from entry to flat; `exit_*` are None and reason is "" while it is open.
 
-    pnl: realized so far, commissions included; pnl_pct: of the money entered; duration_s: session time.
-    r_multiple: pnl in units of what the first stop would have lost, None where that is unknown.
+    pnl: realized so far, commissions included; pnl_pct: of the entry value; duration_s: session time.
+    r_multiple: pnl divided by what the first stop would have lost, None where that is unknown.
     """
 
     trade_id: str
@@ -97,7 +97,7 @@ class EquityPoint(msgspec.Struct, frozen=True):
 
 
 class Block(msgspec.Struct, frozen=True):
-    """A confirmed break that a filter stopped."""
+    """A confirmed breakout whose entry a filter blocked."""
 
     time: datetime
     symbol: str
@@ -144,7 +144,7 @@ def decode(records: Iterable[Record]) -> tuple[list[Entry], list[str]]:
 
 
 def sequence_at(entries: Sequence[Entry], moment: datetime) -> int:
-    """The last event that had happened at `moment` (aware). StateError where there is none."""
+    """The last event at or before `moment` (aware). StateError where there is none."""
     for entry in reversed(entries):
         if entry.event.time <= moment:
             return entry.sequence
@@ -155,8 +155,8 @@ def sequence_at(entries: Sequence[Entry], moment: datetime) -> int:
 def rebuild(entries: Sequence[Entry], target: int, checkpoints: Iterable[tuple[str, TraderState]]) -> Past:
     """The state after event `target`: from a checkpoint and the events that follow it, or from the first event.
 
-    checkpoints: (name, state) in the order in which they are tried. The states are changed. A checkpoint that
-    is none of this journal's is passed over. StateError where neither a checkpoint nor the journal reaches it.
+    checkpoints: (name, state) in the order in which they are tried; the states are changed. One that does not
+    belong to this journal is skipped. StateError where neither a checkpoint nor the journal reaches the event.
     """
     problem = "the journal does not reach back to its first event"
     for name, base in (*_of_this_journal(entries, target, checkpoints), *_beginning(entries)):
@@ -164,7 +164,7 @@ def rebuild(entries: Sequence[Entry], target: int, checkpoints: Iterable[tuple[s
         try:
             for entry in entries:
                 if base.sequence < entry.sequence <= target:
-                    # decoded anew: the state keeps, and later changes, what an event carries
+                    # decoded again, as the state keeps and later changes the values of an event
                     replay_event(base, entry.record.type, entry.record.data, entry.sequence)
                     events += 1
         except StateError as error:
@@ -174,14 +174,14 @@ def rebuild(entries: Sequence[Entry], target: int, checkpoints: Iterable[tuple[s
             return Past(base, f"{name} and {events} events of the journal")
     raise StateError(
         f"The state after event {target} cannot be rebuilt: {problem}.",
-        "Give a moment before the damage, or look at the checkpoints themselves: `checkpoints list`.",
+        "Give a moment before the damage, or look at the checkpoints: `checkpoints list`.",
     )
 
 
 def _of_this_journal(
     entries: Sequence[Entry], target: int, checkpoints: Iterable[tuple[str, TraderState]]
 ) -> Iterator[tuple[str, TraderState]]:
-    """Those whose session began in this journal, before them, and no later than the target."""
+    """Those whose session began in this journal and that are not later than the target."""
     began = {e.event.session_id: e.sequence for e in entries if isinstance(e.event, SessionStarted)}
     for name, state in checkpoints:
         if state.session_id in began and began[state.session_id] <= state.sequence <= target:
@@ -273,7 +273,7 @@ def equity_curve(entries: Iterable[Entry]) -> list[EquityPoint]:
 
 
 def blocks_of(entries: Iterable[Entry]) -> list[Block]:
-    """Every confirmed break that was not acted upon."""
+    """Every confirmed breakout whose entry a filter blocked."""
     return [
         Block(event.time, event.symbol, event.side, event.path, event.filter)
         for event in (entry.event for entry in entries)

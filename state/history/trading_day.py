@@ -1,6 +1,6 @@
-"""One trading date as the logs folder tells it: its journal judged and decoded, its last state, any moment of it.
+"""One trading date from the logs folder: its decoded journal, its last state, its state at any moment.
 
-Reads only, also beside a running trader.
+Only reads. Works beside a running trader.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from state.storage.loader import load
 
 @dataclass(frozen=True, slots=True)
 class TradingDay:
-    """A date's events. verdict, detail: of the journal's chain; problems: sentences, empty if all is well."""
+    """A date's events. verdict, detail: of the journal; problems: a sentence for each unreadable event."""
 
     trading_date: str
     entries: list[Entry]
@@ -31,7 +31,7 @@ class TradingDay:
 
     @property
     def broken(self) -> bool:
-        """Whether the chain of records is damaged, so that events may be missing."""
+        """Whether the journal is damaged, so that events may be missing."""
         return self.verdict is Verdict.CORRUPT or bool(self.problems)
 
     @property
@@ -48,14 +48,14 @@ def read_trading_day(folder: Folder, trading_date: str) -> TradingDay:
 
 
 def state_at(folder: Folder, day: TradingDay, moment: datetime) -> Past:
-    """The state as it was at a moment (aware, the session's clock). StateError where that is not known."""
+    """The state at a moment (aware, the session's clock). StateError where it is not known."""
     return _rebuilt(folder, day, sequence_at(day.entries, moment))
 
 
 def last_state(folder: Folder, day: TradingDay) -> Past | None:
-    """The date's last known state, or None where nothing is kept of it.
+    """The date's last known state, None where no file of it is kept.
 
-    StateError where the journal is damaged and no checkpoint reaches beyond the damage.
+    StateError where the journal is damaged and no checkpoint is later than the damage.
     """
     loaded = load(folder)
     if loaded.state is not None and loaded.state.trading_date == day.trading_date:
@@ -68,7 +68,7 @@ def _rebuilt(folder: Folder, day: TradingDay, target: int) -> Past:
 
 
 def _checkpoints(folder: Folder, day: TradingDay, target: int) -> Iterator[tuple[str, TraderState]]:
-    """Those of the date's sessions up to an event, the nearest first; each is read only when it is its turn."""
+    """Those of the date's sessions up to event `target`, the nearest first. Each is read when it is asked for."""
     store = CheckpointStore(folder)
     sessions = set(day.session_ids)
     usable = [info for info in store.list() if info.session_id in sessions and info.sequence <= target]
@@ -76,6 +76,6 @@ def _checkpoints(folder: Folder, day: TradingDay, target: int) -> Iterator[tuple
         try:
             checkpoint = store.read(info)
         except StateError:
-            continue  # a damaged one is one fewer to start from; the one before it and more events do as well
+            continue  # damaged; the one before it and more events give the same state
         if checkpoint.state.trading_date == day.trading_date:
             yield f"checkpoint {info.path}", checkpoint.state

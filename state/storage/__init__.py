@@ -1,1 +1,1 @@
-"""The files of the logs folder: how they are written, read back and judged."""
+"""The files of the logs folder: how they are written, read back and checked."""

@@ -1,4 +1,4 @@
-"""Setting files aside: of another date, account or gateway. Moved, never deleted, never overwritten."""
+"""Setting state files aside that are of another date, account or gateway: moved, never deleted or overwritten."""
 
 import errno
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from state.storage.layout import ARCHIVE
 
 
 def set_aside(folder: Folder, names: list[str], label: str) -> str:
-    """Move files of the folder to archive/<label>-<time>/; returns where, or "" if none of them was there.
+    """Move files of the folder to archive/<label>-<time>/; returns that path, or "" if there was none to move.
 
     label: what they are of, such as `2025-10-03-DU1234567`.
     """
@@ -26,7 +26,7 @@ def set_aside(folder: Folder, names: list[str], label: str) -> str:
 
 
 def _move(source: Folder, target: Folder, name: str) -> None:
-    """A new folder is the target, so nothing of that name can be there."""
+    """Move one name, if it is there. The target folder is new, so nothing is overwritten."""
     try:
         source.disk.rename(name, name, source.fd, target.fd)
     except OSError as cause:

@@ -1,7 +1,7 @@
 """Bars on disk: `bars/<date>/<SYM>.jsonl`, one 5-second bar a line, appended as they come.
 
-They make a restart warm at once; what a crash tears off is fetched again from IBKR's history, so nothing here is
-flushed and a line that cannot be read is left out.
+With them a restart has its indicators at once. Nothing is flushed here, and a line that cannot be read is skipped:
+what a crash tears off is fetched again from IBKR's history.
 """
 
 import os
@@ -62,7 +62,7 @@ class BarStore:
             try:
                 bar = _decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                continue  # torn by a crash, or cut by the tail's edge: history has it
+                continue  # torn by a crash, or cut by the start of the tail: history has it
             found.setdefault(bar.time.timestamp(), bar)
         return [found[time] for time in sorted(found)]
 
@@ -72,7 +72,7 @@ def _file_name(symbol: str) -> str:
 
 
 def _append(day: Folder, name: str, data: bytes) -> None:
-    """A torn last line of an earlier crash is ended first, so that it costs itself alone."""
+    """Append lines. A line torn by a crash is ended first, so that only that one is lost."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         fd = os.open(name, flags, FILE_MODE, dir_fd=day.fd)

@@ -1,8 +1,8 @@
 """Kept copies of the state: `checkpoints/<session>/<saved at>-<sequence>.json`, written once and never changed.
 
-A checkpoint is a state file like `trader_state.json`, so that the loader can fall back on it and a person can
-read it, with a `checkpoint` object beside the state: the account's values, the strategy's parameters, counts.
-How often writing failed is carried by the next one that succeeds: no second file can disagree with the first.
+A checkpoint is a state file like `trader_state.json`, so that the loader can use it and a person can read it. Its
+`checkpoint` object holds the account's values, the strategy's parameters and counts. The number of failed writes is
+kept in the next checkpoint that succeeds, so that there is no second file.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from state.storage.codec import decode_state, encode_state
 from state.storage.files import Folder, existing_subfolder
 from state.storage.layout import CHECKPOINTS
 
-OVERDUE_INTERVALS = 5  # no checkpoint for so many intervals is an alarm
+OVERDUE_INTERVALS = 5  # no checkpoint for so many intervals raises an alert
 _NAME = re.compile(r"(\d{8}T\d{6}\.\d{3})Z-(\d{8,})\.json")
 _STAMP = "%Y%m%dT%H%M%S.%f"
 
@@ -34,9 +34,8 @@ _log = logging.getLogger("trader.checkpoints")
 class CheckpointExtra(msgspec.Struct, kw_only=True):
     """What a checkpoint holds beside the state.
 
-    account: portfolio_value, buying_power, cash and what else the account told, in its currency. attempts,
-    failures, write_s: of this session up to and without this one: how often one was tried, how often that
-    failed, and the seconds it took in all.
+    account: portfolio_value, buying_power, cash and other account values, in its currency. attempts, failures,
+    write_s: writes of this session before this one: how many were tried, how many failed, the seconds of all.
     """
 
     account: dict[str, Any] = {}
@@ -50,7 +49,7 @@ class CheckpointExtra(msgspec.Struct, kw_only=True):
 
 
 class CheckpointInfo(msgspec.Struct, frozen=True):
-    """What a checkpoint's name and size tell, without reading it. saved_at: real time."""
+    """What is known of a checkpoint from its name and size. saved_at: real time."""
 
     session_id: str
     name: str
@@ -65,7 +64,7 @@ class CheckpointInfo(msgspec.Struct, frozen=True):
 
 
 class CheckpointStats(msgspec.Struct, frozen=True):
-    """Over the checkpoints asked for. Times are real; success_rate is between 0 and 1, None where there is none."""
+    """Statistics of checkpoints. Times are real; success_rate is between 0 and 1, None where there is none."""
 
     number: int = 0
     first: datetime | None = None
@@ -100,7 +99,7 @@ class Prepared(msgspec.Struct, frozen=True):
     saved_at: datetime
 
 
-class Memory(Protocol):
+class StateSource(Protocol):
     """What `CheckpointStore.take` needs of the StateManager."""
 
     @property
@@ -110,7 +109,7 @@ class Memory(Protocol):
 
 
 class CheckpointStore:
-    """Writes one session's checkpoints, and looks at those of all. One writer; blocking but for `take`."""
+    """Writes one session's checkpoints and reads those of all. One writer; blocking except for `take`."""
 
     def __init__(self, folder: Folder, session_id: str = "") -> None:
         """folder: the logs folder, the caller's to close. session_id: under which `write` keeps them."""
@@ -120,18 +119,20 @@ class CheckpointStore:
         self.failures = 0
         self.write_s = 0.0
 
-    async def take(self, manager: Memory, account_values: Values, parameters: Values, saved_at: datetime) -> str:
+    async def take(
+        self, manager: StateSource, account_values: Values, parameters: Values, saved_at: datetime
+    ) -> str:
         """A checkpoint of this moment, for an event loop: encoded here, written in a thread; returns its name.
 
-        It never holds an event that the journal may still lose. SnapshotFailedError: this one was not written,
-        go on. SyncFailedError: final.
+        It is written once the journal holds its events durably. SnapshotFailedError: this one was not written, go
+        on. SyncFailedError: final.
         """
         prepared = self.prepare(manager.state, account_values, parameters, saved_at)
         await manager.durable(prepared.sequence)
         return await asyncio.to_thread(self.put, prepared)
 
     def write(self, state: TraderState, account_values: Values, parameters: Values, saved_at: datetime) -> str:
-        """`prepare` and `put` in one, where nobody changes the state meanwhile; returns the name."""
+        """`prepare` and `put` in one, where nothing changes the state meanwhile; returns the name."""
         return self.put(self.prepare(state, account_values, parameters, saved_at))
 
     def prepare(
@@ -154,9 +155,9 @@ class CheckpointStore:
         """Write a prepared checkpoint under a new name and return the name.
 
         Raises:
-            SnapshotFailedError: it was not written, everything is as before; counted as a failure.
+            SnapshotFailedError: it was not written and nothing has changed; counted as a failure.
             SyncFailedError: a flush failed: final.
-            StateError: what was prepared would not load again; nothing was written.
+            StateError: the bytes would not load again; nothing was written.
         """
         self.attempts += 1
         started_s = time.perf_counter()
@@ -179,7 +180,7 @@ class CheckpointStore:
         with self._folder.subfolder(CHECKPOINTS) as root, root.subfolder(self.session_id) as folder:
             saved_at = prepared.saved_at
             while folder.exists(name := checkpoint_name(saved_at, prepared.sequence)):
-                saved_at += timedelta(milliseconds=1)  # immutable: never the name of one that is there
+                saved_at += timedelta(milliseconds=1)  # never the name of an existing checkpoint
             folder.write_new(name, prepared.data)
         return name
 
@@ -205,12 +206,12 @@ class CheckpointStore:
         ):
             data = folder.read_file(info.name)
         if data is None:
-            raise CorruptFileError(path, "it is not there any more", "List them again: `checkpoints list`.")
+            raise CorruptFileError(path, "it does not exist any more", "List them again: `checkpoints list`.")
         state, _ = decode_state(data)
         try:
             extra = msgspec.json.decode(data, type=_ExtraOnly).checkpoint
         except msgspec.ValidationError as error:
-            raise CorruptFileError(path, f"its checkpoint object is not one: {error}") from error
+            raise CorruptFileError(path, f"its checkpoint object is invalid: {error}") from error
         return Checkpoint(info, state, extra or CheckpointExtra())
 
     def newest(self, session_id: str) -> Checkpoint | None:
@@ -231,7 +232,7 @@ class CheckpointStore:
         return next(reversed(exact or [i for i in infos if i.session_id == name]), None)
 
     def stats(self, session_id: str = "", now: datetime | None = None) -> CheckpointStats:
-        """Numbers over all checkpoints or one session's. now: real time, for the age of the last (default: now)."""
+        """Statistics of all checkpoints or one session's. now: real time, for the age of the last one."""
         infos = self.list(session_id)
         lasts = {info.session_id: info for info in infos}.values()
         extras = [found.extra for info in lasts if (found := self._read_or_warn(info)) is not None]
@@ -247,10 +248,10 @@ class CheckpointStore:
     def prune(
         self, keep: int, max_age_h: float, active_sessions: Collection[str], now: datetime
     ) -> "CheckpointInfos":
-        """Remove what is beyond the newest `keep` or older than `max_age_h` hours; returns what was removed.
+        """Remove those beyond the newest `keep` or older than `max_age_h` hours; returns what was removed.
 
-        Of active sessions nothing is removed, and the newest of all always stays: it is the loader's last resort.
-        now: real time. DiskError.
+        Those of active sessions stay, and so does the newest of all, which the loader may need. now: real time.
+        DiskError.
         """
         infos = self.list()
         newest = infos[-1:]
@@ -281,7 +282,7 @@ CheckpointInfos = list[CheckpointInfo]
 
 
 def _session_folder(root: Folder, session: str) -> Folder | None:
-    """The folder of a session; None, and a warning, for what is none of ours."""
+    """The folder of a session; None, and a warning, for anything that cannot be opened as a folder."""
     try:
         return root.subfolder(session, create=False)
     except (DiskError, StateError) as error:
@@ -307,13 +308,13 @@ def checkpoint_name(saved_at: datetime, sequence: int) -> str:
 
 
 def read_name(session_id: str, name: str, size_bytes: int) -> CheckpointInfo | None:
-    """What a file name says, or None if it is not a checkpoint's."""
+    """The checkpoint of a file name, None if it is not a checkpoint's name."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
     try:
         saved_at = datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC)
-    except ValueError:  # digits, but no moment
+    except ValueError:  # digits, but not a time
         return None
     return CheckpointInfo(session_id, name, saved_at, int(match[2]), size_bytes)
 
@@ -321,7 +322,7 @@ def read_name(session_id: str, name: str, size_bytes: int) -> CheckpointInfo | N
 def stats_of(
     infos: Sequence[CheckpointInfo], last_extras: Iterable[CheckpointExtra], now: datetime
 ) -> CheckpointStats:
-    """Numbers over checkpoints, oldest first. last_extras: of each session's last one, which has its counts."""
+    """Statistics of checkpoints, oldest first. last_extras: of each session's last one, which has its counts."""
     if not infos:
         return CheckpointStats()
     attempts = failures = timed = 0
@@ -348,7 +349,7 @@ def stats_of(
 
 
 def overdue(last: datetime, interval_s: float, now: datetime) -> str:
-    """A sentence where no checkpoint came for five intervals, else "". Times are real."""
+    """A sentence if there was no checkpoint for five intervals, else "". Times are real."""
     age_s = (now - last).total_seconds()
     if age_s <= OVERDUE_INTERVALS * interval_s:
         return ""

@@ -1,8 +1,8 @@
 """The state as the JSON file that people read, and events as the journal's bytes.
 
-The file keeps the keys that its readers know (`positions`, `attempt_counts`, `analytics`, `remaining` as the
-fraction left) and derives them from the model, so that they can never disagree with it. A checksum over the
-content tells a damaged file from a whole one, whatever its layout.
+The file has keys for its readers (`positions`, `attempt_counts`, `analytics`, `remaining` as the fraction left,
+`managed`). They are derived from the model at each write. A checksum over the content detects a damaged file; the
+layout of the JSON does not matter.
 """
 
 import zlib
@@ -16,7 +16,7 @@ from state.domain.events import Event, EventTypes
 from state.domain.invariants import check_state
 from state.domain.model import Position, TraderState
 from state.errors import InvariantError, StateError, TraderError
-from state.storage.migration import complete_lost_at, migrate_event, migrate_state
+from state.storage.migration import CHANGED_KINDS, complete_lost_at, migrate_event, migrate_state
 
 SCHEMA_VERSION = 2
 _DERIVED_POSITION_KEYS = ("managed", "remaining", "quantity")
@@ -24,15 +24,15 @@ _decoders: dict[str, msgspec.json.Decoder[Event]] = {
     name: msgspec.json.Decoder(cls) for name, cls in EventTypes.by_name.items()
 }
 _encoder = msgspec.json.Encoder()
-_INSTEAD = "Nothing to do: the backup, the journal and IBKR take its place."
+_INSTEAD = "Nothing to do: the backup, the journal and IBKR are used instead."
 
 
 class BadContentError(StateError):
-    """The bytes are not a state of ours: torn, changed, of the wrong types, or breaking a rule of the books."""
+    """The bytes are not a valid state or event: torn, changed, of the wrong types, or breaking an invariant."""
 
 
 class NewerSchemaError(StateError):
-    """Written by a newer version of this program; nothing is wrong with it, so it must not be touched."""
+    """Written by a newer version of this program. The file is not damaged, so it must not be touched."""
 
 
 def encode_event(event: Event) -> bytes:
@@ -44,14 +44,15 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_event(kind: str, data: bytes | msgspec.Raw) -> Event:
-    """An event from the journal. Raises BadContentError for a kind or content that is not ours."""
+    """An event from the journal. Raises BadContentError for an unknown kind or invalid content."""
     if kind not in _decoders:
         raise BadContentError(
             f"The journal holds an event of the unknown kind {kind!r}.",
             "It was written by another version: start with the version that wrote it.",
         )
     try:
-        kind, data = migrate_event(kind, data)
+        if kind in CHANGED_KINDS:
+            kind, data = migrate_event(kind, data)
         return _decoders[kind].decode(data)
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadContentError(
@@ -75,7 +76,7 @@ def replay_event(state: TraderState, kind: str, data: bytes | msgspec.Raw, seque
 def encode_state(state: TraderState, saved_at: datetime, checkpoint: msgspec.Struct | None = None) -> bytes:
     """The whole state as indented JSON with its checksum. `saved_at` is the system's clock, aware.
 
-    checkpoint: what a kept copy carries beside the state; `decode_state` checks it with the rest and leaves it.
+    checkpoint: what a checkpoint holds beside the state; `decode_state` includes it in the checksum and skips it.
     """
     content = _to_file(state, saved_at)
     if checkpoint is not None:
@@ -88,7 +89,7 @@ def decode_state(data: bytes) -> tuple[TraderState, datetime]:
     """The state and when it was saved.
 
     Raises:
-        BadContentError: torn, edited, of a wrong type or breaking a rule.
+        BadContentError: torn, edited, of a wrong type or breaking an invariant.
         NewerSchemaError: from a newer version.
     """
     content = _verified(data)
@@ -113,10 +114,10 @@ def decode_state(data: bytes) -> tuple[TraderState, datetime]:
 
 
 def _verified(data: bytes) -> dict[str, Any]:
-    """The content of a file that is whole; every version checks this first, so the rule never changes.
+    """The content of an undamaged file. Every version checks this first, so these checks never change.
 
-    The checksum is over the content, not the layout. A key said twice would show a reader one value and the
-    program another: then the compact form is not what this program would write, and that is refused too.
+    The checksum is over the content, not the layout. A repeated key would show a person one value and the program
+    another. Such a file is refused, as its compact form is not what this program writes.
     """
     try:
         content = msgspec.json.decode(data)
@@ -133,7 +134,7 @@ def _verified(data: bytes) -> dict[str, Any]:
             _INSTEAD,
         )
     if as_found != as_written:
-        raise BadContentError("The state says something twice, or in a way that is not ours.", _INSTEAD)
+        raise BadContentError("The state repeats a key, or is not written as this program writes.", _INSTEAD)
     return content
 
 
@@ -173,7 +174,7 @@ def _position_to_file(plain: dict[str, Any], position: Position) -> dict[str, An
 
 
 def _attempt_counts(state: TraderState) -> dict[str, dict[str, int | float]]:
-    """Per symbol, the latest pivot of each side; every pivot of the day is in `attempts`."""
+    """By symbol, the latest pivot of each side; `attempts` has every pivot of the day."""
     counts: dict[str, dict[str, int | float]] = {}
     for row in state.attempts:
         entry = counts.setdefault(row.symbol, {"long_attempts": 0, "short_attempts": 0})

@@ -1,12 +1,12 @@
-"""The seam between the state and the kernel: every call that changes something on disk, and nothing else.
+"""The system calls that change something on disk, and no others.
 
-The program always uses `Disk` itself. A fault campaign passes a subclass that refuses, shortens, records
-or kills at the n-th call; since all changes pass through here in order, a recorder sees everything it
-needs to build each state that a crash may leave behind. Reading is not part of the seam.
+The trader uses `Disk` itself. The crash lab passes a subclass that refuses, shortens or records calls, or kills the
+process at the n-th one. As every change passes through here in order, a recording is enough to build each state
+that a crash may leave on disk. Reading is not part of it.
 
-Each method is one system call. Names are relative to an open folder (`dir_fd`), so that a folder that is
-renamed or replaced while the trader runs cannot redirect a write. Errors are plain OSError; the callers
-turn them into the project's own.
+Each method is one system call. Names are relative to an open folder (`dir_fd`), so that renaming or replacing a
+folder while the trader runs cannot redirect a write. Errors are plain OSError; the callers turn them into the
+project's own.
 """
 
 import os
@@ -16,7 +16,7 @@ FOLDER_MODE = 0o700
 
 
 class Disk:
-    """The real kernel. Stateless: one instance may serve any number of folders and threads."""
+    """The real system calls. Stateless: one instance may serve any number of folders and threads."""
 
     def create(self, name: str, dir_fd: int) -> int:
         """Create a file that must not exist yet; a planted symlink of that name is an error."""
@@ -28,11 +28,11 @@ class Disk:
         return os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
-        """Write at an offset; may write less than was given, and says how much."""
+        """Write at an offset; may write less than was given, and returns how much."""
         return os.pwrite(fd, data, offset)
 
     def fdatasync(self, fd: int) -> None:
-        """Bring a file's content to the disk, with as much metadata as reading it back needs."""
+        """Bring a file's content to the disk, with the metadata that reading it back needs."""
         os.fdatasync(fd)
 
     def fsync(self, fd: int) -> None:
@@ -59,7 +59,7 @@ class Disk:
 
 def write_all(disk: Disk, fd: int, data: bytes, offset: int) -> None:
     """Write every byte at `offset`, going on after short writes. OSError when the kernel refuses."""
-    done = disk.pwrite(fd, data, offset)  # all of it, nearly always
+    done = disk.pwrite(fd, data, offset)  # nearly always all of it
     while done < len(data):
         written = disk.pwrite(fd, memoryview(data)[done:], offset + done)
         if written <= 0:

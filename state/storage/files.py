@@ -1,9 +1,9 @@
-"""One folder of the state, opened once: reading and writing whole files in it, safely.
+"""One folder of the state, opened once: reading and writing whole files in it.
 
-Everything goes through the folder's own descriptor, so nothing that happens to the path afterwards can
-redirect a read or a write. No name is ever followed through a symbolic link, and only plain files of our
-own user are read. A file that is written here appears whole or not at all. Nothing is ever overwritten in
-`quarantine/`, where damaged files are kept as they were found.
+Every call uses the folder's own descriptor, so that nothing that happens to the path afterwards can redirect a read
+or a write. Symbolic links are never followed, and only plain files of the trader's own user are read. A file that
+is written here appears whole or not at all. `quarantine/` keeps damaged files as they were found; nothing in it is
+overwritten.
 """
 
 import contextlib
@@ -26,11 +26,11 @@ _TEMP_NAME = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{16}\.tmp")
 
 
 class Folder:
-    """A directory of the trader's own, held open until `close`.
+    """A directory of the trader, held open until `close`.
 
-    Blocking; may be used from several threads, since it keeps no state but descriptors. Errors are
-    DiskError (the system refused), SyncFailedError (a flush failed, final), CorruptFileError (what is
-    there is not a plain file of ours) and StateError (the folder itself cannot be trusted).
+    Blocking. Several threads may use it, since it keeps no state but descriptors. Errors are DiskError (the system
+    refused), SyncFailedError (a flush failed, final), CorruptFileError (not a plain file of the trader's user) and
+    StateError (the folder itself cannot be trusted).
     """
 
     def __init__(self, path: Path, fd: int, disk: Disk, root: "Folder | None" = None) -> None:
@@ -51,7 +51,7 @@ class Folder:
                         os.mkdir(missing, FOLDER_MODE)  # noqa: PTH102 - Path.mkdir gives parents another mode
                         _sync_names(missing.parent)
             fd = _open_folder_fd(path, None)
-        return cls(path, _trusted(fd, path, mend=create), disk or Disk())
+        return cls(path, _trusted(fd, path, repair=create), disk or Disk())
 
     def subfolder(self, name: str, *, create: bool = True) -> "Folder":
         """The folder `name` inside this one; it shares this one's quarantine."""
@@ -62,7 +62,7 @@ class Folder:
                     self.disk.mkdir(name, self.fd)
                     self.sync()
             fd = _open_folder_fd(Path(name), self.fd)
-        return Folder(path, _trusted(fd, path, mend=create), self.disk, self._root)
+        return Folder(path, _trusted(fd, path, repair=create), self.disk, self._root)
 
     def close(self) -> None:
         os.close(self.fd)
@@ -78,7 +78,7 @@ class Folder:
         return [name for name in self._entries() if not _TEMP_NAME.fullmatch(name)]
 
     def exists(self, name: str) -> bool:
-        """Whether the name is there, be it a file, a folder or a link."""
+        """Whether there is a file, a folder or a link of that name."""
         try:
             os.stat(_plain(name), dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -88,10 +88,10 @@ class Folder:
     def read_file(self, name: str, limit_bytes: int = READ_LIMIT_BYTES) -> bytes | None:
         """The whole content, or None where there is no such file.
 
-        CorruptFileError for a link, a folder, a device, somebody else's file or one beyond the limit.
+        CorruptFileError for a link, a folder, a device, another user's file or one beyond the limit.
         """
         path = self.path / _plain(name)
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a planted FIFO must not hang us
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a planted FIFO must not block
         try:
             fd = os.open(name, flags, dir_fd=self.fd)
         except FileNotFoundError:
@@ -103,7 +103,7 @@ class Folder:
         try:
             _check_plain_file(status := os.fstat(fd), path, limit_bytes)
             with _disk_errors("read", path):
-                data = os.read(fd, status.st_size + 1)  # all of it in one piece, unless it is growing
+                data = os.read(fd, status.st_size + 1)  # in one piece, unless the file is growing
                 while (piece := os.read(fd, 65536)) and len(data) <= limit_bytes:
                     data += piece
         finally:
@@ -113,7 +113,7 @@ class Folder:
         return data
 
     def write_new(self, name: str, data: bytes) -> None:
-        """Put a whole file under `name`, replacing what was there in one step, and bring it to the disk."""
+        """Write a whole file under `name`, replacing what was there in one step, and flush it."""
         temp = self.write_temp(name, data)
         try:
             self.rename(temp, name)
@@ -144,7 +144,7 @@ class Folder:
         return temp
 
     def temp_name(self, name: str) -> str:
-        """An unpredictable name that `remove_leftovers` recognises as ours."""
+        """An unpredictable name that `remove_leftovers` recognises."""
         return f".{_plain(name)}.{os.getpid()}.{secrets.token_hex(8)}.tmp"
 
     def rename(self, source: str, target: str) -> None:
@@ -153,12 +153,12 @@ class Folder:
             self.disk.rename(_plain(source), _plain(target), self.fd, self.fd)
 
     def discard(self, name: str) -> None:
-        """Remove a name; its absence is as good. An error is DiskError."""
+        """Remove a name, if it is there. An error is DiskError."""
         with _disk_errors("remove", self.path / name), contextlib.suppress(FileNotFoundError):
             self.disk.unlink(_plain(name), self.fd)
 
     def abandon(self, temp: str) -> None:
-        """Remove a temp file after an error. That error is the one to tell; `remove_leftovers` comes by later."""
+        """Remove a temp file after an error. A second error is ignored: `remove_leftovers` removes it later."""
         with contextlib.suppress(DiskError):
             self.discard(temp)
 
@@ -167,9 +167,9 @@ class Folder:
         sync_fd(self.disk.fsync, self.fd, self.path)
 
     def remove_leftovers(self) -> list[str]:
-        """Remove temporary files of writes that a crash cut short; returns their names.
+        """Remove temp files of writes that a crash cut short; returns their names.
 
-        Only plain files of our own name pattern are touched. To be called under the folder's lock, when no
+        Only plain files with the name of a temp file are removed. To be called under the folder's lock, when no
         other writer can have one of them open.
         """
         found = [name for name in self._entries() if _TEMP_NAME.fullmatch(name) and self._is_file(name)]
@@ -178,7 +178,7 @@ class Folder:
         return found
 
     def _entries(self) -> list[str]:
-        """Every name, sorted; by a descriptor of its own, since threads that share one share its position."""
+        """Every name, sorted. Uses a descriptor of its own, since threads that share one share its position."""
         with _disk_errors("list the folder", self.path):
             fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
             try:
@@ -190,7 +190,7 @@ class Folder:
         return stat.S_ISREG(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode)
 
     def quarantine(self, name: str, reason: str) -> str:
-        """Move a damaged file, as found, to quarantine/, with the reason beside it; returns its new name."""
+        """Move a damaged file to quarantine/, with the reason beside it; returns its new name."""
         path = self.path / _plain(name)
         with self._root.subfolder(QUARANTINE) as kept:
             target = _reserve(kept, name, f"{reason}\nIt was found as {path}.\n")
@@ -201,7 +201,7 @@ class Folder:
         return target
 
     def quarantine_copy(self, name: str, data: bytes, reason: str) -> str:
-        """Keep bytes that were found in the file `name`, which itself stays; returns the copy's name."""
+        """Keep a copy of bytes found in the file `name`, which stays; returns the copy's name."""
         with self._root.subfolder(QUARANTINE) as kept:
             target = _reserve(kept, name, f"{reason}\nIt was found in {self.path / _plain(name)}.\n")
             kept.write_new(target, data)
@@ -249,7 +249,7 @@ def _open_folder_fd(path: Path, parent_fd: int | None) -> int:
 
 
 def _sync_names(path: Path) -> None:
-    """Bring the names in a folder that may not be ours to the disk; one that we may not read is left to itself."""
+    """Flush the names in a folder of any user; one that cannot be read is left alone."""
     with contextlib.suppress(PermissionError):
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -258,10 +258,10 @@ def _sync_names(path: Path) -> None:
             os.close(fd)
 
 
-def _trusted(fd: int, path: Path, *, mend: bool) -> int:
-    """The descriptor again, if the folder is ours alone to write in; else it is closed and StateError.
+def _trusted(fd: int, path: Path, *, repair: bool) -> int:
+    """The descriptor, if no other user may write in the folder; else it is closed and StateError is raised.
 
-    mend: make a folder of ours private that a checkout left open to others; who only reads changes nothing.
+    repair: take the permissions of other users away, which a checkout may have left. Readers change nothing.
     """
     status = os.fstat(fd)
     problem = ""
@@ -273,16 +273,16 @@ def _trusted(fd: int, path: Path, *, mend: bool) -> int:
         os.close(fd)
         raise StateError(
             f"The folder {path} cannot be trusted: {problem}.",
-            f"Look at what is in it, then: chown {os.geteuid()} {path}; chmod 700 {path}.",
+            f"Check what is in it, then: chown {os.geteuid()} {path}; chmod 700 {path}.",
         )
-    if mend and status.st_mode & 0o077:
-        with contextlib.suppress(OSError):  # a read-only disk: whoever writes next says so more clearly
+    if repair and status.st_mode & 0o077:
+        with contextlib.suppress(OSError):  # on a read-only disk the next write gives the clearer error
             os.fchmod(fd, FOLDER_MODE)
     return fd
 
 
 def _plain(name: str) -> str:
-    """The name, if it is one component and no more."""
+    """The name, if it is a single path component."""
     if not name or name in {".", ".."} or "/" in name or "\0" in name:
         raise InvariantError(f"{name!r} is not a plain file name.")
     return name
@@ -298,7 +298,7 @@ def _check_plain_file(status: os.stat_result, path: Path, limit_bytes: int) -> N
 
 
 def _reserve(kept: Folder, name: str, reason: str) -> str:
-    """A free name in quarantine/, reserved by creating its .reason.txt first: nothing is overwritten."""
+    """A free name in quarantine/, reserved by creating its .reason.txt first, so that nothing is overwritten."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     for attempt in range(1, 1000):
         target = f"{stamp}-{name}" if attempt == 1 else f"{stamp}-{attempt}-{name}"
@@ -315,4 +315,4 @@ def _reserve(kept: Folder, name: str, reason: str) -> str:
                 kept.disk.close(fd)
         if not kept.exists(target):
             return target
-    raise StateError(f"{kept.path} is full of quarantined files.", "Look at them and move them away.")
+    raise StateError(f"{kept.path} is full of quarantined files.", "Check them and move them away.")

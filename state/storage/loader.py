@@ -1,8 +1,8 @@
-"""Reading what is on disk: main, backup, journal, checkpoints, in the order of trust. Writes nothing.
+"""Loading the state from disk: the snapshots, the journal, the checkpoints. Writes nothing.
 
-The valid snapshot with the highest sequence is taken and the journal's later events are applied to it by the
-same function that applied them live. What lost, and why, is said. Commands that only look use this too, so it
-must be able to read beside a running trader.
+The valid snapshot with the highest sequence is used, and the journal's later events are applied to it by the
+function that applied them live. Checkpoints are used if neither snapshot is valid. The notes say which files were
+not used and why. Read-only commands use this too, also beside a running trader.
 """
 
 from datetime import datetime
@@ -32,7 +32,7 @@ class Generation(msgspec.Struct):
 
 
 class Loaded(msgspec.Struct):
-    """What the disk says. `state` is None where nothing could be trusted or nothing was there."""
+    """What was found on disk. `state` is None where there was nothing, or nothing valid."""
 
     state: TraderState | None = None
     source: str = "nothing"  # main, backup, a checkpoint's name, journal
@@ -42,12 +42,12 @@ class Loaded(msgspec.Struct):
     main_valid: bool = False
     journal: JournalReport | None = None
     notes: list[str] = msgspec.field(default_factory=list)
-    damaged: list[tuple[str, str]] = msgspec.field(default_factory=list)  # (file, what is wrong), for quarantine
-    doubtful: bool = False  # events may be missing: IBKR has to say what they were
+    damaged: list[tuple[str, str]] = msgspec.field(default_factory=list)  # (file, problem), for quarantine
+    doubtful: bool = False  # events may be missing; IBKR's records replace them
 
     @property
     def found_anything(self) -> bool:
-        """Whether files were there at all: damaged ones are not a clean start."""
+        """Whether there were any files: a start with damaged ones only is not a clean start."""
         return self.state is not None or bool(self.damaged) or self.doubtful
 
 
@@ -71,7 +71,7 @@ def load(folder: Folder) -> Loaded:
     if best is not None and best.state is not None:
         loaded.state, loaded.source, loaded.saved_at = best.state, best.name, best.saved_at
         loaded.snapshot_sequence = best.state.sequence
-        _explain_loser(loaded, generations, best)
+        _note_older_main(loaded, generations, best)
         _replay_journal(folder.path, loaded)
     else:
         _journal_alone(folder.path, loaded)
@@ -99,7 +99,7 @@ def _read_generation(folder: Folder, name: str) -> Generation:
     return Generation(name, state, saved_at)
 
 
-def _explain_loser(loaded: Loaded, generations: list[Generation], best: Generation) -> None:
+def _note_older_main(loaded: Loaded, generations: list[Generation], best: Generation) -> None:
     for other in generations:
         if other.state is None or other is best or best.state is None:
             continue
@@ -113,8 +113,8 @@ def _explain_loser(loaded: Loaded, generations: list[Generation], best: Generati
 def _newest_checkpoint(folder: Folder) -> Generation | None:
     """The valid checkpoint with the highest sequence of the newest date, over all sessions.
 
-    None if a journal of a later date is there: it says more than a checkpoint of the day before. One that was
-    taken before the day's journal began anew (`--fresh`, another account) is not of this journal's state.
+    None if there is a journal of a later date, which is then used alone. A checkpoint from before the day's journal
+    began anew (`--fresh`, another account) does not belong to it and is skipped.
     """
     root = folder.path / CHECKPOINTS
     if not root.is_dir() or root.is_symlink():
@@ -127,7 +127,7 @@ def _newest_checkpoint(folder: Folder) -> Generation | None:
             with Folder.open(path.parent, create=False) as session_folder:
                 found = _read_generation(session_folder, path.name)
         except (DiskError, StateError):
-            continue  # an unreadable checkpoint is one fewer to choose from; main and backup said their part
+            continue  # unreadable; an earlier one may do
         if found.state is None or found.state.trading_date < newest or (best and _rank(found) <= _rank(best)):
             continue
         if began is None or found.state.trading_date > newest or found.state.session_id in began:
@@ -136,7 +136,7 @@ def _newest_checkpoint(folder: Folder) -> Generation | None:
 
 
 def _sessions_of(logs_dir: Path, trading_date: str) -> set[str] | None:
-    """The sessions that began in a date's journal; None where it is not whole, and so cannot tell."""
+    """The sessions that began in a date's journal; None where it is not complete."""
     report = read_journal(logs_dir / JOURNAL / trading_date) if trading_date else None
     if report is None or report.verdict == Verdict.CORRUPT or not _begins_at_the_first_event(report):
         return None
@@ -156,13 +156,13 @@ def _begins_at_the_first_event(report: JournalReport) -> bool:
 
 
 def _rank(generation: Generation) -> tuple[str, int]:
-    """Sequences begin anew with each trading date."""
+    """The order of generations: by date first, as sequences begin at 1 on each trading date."""
     state = generation.state
     return (state.trading_date, state.sequence) if state is not None else ("", -1)
 
 
 def _replay_journal(logs_dir: Path, loaded: Loaded) -> None:
-    """Apply what the journal holds beyond the snapshot."""
+    """Apply the journal's events that come after the snapshot."""
     state = loaded.state
     if state is None:
         return
@@ -192,7 +192,7 @@ def _apply_records(loaded: Loaded, report: JournalReport, state: TraderState) ->
 
 
 def _journal_alone(logs_dir: Path, loaded: Loaded) -> None:
-    """No snapshot: the newest journal rebuilds the state, if it goes back to its first event."""
+    """Without a snapshot: rebuild the state from the newest journal, if it has its first event."""
     dates = journal_dates(logs_dir)
     if not dates:
         return

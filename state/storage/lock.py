@@ -1,8 +1,8 @@
 """One writer per logs folder: an flock on a file of its own, which is never renamed or removed.
 
-flock and not lockf: a POSIX record lock is dropped as soon as any descriptor of the file is closed, also
-one that was opened only to read it. The kernel drops the lock when the process ends, however it ends; the
-JSON in the file (pid, session_id, started) is for people and for messages, never for deciding.
+flock and not lockf: a POSIX record lock is released as soon as any descriptor of the file is closed, also one that
+was opened only to read it. The kernel releases the lock when the process ends, however it ends. The JSON in the
+file (pid, session_id, started) is for people and messages; nothing is decided by it.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _TRIES, _PAUSE_S = 5, 0.02  # a `holder` call of another process owns the lock f
 
 
 class LockHolder(msgspec.Struct, frozen=True):
-    """Who holds the lock. pid 0 where the file does not say. started: ISO 8601 text."""
+    """The process that holds the lock. pid: 0 where the file does not say. started: ISO 8601 text."""
 
     pid: int = 0
     session_id: str = ""
@@ -32,7 +32,7 @@ class LockHolder(msgspec.Struct, frozen=True):
 
 
 class FolderLock:
-    """The held lock. Release it last, or leave it to the end of the process."""
+    """The held lock. Release it last; the end of the process releases it too."""
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
@@ -62,8 +62,8 @@ class FolderLock:
         return cls(path, fd)
 
     def release(self) -> None:
-        """Let go. The file stays, so that everybody always locks the same one."""
-        with contextlib.suppress(OSError):  # the text is for people only: closing is what lets go
+        """Release the lock. The file stays, so that every process locks the same one."""
+        with contextlib.suppress(OSError):  # the text is for people; closing releases the lock
             os.ftruncate(self._fd, 0)
         os.close(self._fd)
 
@@ -75,7 +75,7 @@ class FolderLock:
 
 
 def holder(path: Path) -> LockHolder | None:
-    """The live holder of the lock file at `path`, or None. Disturbs nobody: asks for a shared lock and lets go."""
+    """The live holder of the lock file at `path`, or None. Tries a shared lock and releases it at once."""
     try:
         fd = _open(str(path), None, path, os.O_RDONLY)
     except DiskError as failure:
@@ -108,7 +108,7 @@ def _try_flock(fd: int, kind: int, path: Path) -> bool:
 
 
 def _read(fd: int) -> LockHolder:
-    """What the file says; an empty or unreadable one says nothing, which never changes who holds it."""
+    """The holder that the file names; an empty one for an empty or unreadable file."""
     try:
         return msgspec.json.decode(os.pread(fd, 4096, 0), type=LockHolder)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,10 +1,10 @@
 """Files of schema version 1, brought to the present one while they are read.
 
-Version 1 kept some decisions in texts only: why a symbol was halted, that a cancel was sent, how IBKR refused an
-order, that the connection was lost. Here the fields that version 2 has for them are derived from those texts.
-Nothing else in the program decides by a text.
+Version 1 had these facts in texts only: why a symbol was halted, that a cancel was sent, how IBKR refused an order,
+that the connection was lost. Version 2 has fields for them, which are derived from those texts here. Nothing else
+in the program decides by a text.
 
-A state file says its version. An event of version 1 is known by the key that it lacks.
+A state file has its version in it. An event of version 1 is recognised by a key that it lacks.
 """
 
 import re
@@ -13,14 +13,14 @@ from typing import Any
 
 import msgspec
 
-from state.domain.apply import cancel_text
 from state.domain.events import AlertRaised, ConnectionChanged, Event
 from state.domain.model import HaltCause, Timestamp, TraderState
 
 Values = dict[str, Any]  # a decoded JSON object
 Data = bytes | msgspec.Raw
 _CLOSE_REASONS = frozenset({"time_rule", "end_of_day", "flatten", "partial_1r", "partial_target1"})
-_CONNECTION_KEY = "line"  # of the alert that told of a lost connection and of its return
+_CANCEL_SENT = "timeout: cancel sent"
+_CONNECTION_KEY = "line"  # of the alert about a lost connection
 _RETURNED = " It is back since "
 _MESSAGE_CODE = re.compile(r"(\d+): ")
 
@@ -44,7 +44,7 @@ def _order(order: Values) -> Values:
     return {
         **order,
         "closing": order["role"] == "stop" and order["reason"] in _CLOSE_REASONS,
-        "cancel_reason": "timeout" if order["text"] == cancel_text("timeout") else None,
+        "cancel_reason": "timeout" if order["text"] == _CANCEL_SENT else None,
         "refusal": refusal,
         "refusal_code": code,
     }
@@ -76,14 +76,11 @@ def _tells_of_loss(key: str, text: str) -> bool:
 
 
 def migrate_event(kind: str, data: Data) -> tuple[str, Data]:
-    """The kind and content that version 2 has for an event; those of version 2 come back as they are.
+    """The kind and content that version 2 has for an event of one of CHANGED_KINDS; unchanged for one of version 2.
 
     Raises msgspec.DecodeError, KeyError, TypeError, AttributeError or ValueError for content that is no event.
     """
-    known = _EVENTS.get(kind)
-    if known is None:
-        return kind, data
-    new_key, migrate = known
+    new_key, migrate = _EVENTS[kind]
     if new_key in bytes(data):  # inside a text the quotes of such a key would be escaped
         return kind, data
     kind, values = migrate(msgspec.json.decode(data))
@@ -95,7 +92,7 @@ def _order_modify_intended(values: Values) -> tuple[str, Values]:
 
 
 def _order_changed(values: Values) -> tuple[str, Values]:
-    if values["text"] == cancel_text("timeout"):
+    if values["text"] == _CANCEL_SENT:
         return "OrderCancelSent", {"time": values["time"], "order_ref": values["order_ref"], "reason": "timeout"}
     refusal, code = _refusal(values) if values["status"] == "rejected" else (None, None)
     return "OrderChanged", {**values, "refusal": refusal, "refusal_code": code}
@@ -118,11 +115,14 @@ _EVENTS: dict[str, tuple[bytes, Callable[[Values], tuple[str, Values]]]] = {
 }
 
 
-def complete_lost_at(state: TraderState, event: Event, data: Data) -> None:
-    """Set `lost_at` of the connection after an event of version 1, which told of a loss by an alert alone.
+CHANGED_KINDS = frozenset(_EVENTS)
 
-    data: the event as the journal holds it. An event of version 2 changes nothing here: its loss is in
-    ConnectionChanged, which comes before the alert.
+
+def complete_lost_at(state: TraderState, event: Event, data: Data) -> None:
+    """Set `lost_at` of the connection after an event of version 1, which recorded a loss as an alert only.
+
+    data: the event as the journal holds it. Version 2 records the loss in ConnectionChanged, before the alert, so
+    that an event of version 2 changes nothing here.
     """
     connection = state.connection
     if connection.lost_at is not None or (connection.connected and connection.ready):

@@ -1,7 +1,7 @@
-"""What the operator asked for while no trader was running: kept until the next start takes it up.
+"""A pause or unpause given while no trader runs, kept until the next start applies it.
 
-`pause` on a dead trader has to hold whatever state, of whatever date, the next start applies; so it is a small
-file of its own and not an edit of the state.
+It must hold for whatever state and date the next start uses. So it is a small file of its own, and no edit of the
+state.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ PAUSE_REQUEST = "operator.json"
 
 
 class PauseRequest(msgspec.Struct, kw_only=True):
-    """The last word on pausing. at: real time, aware."""
+    """The last request given. at: real time, aware."""
 
     paused: bool
     reason: str
@@ -30,7 +30,7 @@ def write_pause_request(folder: Folder, *, paused: bool, reason: str, at: dateti
 
 
 def read_pause_request(folder: Folder) -> PauseRequest | None:
-    """What waits to be taken up, or None. CorruptFileError if the file is not one: then entries have to wait."""
+    """The waiting request, or None. CorruptFileError if the file is damaged: then the start pauses entries."""
     data = folder.read_file(PAUSE_REQUEST)
     if data is None:
         return None
@@ -41,11 +41,11 @@ def read_pause_request(folder: Folder) -> PauseRequest | None:
 
 
 def pause_request_waits(folder: Folder) -> bool:
-    """Whether something waits to be taken up; one look at the folder."""
+    """Whether there is a request; one system call."""
     return folder.exists(PAUSE_REQUEST)
 
 
 def forget_pause_request(folder: Folder) -> None:
-    """They are in the state now."""
+    """Remove the request: the state holds it now."""
     folder.discard(PAUSE_REQUEST)
     folder.sync()

@@ -1,7 +1,7 @@
-"""Does this folder's disk keep what it promises? Measured and looked up once, at start.
+"""Checks once, at start, whether a flush on this folder's disk is durable.
 
-A flush that returns in less than 20 microseconds has not reached any disk, and some file systems
-(memory, network, throw-away overlays) do not keep what was flushed. The trader still runs there; it warns.
+A flush that returns in less than 20 microseconds has not reached a disk. Some file systems (memory, network,
+temporary overlays) do not keep what was flushed. The trader warns and runs.
 """
 
 import os
@@ -54,7 +54,7 @@ def file_system(path: Path, mountinfo: str | None = None) -> tuple[str, str]:
     if mountinfo is None:
         try:
             mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-        except OSError:  # not Linux: nothing is known, and nothing is claimed
+        except OSError:  # not Linux: nothing is known
             return "", ""
     resolved = path.resolve()
     best, found = -1, ("", "")
@@ -79,12 +79,12 @@ def _why_not_durable(fs_type: str, options: str) -> str:
     if fs_type == "overlay" and "volatile" in options.split(","):
         return "it is mounted volatile: flushes are ignored"
     if fs_type.startswith("fuse"):
-        return "a user program stands in for the disk: a flush is worth what that program makes of it"
+        return "a user program serves it: how durable a flush is depends on that program"
     return _WHY.get(fs_type, "")
 
 
 def _median_flush_us(folder: Folder, writes: int) -> float:
-    """The journal's own pattern: overwrite a few bytes of a filled file, then fdatasync."""
+    """The median of what the journal does: overwrite a few bytes of a filled file, then fdatasync."""
     name = folder.write_temp("probe", b"\n" * _AREA_BYTES)
     times_us = []
     try:

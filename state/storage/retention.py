@@ -1,6 +1,6 @@
-"""What is old makes room: whole dates of journals, bars and recovery reports, never the newest ones.
+"""Removing old dates of journals, bars and recovery reports before the disk is full. The newest ones stay.
 
-Called before space runs out. Archive and quarantine are the operator's: nothing there is ever removed.
+Archive and quarantine belong to the operator: nothing in them is ever removed.
 """
 
 import os
@@ -15,7 +15,7 @@ from state.storage.layout import BARS, JOURNAL, RECOVERY
 
 DATED = (JOURNAL, BARS, RECOVERY)
 FREE_BYTES_MIN = 200 * 1024 * 1024
-KEEP_DAYS_TIGHT = 2  # when space runs out
+KEEP_DAYS_TIGHT = 2  # when space is short
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ def _entries(root: Path) -> list[Path]:
     try:
         return sorted(root.iterdir())
     except FileNotFoundError:
-        return []  # somebody cleans up by hand at the same time
+        return []  # somebody has removed it since
     except OSError as cause:
         raise DiskError("list the folder", root, cause) from cause
 
@@ -65,7 +65,7 @@ def _is_older(folder: Path, oldest: date) -> bool:
         day = date.fromisoformat(folder.name)
         return day < oldest and stat.S_ISDIR(folder.lstat().st_mode)
     except (ValueError, FileNotFoundError):
-        return False  # not one of ours, or gone already
+        return False  # not a dated folder, or removed since
     except OSError as cause:
         raise DiskError("look at", folder, cause) from cause
 

@@ -1,8 +1,8 @@
 """The runs of the trader: one readable file each in `sessions/`, from active to completed or crashed.
 
-A session is active while its process lives. One that is still active when the next run holds the lock can only
-have crashed: it is marked so, and shown. Files are replaced whole, and never deleted; a damaged one is named,
-skipped and left as it is, since no decision rests on it.
+A session is active while its process runs. One that is still active when the next run holds the lock has crashed
+and is marked so. Files are replaced whole and never deleted. A damaged one is logged and skipped, since nothing is
+decided by it.
 """
 
 import logging
@@ -27,9 +27,9 @@ _log = logging.getLogger("trader.sessions")
 class Session(msgspec.Struct, kw_only=True):
     """One run. Times are real (not the session's clock), values in the account's currency.
 
-    initial_value, final_value: portfolio value at its first and last answer of the account, None if it had none.
-    pnl: realized by the day's trades as of its end; pnl_pct: of initial_value. Of a crashed run, ended_at is the
-    last sign of life that its files show, and the results are those of its last checkpoint.
+    initial_value, final_value: portfolio value in the first and last account answer, None if there was none.
+    pnl: realized by the day's trades up to its end; pnl_pct: of initial_value. Of a crashed run, ended_at is the
+    last write that its files show, and the results are those of its last checkpoint.
     """
 
     session_id: str
@@ -97,7 +97,7 @@ class SessionStore:
         if session is None:
             raise StateError(
                 f"The session {session_id} is not in {self._folder.path / SESSIONS}, or its file is damaged.",
-                "Its trades are in the journal all the same; look at the file.",
+                "The journal holds its trades. Look at the file.",
             )
         session.status, session.ended_at, session.reason = status, ended_at, reason
         session.pnl, session.trades = pnl, trades
@@ -108,34 +108,34 @@ class SessionStore:
         return session
 
     def active(self) -> Sessions:
-        """Sessions whose end nobody has written yet, oldest first."""
+        """Sessions without a recorded end, oldest first."""
         return [session for session in self.list() if session.status == "active"]
 
     def mark_crashed(self, now: datetime) -> Sessions:
         """Mark every active session as crashed and return them, oldest first.
 
-        To be called under the folder's lock and before the own session starts: whoever is active then is dead.
-        now: real time, aware.
+        To be called under the folder's lock and before the own session starts: the process of every active session
+        has ended then. now: real time, aware.
         """
         crashed = self.active()
         for session in crashed:
             session.status = "crashed"
-            session.ended_at = self._last_sign_of_life(session)
+            session.ended_at = self._last_write(session)
             found = now.isoformat(timespec="seconds")
-            session.reason = f"the process {session.pid} ended without a word; found {found}"
+            session.reason = f"the process {session.pid} ended without closing the session; found {found}"
             self._take_last_results(session)
             self.update(session)
         return crashed
 
     def list(self) -> Sessions:
-        """Every readable session, oldest first. Damaged files are named in the log."""
+        """Every readable session, oldest first. Damaged files are logged."""
         found, damaged = self.read_all()
         for name, problem in damaged:
             _log.warning("%s/%s was skipped: %s", SESSIONS, name, problem)
         return found
 
     def read_all(self) -> tuple[Sessions, Damaged]:
-        """Every readable session, oldest first, and the damaged files as (name, what is wrong)."""
+        """Every readable session, oldest first, and the damaged files as (name, problem)."""
         folder = existing_subfolder(self._folder, SESSIONS)
         if folder is None:
             return [], []
@@ -147,7 +147,7 @@ class SessionStore:
                     continue
                 try:
                     session = _read(folder, name)
-                except (CorruptFileError, DiskError) as error:  # no decision rests on it
+                except (CorruptFileError, DiskError) as error:  # nothing is decided by it
                     damaged.append((name, error.what))
                     continue
                 if session is not None:
@@ -162,12 +162,12 @@ class SessionStore:
         with folder:
             try:
                 return _read(folder, _file_name(session_id))
-            except (CorruptFileError, DiskError) as error:  # no decision rests on it
+            except (CorruptFileError, DiskError) as error:  # nothing is decided by it
                 _log.warning("%s", error)
                 return None
 
     def _take_last_results(self, session: Session) -> None:
-        """What its last checkpoint knew; the journal may know more, and the next run carries that on."""
+        """Take the results of its last checkpoint. The journal may hold later ones, which the next run has."""
         last = CheckpointStore(self._folder).newest(session.session_id)
         if last is None:
             return
@@ -176,8 +176,8 @@ class SessionStore:
         value = last.extra.account.get("portfolio_value")
         session.final_value = float(value) if isinstance(value, int | float) else session.final_value
 
-    def _last_sign_of_life(self, session: Session) -> datetime:
-        """The newest of what a dead session left: its own file and its checkpoints."""
+    def _last_write(self, session: Session) -> datetime:
+        """When a crashed session last wrote its own file or a checkpoint."""
         root = self._folder.path
         left = [root / SESSIONS / _file_name(session.session_id)]
         left += (root / CHECKPOINTS / session.session_id).glob("*.json")
@@ -188,7 +188,7 @@ class SessionStore:
 def _file_name(session_id: str) -> str:
     if not _ID.fullmatch(session_id):
         raise StateError(
-            f"{session_id!r} is no session id.",
+            f"{session_id!r} is not a session id.",
             "Take one that `sessions list` shows, such as 20251006-094400-1f2e.",
         )
     return f"{session_id}.json"
@@ -199,7 +199,7 @@ def _encode(session: Session) -> bytes:
 
 
 def _read(folder: Folder, name: str) -> Session | None:
-    """CorruptFileError for content that is no session, or not the one that the name promises."""
+    """A session's file; None where there is none. CorruptFileError for other content, or another session's."""
     data = folder.read_file(name)
     if data is None:
         return None
@@ -208,5 +208,5 @@ def _read(folder: Folder, name: str) -> Session | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptFileError(folder.path / name, str(error)) from error
     if f"{session.session_id}.json" != name:
-        raise CorruptFileError(folder.path / name, f"it says that it is session {session.session_id!r}")
+        raise CorruptFileError(folder.path / name, f"its content is that of session {session.session_id!r}")
     return session

@@ -1,12 +1,12 @@
 """Two generations of one file: the newest snapshot of the state and the one before it.
 
-A write never leaves a moment without a whole main file:
-1. the new content goes to a temp file in the same folder and is flushed: whole before any name points at it;
-2. main, if this run knows it to be valid, becomes the backup by a second hard link and a rename: main never
-   disappears, and a bad main never replaces a good backup (where links are unknown, by a flushed copy);
-3. the temp file is renamed over main, and the folder is flushed: main is the old or the new one, both whole.
-An error before the last flush leaves main as it was and is SnapshotFailedError: the journal still holds
-everything, so the trader may go on and try again. A failed flush is final: after it the store refuses.
+Main is a whole file at every moment of a write:
+1. The new content goes to a temp file in the same folder, which is flushed before a name points at it.
+2. Main becomes the backup by a second hard link and a rename, if this run has verified it. So main never
+   disappears, and a damaged main never replaces a good backup. Without hard links a flushed copy is made.
+3. The temp file is renamed over main and the folder is flushed. Main is the old file or the new one, both whole.
+An error before the last flush leaves main as it was and is SnapshotFailedError. The journal holds every event, so
+the trader goes on and tries again later. A failed flush is final: the store refuses every later write.
 """
 
 import errno
@@ -22,10 +22,10 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EX
 
 
 class SnapshotStore:
-    """Writes snapshots; blocking, in a worker thread beside an event loop.
+    """Writes snapshots. Blocking; beside an event loop it runs in a worker thread.
 
-    One write at a time: a worker whose task was cancelled goes on writing, and the last save of a run must not
-    mix its generations with that one's.
+    One write at a time: a worker whose task was cancelled goes on writing, and the last save of a run must wait
+    for it.
     """
 
     def __init__(self, folder: Folder, main: str = MAIN, backup: str = BACKUP) -> None:
@@ -37,13 +37,13 @@ class SnapshotStore:
         self._writing = threading.Lock()
 
     def mark_main_valid(self, valid: bool) -> None:
-        """Told by the loader whether it has verified the main file that is on disk now."""
+        """Say whether the loader has verified the main file that is on disk now."""
         self._main_valid = valid
 
     def write(self, data: bytes, validate: Callable[[bytes], None]) -> None:
         """Make `data` the main file and the former main the backup.
 
-        validate: raises if the bytes would not load again; its error passes through and nothing is written.
+        validate: raises if the bytes would not load again; then nothing is written.
         SnapshotFailedError: nothing has changed, try again later. SyncFailedError: final, stop.
         """
         with self._writing:
@@ -76,11 +76,11 @@ class SnapshotStore:
         self.folder.sync()
 
     def _back_up(self) -> None:
-        """Give main's content the backup's name as well, without main's name ever going away."""
+        """Give main's content the backup's name too; main keeps its name all the time."""
         second = self.folder.temp_name(self.backup)
         try:
             self.folder.disk.link(self.main, second, self.folder.fd)
-        except FileNotFoundError:  # main was removed by hand since it was verified: the old backup stays
+        except FileNotFoundError:  # somebody has removed main since it was verified: the old backup stays
             return
         except OSError as cause:
             if cause.errno not in _NO_LINKS:

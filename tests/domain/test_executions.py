@@ -1,10 +1,15 @@
-"""Executions into positions: counts, averages, P&L and exits, whatever arrives and in whatever order."""
+"""Position accounting: shares, averages, P&L and exits from executions in any order; orders and their refusals."""
+
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from state_cases import (
+    ACCOUNT,
+    DATE,
     EXIT,
+    GATEWAY,
     STOP,
     TRADE,
     Bought,
@@ -22,7 +27,7 @@ from state_cases import (
 from state.domain import events as ev
 from state.domain.executions import is_new_execution, split_exec_id, trade_of_manual_execution
 from state.domain.invariants import check_state
-from state.domain.model import Position, Side, TraderState
+from state.domain.model import OrderReason, Position, Side, TraderState
 from state.errors import InvariantError
 
 
@@ -39,7 +44,7 @@ def test_an_entry_fill_opens_the_position_that_its_intent_planned() -> None:
     assert (position.target1, position.stop_price, position.stop_ref) == (101.0, 99.0, STOP)
     assert state.attempts_for("TSLA", "LONG", 100.0) == 1
     assert state.orders[TRADE].status == "filled"
-    protection = state.protection(position)
+    protection = state.protective_stop(position)
     assert protection is not None
     assert protection.order_ref == STOP
 
@@ -147,12 +152,12 @@ def test_ids_without_a_revision_are_whole() -> None:
     assert split_exec_id("single") == ("single", "")
 
 
-def test_f15_a_sale_beyond_what_is_held_is_a_flip_with_its_true_p_and_l() -> None:
+def test_f15_a_sale_beyond_what_is_held_is_a_reversal_with_its_true_p_and_l() -> None:
     state = entered()
     tell(state, executed("b.01", EXIT, "SLD", 50, 101.0, 20), executed("c.01", STOP, "SLD", 100, 99.0, 21))
-    flipped = state.closed[TRADE]
-    assert (flipped.held, flipped.oversold) == (0, 50)
-    assert flipped.realized_pnl == pytest.approx(50 * 1 - 50 * 1)
+    reversed_ = state.closed[TRADE]
+    assert (reversed_.held, reversed_.oversold) == (0, 50)
+    assert reversed_.realized_pnl == pytest.approx(50 * 1 - 50 * 1)
     assert trade_of_manual_execution(state, "TSLA", at(30)) == TRADE
     tell(state, executed("d.01", "", "BOT", 50, 98.0, 30, trade=TRADE))
     covered = trade(state)
@@ -160,19 +165,19 @@ def test_f15_a_sale_beyond_what_is_held_is_a_flip_with_its_true_p_and_l() -> Non
     assert covered.realized_pnl == pytest.approx(50 - 50 + 50 * (99 - 98))
 
 
-def test_a_hand_that_sold_while_the_stop_sold_all_made_a_flip_however_late_it_is_told() -> None:
+def test_a_manual_sell_beside_a_stop_that_sold_all_reverses_the_position_however_late_it_comes() -> None:
     state = entered()
     tell(state, executed("b.01", STOP, "SLD", 100, 99.0, 21))
-    assert trade_of_manual_execution(state, "TSLA", at(22)) == "", "sold after our trade had ended: somebody else's"
-    assert trade_of_manual_execution(state, "TSLA", at(9)) == "", "before our entry"
+    assert trade_of_manual_execution(state, "TSLA", at(22)) == "", "sold after the trade had ended"
+    assert trade_of_manual_execution(state, "TSLA", at(9)) == "", "before the entry"
     assert trade_of_manual_execution(state, "TSLA", at(21)) == TRADE
     tell(state, executed("h.01", "", "SLD", 3, 99.0, 21, trade=TRADE))
-    flipped = state.closed[TRADE]
-    assert (flipped.held, flipped.oversold, state.positions) == (0, 3, {})
-    assert flipped.realized_pnl == pytest.approx(-100)
+    reversed_ = state.closed[TRADE]
+    assert (reversed_.held, reversed_.oversold, state.positions) == (0, 3, {})
+    assert reversed_.realized_pnl == pytest.approx(-100)
 
 
-def test_an_entry_and_its_stop_within_one_second_may_be_told_in_any_order() -> None:
+def test_an_entry_and_its_stop_within_one_second_may_arrive_in_any_order() -> None:
     state = told(*bracket(), executed("b.01", STOP, "SLD", 100, 99.0, 10))
     tell(state, executed("a.01", TRADE, "BOT", 100, 100.0, 10))
     assert not state.positions
@@ -193,7 +198,7 @@ def test_a_late_entry_fill_opens_the_closed_trade_again() -> None:
     assert state.attempts_for("TSLA", "LONG", 100.0) == 1
 
 
-def test_an_estimate_is_retired_by_the_late_execution() -> None:
+def test_a_late_execution_replaces_the_estimate() -> None:
     state = entered()
     tell(state, adjusted(40, 100.0, 100))
     assert (state.positions["TSLA"].held, state.daily_pnl_estimated) == (40, True)
@@ -206,15 +211,15 @@ def test_an_estimate_is_retired_by_the_late_execution() -> None:
     assert not any(e.estimated for e in state.executions.values())
 
 
-def test_an_execution_after_the_estimate_is_news() -> None:
+def test_an_execution_after_the_estimate_does_not_replace_it() -> None:
     state = entered()
     tell(state, adjusted(50, 100.0, 100), executed("b.01", STOP, "SLD", 50, 99.0, 200))
     assert not state.positions
     assert state.closed[TRADE].held == 0
-    assert state.daily_pnl_estimated  # how the first fifty went is still not known
+    assert state.daily_pnl_estimated  # the price of the first fifty is still an estimate
 
 
-def test_a_trade_whose_end_was_estimated_takes_the_late_execution_by_hand() -> None:
+def test_a_late_manual_execution_replaces_the_estimated_end_of_a_trade() -> None:
     state = entered()
     tell(state, adjusted(0, 100.0, 100))
     assert state.closed[TRADE].exit_reason == "unknown"
@@ -226,7 +231,7 @@ def test_a_trade_whose_end_was_estimated_takes_the_late_execution_by_hand() -> N
     assert (state.closed[TRADE].exit_reason, state.daily_pnl_estimated) == ("closed_by_hand", False)
 
 
-def test_a_count_that_grew_is_booked_as_an_entry() -> None:
+def test_a_larger_count_adds_an_entry() -> None:
     state = tell(entered(), adjusted(150, 100.0, 100))
     assert (state.positions["TSLA"].held, state.positions["TSLA"].shares) == (150, 150)
     check_state(state)
@@ -247,7 +252,7 @@ def test_an_adoption_enters_at_ibkrs_average_cost() -> None:
         tell(state, ev.PositionAdopted(time=at(41), position=source))
 
 
-def test_accepting_a_flip_ends_our_trade_and_takes_the_other_side_over() -> None:
+def test_accepting_a_reversal_ends_the_trade_and_adopts_the_other_side() -> None:
     state = tell(entered(), executed("b.01", STOP, "SLD", 150, 99.0, 20))
     other = Position(
         trade_id="adopted-TSLA",
@@ -270,7 +275,7 @@ def test_accepting_a_flip_ends_our_trade_and_takes_the_other_side_over() -> None
     check_state(state)
 
 
-def test_an_execution_of_an_order_that_nobody_knows_is_not_booked() -> None:
+def test_an_execution_of_an_unknown_order_is_ignored() -> None:
     state = told(executed("a.01", "somebody-else", "BOT", 100, 100.0, 10))
     assert not state.executions
     assert not state.positions
@@ -283,6 +288,8 @@ def test_two_trades_of_one_symbol_at_once_halt_it() -> None:
     tell(state, intended(second, trade=second), executed("c.01", second, "BOT", 10, 100.0, 30))
     tell(state, executed("d.01", TRADE, "BOT", 60, 100.0, 31))
     assert "TSLA" in state.halted
+    assert state.halt_causes == {"TSLA": "two_trades"}
+    check_state(state)
     assert (state.positions["TSLA"].held, state.closed[TRADE].held) == (10, 60)
 
 
@@ -301,6 +308,58 @@ def test_a_stop_changed_to_nothing_is_refused() -> None:
             state, ev.OrderModifyIntended(time=at(1), order_ref=STOP, quantity=0, stop_price=99.0, reason="flatten")
         )
     assert state.orders[STOP].quantity == 100
+
+
+def test_a_refusal_lasts_until_the_order_works_again() -> None:
+    refused = ev.OrderChanged(
+        time=at(1), order_ref=TRADE, status="rejected", text="201: margin", refusal="message", refusal_code=201
+    )
+    inactive = ev.OrderChanged(
+        time=at(2), order_ref=TRADE, status="rejected", broker_status="Inactive", refusal="inactive"
+    )
+    order = tell(told(*bracket()), refused).orders[TRADE]
+    assert (order.refusal, order.refusal_code) == ("message", 201)
+    state = tell(told(*bracket()), refused, inactive)
+    assert (state.orders[TRADE].refusal, state.orders[TRADE].refusal_code) == ("inactive", 201)
+    order = tell(state, ev.OrderChanged(time=at(3), order_ref=TRADE, status="working")).orders[TRADE]
+    assert (order.status, order.refusal, order.refusal_code) == ("working", None, None)
+
+
+def test_a_sent_cancel_is_remembered_and_the_order_stays_live() -> None:
+    state = tell(told(*bracket()), ev.OrderCancelSent(time=at(31), order_ref=TRADE, reason="timeout"))
+    order = state.orders[TRADE]
+    assert (order.is_live, order.cancel_reason, order.text) == (True, "timeout", "timeout: cancel sent")
+    with pytest.raises(InvariantError, match="no intent"):
+        tell(state, ev.OrderCancelSent(time=at(32), order_ref="unknown", reason="flatten"))
+
+
+def test_a_stop_is_closing_until_it_is_changed_otherwise() -> None:
+    def changed(reason: OrderReason, *, closing: bool) -> ev.OrderModifyIntended:
+        return ev.OrderModifyIntended(
+            time=at(1), order_ref=STOP, quantity=100, stop_price=99.0, reason=reason, closing=closing
+        )
+
+    state = tell(entered(), changed("flatten", closing=True))
+    assert (state.orders[STOP].closing, state.orders[STOP].reason) == (True, "flatten")
+    tell(state, changed("trailing_stop_hit", closing=False))
+    assert not state.orders[STOP].closing
+
+
+def test_the_loss_of_the_connection_lasts_over_a_restart_until_it_is_ready() -> None:
+    def connection(seconds: float, **values: Any) -> ev.ConnectionChanged:
+        return ev.ConnectionChanged(time=at(seconds), entries_open=False, reason="", **values)
+
+    state = told(connection(1, connected=False, ready=False, lost_at=at(1)))
+    ended = ev.SessionEnded(time=at(2), session_id="s1", status="crashed")
+    started = ev.SessionStarted(
+        time=at(3), session_id="s2", trading_date=DATE, account=ACCOUNT, gateway=GATEWAY, resumed_from="s1"
+    )
+    assert tell(state, ended, started).connection.lost_at == at(1)
+    tell(state, connection(4, connected=True, ready=False, lost_at=at(1)))
+    assert (state.connection.lost_at, state.connection.since) == (at(1), at(4))
+    tell(state, connection(5, connected=True, ready=False, lost_at=at(1)))
+    assert state.connection.since == at(4), "nothing of what it dates has changed"
+    assert tell(state, connection(6, connected=True, ready=True)).connection.lost_at is None
 
 
 @st.composite
@@ -332,14 +391,14 @@ def days(draw: st.DrawFn) -> tuple[Side, list[ev.ExecutionSeen], list[ev.Commiss
     return side, facts, costs
 
 
-def _books(state: TraderState) -> tuple[object, ...]:
+def _accounting(state: TraderState) -> tuple[object, ...]:
     filled = {ref: order.filled for ref, order in state.orders.items()}
     return state.positions, state.closed, state.executions, state.attempts, filled, state.daily_pnl
 
 
 @settings(deadline=None, max_examples=120)
 @given(days(), st.data())
-def test_i13_any_order_and_any_repetition_give_the_same_books(
+def test_i13_any_order_and_any_repetition_give_the_same_positions(
     day: tuple[Side, list[ev.ExecutionSeen], list[ev.CommissionSeen]], data: st.DataObject
 ) -> None:
     side, facts, costs = day
@@ -349,7 +408,7 @@ def test_i13_any_order_and_any_repetition_give_the_same_books(
     shuffled = data.draw(st.permutations(repeated))
     late = data.draw(st.permutations([*costs, *costs[:2]]))
     state = told(*orders, *shuffled, *late)
-    assert _books(state) == _books(expected)
+    assert _accounting(state) == _accounting(expected)
     check_state(state)
 
 

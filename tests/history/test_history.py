@@ -1,4 +1,4 @@
-"""The day from its journal: every moment of it, orders' lives, trades, and what damage leaves of them."""
+"""A trading day from its journal: the state at any moment, orders, trades, and what is left after damage."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ from state.domain import events as ev
 from state.domain.events import Event
 from state.domain.model import TraderState
 from state.errors import StateError
-from state.history.orders import OrderLife, order_lives
+from state.history.orders import OrderHistory, order_histories
 from state.history.restore import differences, restore
 from state.history.trades import EquityPoint, equity_curve, max_drawdown, rebuild, summarize, trades_of
 from state.history.trading_day import TradingDay, last_state, read_trading_day, state_at
@@ -36,7 +36,7 @@ from state.storage.journal import Verdict
 
 
 def day_of_trading() -> list[Event]:
-    """A trade with a partial and a trailing stop, seen through every kind of message about it."""
+    """A trade with a partial and a trailing stop, with every kind of event about it."""
     return [
         ev.EquityAnchored(time=at(0), equity=100_000.0),
         *bracket(),
@@ -69,21 +69,21 @@ def day_of_trading() -> list[Event]:
     ]
 
 
-def daybook(logs: Path) -> TradingDay:
+def trading_day(logs: Path) -> TradingDay:
     return read_trading_day(Folder.open(logs), DATE)
 
 
-def lives_of(logs: Path) -> dict[str, OrderLife]:
-    return {life.order_ref: life for life in order_lives(daybook(logs).entries)}
+def orders_of(logs: Path) -> dict[str, OrderHistory]:
+    return {order.order_ref: order for order in order_histories(trading_day(logs).entries)}
 
 
-def test_each_order_is_told_from_its_intent_to_its_last_status(tmp_path: Path) -> None:
+def test_each_order_is_shown_from_its_intent_to_its_last_status(tmp_path: Path) -> None:
     state = run(tmp_path, *day_of_trading())
-    lives = lives_of(tmp_path)
-    assert list(lives) == [TRADE, STOP, EXIT]
-    for ref, life in lives.items():  # the journal and the state agree, order by order
+    orders = orders_of(tmp_path)
+    assert list(orders) == [TRADE, STOP, EXIT]
+    for ref, shown in orders.items():  # the journal and the state agree, order by order
         order = state.orders[ref]
-        assert (life.status, life.filled, life.quantity, life.perm_id, life.stop_price, life.reason) == (
+        assert (shown.status, shown.filled, shown.quantity, shown.perm_id, shown.stop_price, shown.reason) == (
             order.status,
             order.filled,
             order.quantity,
@@ -91,7 +91,7 @@ def test_each_order_is_told_from_its_intent_to_its_last_status(tmp_path: Path) -
             order.stop_price,
             order.reason,
         ), ref
-    entry = lives[TRADE]
+    entry = orders[TRADE]
     assert entry.mean_price == pytest.approx((60 * 100.2 + 40 * 100.1) / 100)
     assert entry.commission == 1.0
     assert [step.what for step in entry.steps] == [
@@ -108,18 +108,22 @@ def test_each_order_is_told_from_its_intent_to_its_last_status(tmp_path: Path) -
         at(2),
         at(3),
     )
-    assert lives[STOP].errors == ["late"]
-    assert lives[STOP].session_id == "s1"
+    assert orders[STOP].errors == ["late"]
+    assert orders[STOP].session_id == "s1"
 
 
-def test_an_order_that_failed_tells_why(tmp_path: Path) -> None:
+def test_an_order_that_failed_shows_why(tmp_path: Path) -> None:
     refused = ev.OrderChanged(time=at(2), order_ref=TRADE, status="rejected", text="201: margin")
     twice = [ev.OrderAcknowledged(time=at(2), order_ref=STOP, perm_id=perm_id, order_id=2) for perm_id in (12, 99)]
     run(tmp_path, *bracket(), refused, *twice)
-    lives = lives_of(tmp_path)
-    assert (lives[TRADE].status, lives[TRADE].errors, lives[TRADE].ended_at) == ("rejected", ["201: margin"], at(2))
-    assert "99" in lives[STOP].errors[0]
-    assert lives[STOP].perm_id == 12
+    orders = orders_of(tmp_path)
+    assert (orders[TRADE].status, orders[TRADE].errors, orders[TRADE].ended_at) == (
+        "rejected",
+        ["201: margin"],
+        at(2),
+    )
+    assert "99" in orders[STOP].errors[0]
+    assert orders[STOP].perm_id == 12
 
 
 def test_a_trade_has_its_exits_reason_and_result(tmp_path: Path) -> None:
@@ -135,7 +139,7 @@ def test_a_trade_has_its_exits_reason_and_result(tmp_path: Path) -> None:
     assert found.r_multiple == pytest.approx(found.pnl / ((found.entry_price - 99.0) * 100), abs=0.01)
 
 
-def test_an_open_trade_is_told_up_to_now(tmp_path: Path) -> None:
+def test_an_open_trade_is_shown_up_to_now(tmp_path: Path) -> None:
     state = run(tmp_path, *day_of_trading()[:15])
     (found,) = trades_of(state)
     assert (found.status, found.held, found.reason, found.exit_price) == ("open", 50, "", None)
@@ -145,7 +149,7 @@ def test_an_open_trade_is_told_up_to_now(tmp_path: Path) -> None:
 
 def test_the_curve_has_one_point_a_minute_and_the_summary_the_day(tmp_path: Path) -> None:
     state = run(tmp_path, *day_of_trading())
-    curve = equity_curve(daybook(tmp_path).entries)
+    curve = equity_curve(trading_day(tmp_path).entries)
     assert [(point.time, point.equity) for point in curve] == [
         (at(50), 100_020.0),
         (at(90), 100_080.0),
@@ -182,10 +186,10 @@ def test_i9_every_moment_is_as_it_was_live_with_and_without_checkpoints(tmp_path
             if number in (5, 11):
                 store.write(manager.state, {}, {}, at(number))
         manager.save_blocking()
-    day = daybook(tmp_path)
+    day = trading_day(tmp_path)
     sources = set()
     numbered = list(enumerate(live, start=2))  # the first event is the session's start
-    for sequence, (_, expected) in reversed(numbered):  # looking at a moment must not change an earlier one
+    for sequence, (_, expected) in reversed(numbered):  # reading one moment must not change an earlier one
         assert plain(rebuild(day.entries, sequence, []).state) == expected
         moment = day.entries[sequence - 1].event.time
         if sequence < len(day.entries) and day.entries[sequence].event.time == moment:
@@ -200,7 +204,7 @@ def test_i9_every_moment_is_as_it_was_live_with_and_without_checkpoints(tmp_path
 def test_before_the_first_event_nothing_is_known(tmp_path: Path) -> None:
     run(tmp_path, *day_of_trading())
     with pytest.raises(StateError, match="the first event is of"):
-        state_at(Folder.open(tmp_path), daybook(tmp_path), at(-60))
+        state_at(Folder.open(tmp_path), trading_day(tmp_path), at(-60))
     with pytest.raises(StateError, match="empty"):
         state_at(Folder.open(tmp_path), read_trading_day(Folder.open(tmp_path), "2025-10-07"), at(0))
 
@@ -217,7 +221,7 @@ def test_a_checkpoint_of_a_journal_that_was_set_aside_is_not_used(tmp_path: Path
         for _ in range(20):
             manager.record(ev.EquityMarked(time=at(200), equity=1.0, daily_pnl=0.0))
         manager.save_blocking()
-    day = daybook(tmp_path)
+    day = trading_day(tmp_path)
     past = state_at(Folder.open(tmp_path), day, at(300))
     assert past.source.startswith("the beginning")
     assert past.state.positions == {}
@@ -236,14 +240,14 @@ def test_a_broken_chain_is_named_and_a_checkpoint_reaches_beyond_it(tmp_path: Pa
         manager.record(ev.EquityMarked(time=at(200), equity=7.0, daily_pnl=0.0))
         expected = plain(manager.state)
         manager.save_blocking()
-    day = daybook(tmp_path)
+    day = trading_day(tmp_path)
     assert day.broken
     assert day.verdict is Verdict.CORRUPT
     assert "ends at 10" in day.detail
     past = state_at(Folder.open(tmp_path), day, at(300))
     assert past.source.startswith("checkpoint s2/")
     assert plain(past.state) == expected
-    assert TRADE in {life.order_ref for life in order_lives(day.entries)}
+    assert TRADE in {order.order_ref for order in order_histories(day.entries)}
 
 
 def test_i9_restoring_goes_on_with_the_numbers_and_can_be_replayed(tmp_path: Path) -> None:
@@ -278,9 +282,9 @@ def test_i9_restoring_goes_on_with_the_numbers_and_can_be_replayed(tmp_path: Pat
         for key in ("positions", "closed", "orders", "executions", "attempts", "filter_blocks"):
             assert plain(state)[key] == then[key], key  # type: ignore[index]  # both are dictionaries
         expected = plain(state)
-    day = daybook(tmp_path)
+    day = trading_day(tmp_path)
     assert plain(rebuild(day.entries, sequence, []).state) == expected  # invariant 9
-    assert order_lives(day.entries)[1].status == "filled"  # what happened stays told
+    assert order_histories(day.entries)[1].status == "filled"  # what happened stays in the journal
     found = last_state(Folder.open(tmp_path), day)
     assert found is not None
     assert found.state.sequence == sequence
@@ -302,12 +306,12 @@ def test_orders_sent_after_the_checkpoint_stay_known_but_unproven(tmp_path: Path
         begun(manager)
         order = manager.state.orders[EXIT]
         assert (order.status, order.filled, trade(manager.state).held) == ("unknown", 0, 100)
-        manager.record(executed("3.01", EXIT, "SLD", 50, 102.0, 61))  # as IBKR tells it again
+        manager.record(executed("3.01", EXIT, "SLD", 50, 102.0, 61))  # as IBKR reports it again
         assert (manager.state.orders[EXIT].status, trade(manager.state).held) == ("filled", 50)
         assert trade(manager.state).partials_taken[0].reason == "partial_1r"
 
 
-def test_what_a_restore_would_change_is_told() -> None:
+def test_what_a_restore_would_change_is_listed() -> None:
     now, then = told(*day_of_trading()), told(*day_of_trading()[:9])
     changes = {change.what: (change.now, change.then) for change in differences(now, then)}
     assert changes["position TSLA"] == ("-", "+100 at 100.04, stop 99.00")

@@ -60,7 +60,7 @@ def test_p10_shares_sold_or_bought_by_hand_in_a_position_of_ours(
             await run.enter("TSLA", shares=100)
             gateway.ctl("trade", symbol="TSLA", side=side, shares=shares)
             await noticed(run, "TSLA", 60 if side == "SELL" else 150)
-            assert "by hand" in alerts(run)
+            assert "by a manual trade" in alerts(run)
             assert "RECONCILED TSLA" in said(caplog)
             if side == "SELL":
                 assert [part.reason for part in run.position().partials_taken] == ["closed_by_hand"]

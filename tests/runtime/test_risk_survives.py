@@ -52,7 +52,7 @@ async def trade(run: Live, symbol: str, move_pct: float, shares: int = 10) -> Po
 async def out(run: Live, symbol: str) -> None:
     """Close at the market, once the stop that does it is confirmed."""
     position = run.position(symbol)
-    await run.until(lambda: (stop := run.state.protection(position)) and stop.status == "working")
+    await run.until(lambda: (stop := run.state.protective_stop(position)) and stop.status == "working")
     await run.close(position, "flatten")
     await run.until(lambda: symbol not in run.state.positions)
 

@@ -90,7 +90,7 @@ def test_a_dry_run_does_not_touch_what_an_earlier_run_holds(
         async with live(gateway, tmp_path) as run:
             held = await run.enter("TSLA", "LONG", 100, stop_pct=1.0)
             await run.enter("NVDA", "LONG", 100)
-            stop = run.state.protection(run.position("NVDA"))
+            stop = run.state.protective_stop(run.position("NVDA"))
             assert stop is not None
             await run.crash()
         gateway.ctl("cancel", order=str(stop.perm_id))

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from lab import DATE, Trader, wait_for
@@ -16,7 +15,6 @@ from state.storage.files import Folder
 from trader.broker.ibkr.broker import IbkrBroker
 from trader.clock import Clock
 from trader.config.sections import Config
-from trader.core import effects as fx
 from trader.core.messages import Tick, TradingStarted
 from trader.core.strategy.indicators import mean_volume
 from trader.core.strategy.ps60.breakout import lookback_candles
@@ -30,8 +28,20 @@ SPEED = 120.0
 ACCOUNT = "DU1234567"
 
 
-def raise_it(error: BaseException) -> None:
-    raise error
+class ObservedSession:
+    """What the loop asks of a session, as far as monitoring a market needs it."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+    def take_opened(self, count: int) -> None:
+        self.opened.set()
+
+    def fail(self, error: BaseException) -> None:
+        raise error
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
 
 
 class Observer:
@@ -52,17 +62,12 @@ class Observer:
         self.manager.begin(date.isoformat(), ACCOUNT, "test", self.clock.now(), loop=asyncio.get_running_loop())
         setups = load_setups(ROOT / "scanner_output", date, Config().universe).setups
         settings = Settings(config=Config(), account=ACCOUNT, setups={setup.symbol: setup for setup in setups})
-        opened = asyncio.Event()
-        on: dict[type[fx.Effect], Callable[[Any], None]] = {
-            fx.MarketOpened: lambda _: opened.set(),
-            fx.RequestSave: lambda _: None,
-            fx.StopRun: lambda _: None,
-        }
-        self.loop = Loop(self.queue, self.manager, self.broker, self.clock, settings, on, raise_it)
+        session = ObservedSession()
+        self.loop = Loop(self.queue, self.manager, self.broker, self.clock, settings, session)
         self.tasks = [asyncio.create_task(job) for job in (self.loop.run(), self._tick())]
         self.queue.put_nowait(TradingStarted())
         async with asyncio.timeout(30):
-            await opened.wait()
+            await session.opened.wait()
             while not self.filled():  # noqa: ASYNC110 - the condition is the engine's, which tells nobody
                 await asyncio.sleep(0.01)
         return self

@@ -1,4 +1,4 @@
-"""Kept copies of the state: immutable, readable by the loader, counted when they fail, pruned with care."""
+"""Checkpoints: never changed, readable by the loader, counted when they fail, pruned by count and age."""
 
 import asyncio
 import errno
@@ -105,7 +105,7 @@ def test_full_disk_leaves_nothing_and_is_counted_by_the_next(tmp_path: Path) -> 
     assert stats.mean_write_ms > 0
 
 
-def test_a_failed_flush_is_final_news_for_the_caller(tmp_path: Path) -> None:
+def test_a_failed_flush_is_final_for_the_caller(tmp_path: Path) -> None:
     store = store_in(tmp_path, disk=FailingDisk(fsync=errno.EIO))
     (tmp_path / "checkpoints" / "s1").mkdir(parents=True)
     with pytest.raises(SyncFailedError):
@@ -121,7 +121,7 @@ def test_a_state_that_would_not_load_again_is_not_written(tmp_path: Path) -> Non
     assert names(tmp_path) == []
 
 
-def test_it_never_holds_what_the_journal_may_lose(tmp_path: Path) -> None:
+def test_it_never_holds_an_event_that_the_journal_may_lose(tmp_path: Path) -> None:
     async def take() -> tuple[str, int]:
         with opened(tmp_path) as manager:
             manager.begin("2025-10-06", "DU1234567", "127.0.0.1:17497", NOW, loop=asyncio.get_running_loop())
@@ -136,7 +136,7 @@ def test_it_never_holds_what_the_journal_may_lose(tmp_path: Path) -> None:
     assert durable == 5
 
 
-def test_none_is_written_of_events_that_the_journal_lost(tmp_path: Path) -> None:
+def test_none_is_written_with_events_that_the_journal_lost(tmp_path: Path) -> None:
     async def take() -> None:
         disk = FailingDisk()
         manager = StateManager.open(tmp_path, "s1", disk)
@@ -176,7 +176,7 @@ def test_active_sessions_are_never_pruned_and_the_newest_always_stays(tmp_path: 
     assert len(names(tmp_path)) == 1
 
 
-def test_what_is_no_checkpoint_is_left_alone(tmp_path: Path) -> None:
+def test_files_that_are_no_checkpoint_are_left_alone(tmp_path: Path) -> None:
     written(tmp_path, "s1", 100_000, 90_000)
     folder = tmp_path / "checkpoints"
     (folder / "s1" / "notes.txt").write_text("mine")
@@ -202,7 +202,7 @@ def test_it_is_found_by_any_name_an_operator_would_give(tmp_path: Path) -> None:
     assert store_in(tmp_path / "empty").find("latest") is None
 
 
-def test_five_missing_ones_are_an_alarm() -> None:
+def test_five_missing_ones_raise_an_alert() -> None:
     assert overdue(NOW, 30.0, NOW + timedelta(seconds=150)) == ""
     assert "151 s" in overdue(NOW, 30.0, NOW + timedelta(seconds=151))
 

@@ -1,4 +1,4 @@
-"""Any history of groups, crashes at any byte and restarts: the acknowledged stays, what was lost stays lost."""
+"""Any history of groups, crashes at any byte and restarts: acknowledged records stay, lost ones never return."""
 
 import tempfile
 from pathlib import Path
@@ -25,7 +25,7 @@ steps = st.lists(
 
 
 class History:
-    """What a run of writes and crashes must leave: `kept` for sure, and perhaps the head of `hoped`."""
+    """What a run of writes and crashes must leave: all of `kept`, and any first part of `hoped`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,7 +36,7 @@ class History:
         self.restart()
 
     def restart(self) -> None:
-        """Open again and hold what is found against what must be there; from now on it counts as kept."""
+        """Open again, and compare what is found with what must be there; from now on it is `kept`."""
         if self.journal is not None:
             self.journal._keeper.close()  # the threads of a process end with it
         journal = open_journal(self.path, disk=self.disk, size_bytes=1024)
@@ -50,7 +50,7 @@ class History:
         self.journal = journal
 
     def append(self, count: int) -> None:
-        self.hoped = list(range(len(self.kept) + 1, len(self.kept) + 1 + count))  # what was lost is said again
+        self.hoped = list(range(len(self.kept) + 1, len(self.kept) + 1 + count))  # lost numbers are written again
         for number in self.hoped:
             self.opened.append("test", payload(number))
 
@@ -111,7 +111,7 @@ def test_acknowledged_records_survive_and_lost_ones_never_return(history: list[t
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_rot_of_any_byte_but_in_the_last_record_is_never_taken_for_a_torn_tail(data: st.DataObject) -> None:
+def test_a_changed_byte_before_the_last_record_is_never_taken_for_a_torn_tail(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name)
         write_each(path, 1, 8)

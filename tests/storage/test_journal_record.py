@@ -1,4 +1,4 @@
-"""One line, there and back; what a line must not be; and what a segment's bytes are decoded into."""
+"""Encoding and decoding a line of the journal, and decoding segments."""
 
 import pytest
 from hypothesis import given
@@ -102,7 +102,7 @@ def kinds(items: list[Item]) -> list[str]:
     return [f"{type(item).__name__} {item.segment}" for item in items]
 
 
-def test_whole_segments_are_told_one_after_the_other() -> None:
+def test_whole_segments_are_decoded_one_after_the_other() -> None:
     first = HEADER + b"".join(lines(2))
     crc = end_of(decoded(first)).crc
     second, _ = encode_header(SegmentHeader(2, SIZE_BYTES, 2, f"{crc:08x}"), "run", "now")
@@ -139,7 +139,7 @@ def test_a_later_segment_makes_an_unfinished_write_damage_and_is_not_used() -> N
     ]
 
 
-def test_a_segment_that_tells_of_the_damage_before_it_is_used() -> None:
+def test_a_segment_that_names_the_damage_before_it_is_used() -> None:
     later, _ = encode_header(SegmentHeader(2, SIZE_BYTES, 9, "00000000", "It was damaged."), "run", "now")
     items = decoded(b"garbage", later)
     assert kinds(items) == ["Damaged 1", "SegmentStart 2", "EndOfSegment 2"]

@@ -1,4 +1,4 @@
-"""Opening after disasters: torn tails are mended, damage is told, nothing acknowledged is lost in silence."""
+"""Opening after a crash or damage: torn tails are blanked, and damage is always reported."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def test_torn_tail_is_blanked_and_kept_in_quarantine(tmp_path: Path) -> None:
     assert (report.verdict, numbers(report), report.last_sequence) == (Verdict.CLEAN, [1, 2, 5], 3)
 
 
-def test_looking_changes_nothing(tmp_path: Path) -> None:
+def test_reading_changes_nothing(tmp_path: Path) -> None:
     write_each(tmp_path, 1, 2)
     tear_group(tmp_path, [3], range(40))
     before = segment(tmp_path).read_bytes()
@@ -70,8 +70,8 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "quarantine").exists()
 
 
-def resurrect(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Group [2, 3] loses its first record; 2 is written again, the same to the byte; then what is there?"""
+def rewrite_the_lost_record(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Group [2, 3] loses its first record; 2 is written again, the same to the byte. Returns what is read then."""
     monkeypatch.setattr("state.storage.journal.journal.secrets.token_hex", lambda _: "samerun0")
     write_each(path, 1, 1)
     size = record_bytes(path)
@@ -83,12 +83,12 @@ def resurrect(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_stale_records_do_not_come_back_after_a_torn_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert resurrect(tmp_path, monkeypatch) == [1, 2]
+    assert rewrite_the_lost_record(tmp_path, monkeypatch) == [1, 2]
 
 
 def test_without_blanking_a_stale_record_would_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("state.storage.journal.journal.make_durable", lambda *_: None)
-    assert resurrect(tmp_path, monkeypatch) == [1, 2, 3]  # so the test above can fail
+    assert rewrite_the_lost_record(tmp_path, monkeypatch) == [1, 2, 3]  # so the test above can fail
 
 
 def test_torn_first_line_of_a_new_segment(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_torn_first_line_of_a_new_segment(tmp_path: Path) -> None:
     assert (report.verdict, numbers(report)) == (Verdict.CLEAN, [*before, 7])
 
 
-def test_rot_in_the_middle_is_corruption(tmp_path: Path) -> None:
+def test_a_changed_byte_in_the_middle_is_corruption(tmp_path: Path) -> None:
     write_each(tmp_path, 1, 6)
     before = bytearray(segment(tmp_path).read_bytes())
     at = before.index(b'"00003"')
@@ -124,7 +124,7 @@ def test_rot_in_the_middle_is_corruption(tmp_path: Path) -> None:
     assert (tmp_path / "quarantine" / report.quarantined[0]).read_bytes() == damaged
 
 
-def test_life_goes_on_above_corruption_and_it_is_told_until_a_snapshot_is_past_it(tmp_path: Path) -> None:
+def test_corruption_is_reported_until_a_snapshot_is_past_it_and_writing_goes_on(tmp_path: Path) -> None:
     write_each(tmp_path, 1, 6)
     damage(segment(tmp_path), segment(tmp_path).read_bytes().index(b'"00003"') + 1, b"9")
     journal = open_journal(tmp_path)
@@ -153,7 +153,7 @@ def test_snapshot_beyond_the_journal_is_corruption(tmp_path: Path) -> None:
     assert open_journal(tmp_path, snapshot=5).report.verdict is Verdict.CLEAN
 
 
-def test_snapshot_without_a_journal_begins_one_above_it(tmp_path: Path) -> None:
+def test_a_journal_beside_a_snapshot_alone_begins_one_above_it(tmp_path: Path) -> None:
     journal = open_journal(tmp_path, snapshot=41)
     assert journal.report.verdict is Verdict.EMPTY
     assert "41" in journal.report.detail
@@ -171,7 +171,7 @@ def test_segment_missing_in_the_middle_is_corruption(tmp_path: Path) -> None:
     assert report.last_sequence == 20
 
 
-def test_dropped_segments_that_no_snapshot_makes_up_for_are_corruption(tmp_path: Path) -> None:
+def test_removed_segments_that_no_snapshot_holds_are_corruption(tmp_path: Path) -> None:
     write_each(tmp_path, 1, 20, size_bytes=1024)
     segment(tmp_path, 1).unlink()
     first = read_journal(tmp_path / "journal").records[0].sequence
@@ -197,7 +197,7 @@ def test_truncated_segment_is_corruption(tmp_path: Path) -> None:
     assert "was made with 4096" in report.detail
 
 
-def test_blank_or_headless_first_segment_is_corruption(tmp_path: Path) -> None:
+def test_first_segment_without_a_valid_first_line_is_corruption(tmp_path: Path) -> None:
     write_each(tmp_path, 1, 3)
     content = segment(tmp_path).read_bytes()
     segment(tmp_path).write_bytes(b"\n" * len(content))

@@ -1,4 +1,4 @@
-"""Writing with an event loop: group commit, what waiters are told, and that a failure is final."""
+"""Writing with an event loop: group commit, when waiters return, and that a failure is final."""
 
 import asyncio
 import errno
@@ -37,33 +37,33 @@ def open_in_loop(
     )
 
 
-class GatedDisk(CountingDisk):
-    """Every fdatasync waits until the gate is open, once it has been shut."""
+class WaitingDisk(CountingDisk):
+    """Once `released` is cleared, every fdatasync waits until it is set."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = threading.Event()
-        self.gate.set()
+        self.released = threading.Event()
+        self.released.set()
         self.waiting = threading.Event()
 
     def fdatasync(self, fd: int) -> None:
         self.waiting.set()
-        assert self.gate.wait(10)
+        assert self.released.wait(10)
         super().fdatasync(fd)
 
 
-def test_i1_nobody_is_told_before_the_flush_has_returned(tmp_path: Path) -> None:
+def test_i1_no_waiter_returns_before_the_flush_has_returned(tmp_path: Path) -> None:
     async def run() -> None:
-        disk = GatedDisk()
+        disk = WaitingDisk()
         journal = open_in_loop(tmp_path, disk)
-        disk.gate.clear()
+        disk.released.clear()
         sequence = journal.append("test", payload(1))
         waiter = asyncio.create_task(journal.wait_durable(sequence))
         await asyncio.to_thread(disk.waiting.wait, 10)
         await asyncio.sleep(0)
         assert not waiter.done()
         assert journal.durable_sequence == 0
-        disk.gate.set()
+        disk.released.set()
         await asyncio.wait_for(waiter, 10)
         assert journal.durable_sequence == 1
         await asyncio.to_thread(journal.close)
@@ -73,15 +73,15 @@ def test_i1_nobody_is_told_before_the_flush_has_returned(tmp_path: Path) -> None
 
 def test_what_is_queued_during_a_flush_shares_the_next_one(tmp_path: Path) -> None:
     async def run() -> None:
-        disk = GatedDisk()
+        disk = WaitingDisk()
         journal = open_in_loop(tmp_path, disk, size_bytes=65536)
         disk.waiting.clear()
-        disk.gate.clear()
+        disk.released.clear()
         journal.append("test", payload(1))
         await asyncio.to_thread(disk.waiting.wait, 10)
         before = disk.calls.count("fdatasync")
         waiters = [journal.wait_durable(journal.append("test", payload(number))) for number in range(2, 66)]
-        disk.gate.set()
+        disk.released.set()
         await asyncio.wait_for(asyncio.gather(*waiters), 10)
         assert disk.calls.count("fdatasync") - before == 2
         await asyncio.to_thread(journal.close)
@@ -92,14 +92,14 @@ def test_what_is_queued_during_a_flush_shares_the_next_one(tmp_path: Path) -> No
 
 def test_cancelled_waiter_leaves_the_others_and_the_record(tmp_path: Path) -> None:
     async def run() -> None:
-        disk = GatedDisk()
+        disk = WaitingDisk()
         journal = open_in_loop(tmp_path, disk)
-        disk.gate.clear()
+        disk.released.clear()
         sequence = journal.append("test", payload(1))
         first, second = (asyncio.create_task(journal.wait_durable(sequence)) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
-        disk.gate.set()
+        disk.released.set()
         await asyncio.wait_for(second, 10)
         assert first.cancelled()
         await asyncio.to_thread(journal.close)
@@ -108,7 +108,7 @@ def test_cancelled_waiter_leaves_the_others_and_the_record(tmp_path: Path) -> No
     assert numbers(read_journal(tmp_path / "journal")) == [1]
 
 
-def test_i11_failed_flush_fails_everybody_and_is_never_retried(tmp_path: Path) -> None:
+def test_i11_failed_flush_fails_every_waiter_and_is_never_retried(tmp_path: Path) -> None:
     async def run() -> None:
         failures: list[SyncFailedError] = []
         disk = UnsyncedDisk()
@@ -160,7 +160,7 @@ def test_defect_in_the_thread_does_not_leave_anybody_waiting(
     async def run() -> None:
         journal = open_in_loop(tmp_path)
 
-        monkeypatch.setattr("state.storage.journal.writer.write_all", None)  # stands for a defect of our own
+        monkeypatch.setattr("state.storage.journal.writer.write_all", None)  # a defect in the program
         with pytest.raises(SyncFailedError, match="defect"):
             await asyncio.wait_for(journal.wait_durable(journal.append("test", payload(1))), 10)
         await asyncio.to_thread(journal.close)
@@ -209,7 +209,7 @@ def test_drop_below_removes_only_segments_wholly_below(tmp_path: Path) -> None:
     assert report.last_sequence == 31
 
 
-def test_event_larger_than_a_segment_is_refused_and_the_journal_lives(tmp_path: Path) -> None:
+def test_event_larger_than_a_segment_is_refused_and_the_journal_goes_on(tmp_path: Path) -> None:
     journal = open_journal(tmp_path, size_bytes=1024)
     with pytest.raises(StateError, match="does not fit"):
         journal.append_durable_blocking("test", b'"' + b"x" * 2000 + b'"')

@@ -11,7 +11,7 @@ from state_cases import STOP, TRADE, at, bracket, plain, signed, tell, told
 
 from state.domain import events as ev
 from state.domain.model import HaltCause, Order, TraderState
-from state.history.orders import order_lives
+from state.history.orders import order_histories
 from state.history.trades import decode, rebuild
 from state.manager import StateManager
 from state.storage import codec
@@ -66,7 +66,7 @@ def what_was_refused(order: Order) -> tuple[object, ...]:
 @pytest.mark.parametrize("name", ["trader_state.json", "trader_state_lost.json"])
 def test_a_state_file_gets_the_fields_that_its_texts_tell(name: str) -> None:
     state, _ = decode_state(sample(name))
-    assert state.halted == {"TSLA": "the state says +0 shares, IBKR says -172"}
+    assert state.halted == {"TSLA": "the books say +0 shares, IBKR says -172"}
     assert state.halt_causes == {"TSLA": "conflict"}
     assert {ref for ref, order in state.orders.items() if order.closing} == {HOOD_STOP, PLTR_STOP}
     cancelled = {ref: order.cancel_reason for ref, order in state.orders.items() if order.cancel_reason is not None}
@@ -112,11 +112,11 @@ def test_a_day_of_version_1_can_be_looked_back_at(tmp_path: Path) -> None:
     assert problems == []
     last = rebuild(entries, entries[-1].sequence, [])
     assert plain(last.state) == plain(decode_state(sample("trader_state_lost.json"))[0])
-    lives = {life.order_ref: life for life in order_lives(entries)}
-    assert "timeout: cancel sent" in lives[AMD_ENTRY].errors
-    assert lives[AMD_ENTRY].status == "cancelled"
-    assert [step.text for step in lives[AMD_ENTRY].steps].count("timeout: cancel sent") == 1
-    assert "201: Order rejected - reason: margin" in lives[NVDA_ENTRY].errors
+    orders = {order.order_ref: order for order in order_histories(entries)}
+    assert "timeout: cancel sent" in orders[AMD_ENTRY].errors
+    assert orders[AMD_ENTRY].status == "cancelled"
+    assert [step.text for step in orders[AMD_ENTRY].steps].count("timeout: cancel sent") == 1
+    assert "201: Order rejected - reason: margin" in orders[NVDA_ENTRY].errors
 
 
 def test_a_start_goes_on_in_the_old_journal_and_saves_the_new_version(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ HALTS: list[tuple[str, HaltCause]] = [
     ("an unexpected error: ZeroDivisionError('a split is suspected')", "defect"),
     ("100 shares at $10.00 became 200 at $5.00 with the cost unchanged: a split is suspected", "split"),
     ("two trades hold shares of this symbol at once", "two_trades"),
-    ("the state says +5 shares, IBKR says -5", "conflict"),
+    ("the books say +5 shares, IBKR says -5", "conflict"),
     ("", "conflict"),
 ]
 
@@ -239,7 +239,7 @@ def test_texts_of_version_2_decide_nothing() -> None:
     assert state.orders[TRADE].cancel_reason is None
     assert not state.orders[STOP].closing
     assert state.halt_causes == {"TSLA": "split"}
-    alert = ev.AlertRaised(time=at(4), text="The connection to IBKR was lost", key="line")
+    alert = ev.AlertRaised(time=at(4), text="The line to IBKR was lost", key="line")
     away = ev.ConnectionChanged(time=at(5), connected=False, ready=False, entries_open=False, reason="x")
     codec.replay_event(state, "ConnectionChanged", msgspec.json.encode(away), state.sequence + 1)
     assert tell(state, alert).connection.lost_at is None

@@ -1,4 +1,4 @@
-"""The runs of the trader on disk: what a crash, a damaged file and a hostile name do to them."""
+"""Session files: crashes, damaged files and hostile names."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -47,7 +47,7 @@ def test_a_session_goes_from_active_to_completed(tmp_path: Path) -> None:
     assert store.active() == []
 
 
-def test_its_file_is_readable_and_ours_alone(tmp_path: Path) -> None:
+def test_its_file_is_readable_by_this_user_only(tmp_path: Path) -> None:
     store_in(tmp_path).start(session())
     file = tmp_path / "sessions" / "20251006-134400-1f2e.json"
     assert '\n  "status": "active",\n' in file.read_text()
@@ -55,7 +55,7 @@ def test_its_file_is_readable_and_ours_alone(tmp_path: Path) -> None:
     assert file.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_who_is_still_active_at_the_next_start_has_crashed(tmp_path: Path) -> None:
+def test_a_session_still_active_at_the_next_start_has_crashed(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     store.start(session("20251006-100000-aaaa", status="completed"))
     store.start(session())
@@ -67,7 +67,7 @@ def test_who_is_still_active_at_the_next_start_has_crashed(tmp_path: Path) -> No
         os.utime(file, (seen.timestamp(), seen.timestamp()))
     crashed = store.mark_crashed(START + timedelta(hours=5))
     assert [(found.session_id, found.status, found.ended_at) for found in crashed] == [
-        ("20251006-134400-1f2e", "crashed", seen)  # its last sign of life, not when it was found
+        ("20251006-134400-1f2e", "crashed", seen)  # its last write, not when it was found
     ]
     assert "4711" in crashed[0].reason
     assert store.active() == []

@@ -1,4 +1,4 @@
-"""The snapshot store: at every instant a whole main, and a backup that was good."""
+"""The snapshot store: main is whole at every moment, and the backup was verified."""
 
 import errno
 import os
@@ -76,7 +76,7 @@ def test_unverified_main_never_becomes_the_backup(tmp_path: Path) -> None:
     assert files(tmp_path) == {MAIN: b"4", BACKUP: b"3"}
 
 
-def test_what_would_not_load_again_is_not_written(tmp_path: Path) -> None:
+def test_content_that_would_not_load_again_is_not_written(tmp_path: Path) -> None:
     def refuse(_: bytes) -> None:
         raise StateError("It would not load.", "A defect.")
 
@@ -129,7 +129,7 @@ def test_disk_without_links_gets_a_copy(tmp_path: Path, code: int) -> None:
     assert files(tmp_path) == {MAIN: b"3", BACKUP: b"2"}
 
 
-def test_main_removed_by_hand_is_written_again(tmp_path: Path) -> None:
+def test_a_main_that_somebody_removed_is_written_again(tmp_path: Path) -> None:
     store = store_with(tmp_path, b"1", b"2")
     (tmp_path / MAIN).unlink()
     store.write(b"3", accept)
@@ -159,7 +159,7 @@ def test_two_writers_do_not_mix_their_generations(tmp_path: Path) -> None:
     slow.start()
     assert inside.wait(10)
     last.start()
-    last.join(0.3)  # time enough to overtake, if it could
+    last.join(0.3)  # enough time to be first, if it could
     go_on.set()
     slow.join(10)
     last.join(10)

@@ -47,7 +47,7 @@ def test_i8_state_of_another_date_account_or_gateway_is_set_aside(
     assert (again.state.trading_date, again.state.account, again.state.gateway) == (date, account, gateway)
 
 
-def test_fresh_sets_even_todays_state_aside(tmp_path: Path) -> None:
+def test_fresh_sets_todays_state_aside_too(tmp_path: Path) -> None:
     two_generations(tmp_path)
     with opened(tmp_path, "s2") as manager:
         result = begun(manager, fresh=True)
@@ -69,7 +69,7 @@ def test_i8_begin_never_applies_events_of_another_account(tmp_path: Path) -> Non
         assert manager.state.sequence == 1
 
 
-def test_what_was_set_aside_is_never_overwritten(tmp_path: Path) -> None:
+def test_files_that_were_set_aside_are_never_overwritten(tmp_path: Path) -> None:
     with Folder.open(tmp_path) as folder:
         for content in (b"one", b"two"):
             folder.write_new("file", content)

@@ -1,4 +1,4 @@
-"""The state file: what it shows, that it comes back whole, and that nothing else passes for it."""
+"""The state file: its keys, that it is read back as it was, and that anything else is refused."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -183,14 +183,14 @@ def test_f01_times_prices_and_texts_come_back_exactly(
 
 @settings(deadline=None, max_examples=250)
 @given(st.integers(0), st.integers(0, 7))
-def test_no_flipped_bit_gives_another_state(place: int, bit: int) -> None:
+def test_no_changed_bit_gives_another_state(place: int, bit: int) -> None:
     data = bytearray(FULL)
     data[place % len(data)] ^= 1 << bit
     try:
         found, saved_at = decode_state(bytes(data))
     except BadContentError:
         return
-    assert (plain(found), saved_at) == (plain(full()), SAVED_AT)  # a blank between two values, and no more
+    assert (plain(found), saved_at) == (plain(full()), SAVED_AT)  # a blank between two values
 
 
 FULL = file_of(full())
@@ -224,7 +224,7 @@ def test_an_edited_value_is_refused(old: bytes, new: bytes) -> None:
         decode_state(FULL.replace(old, new, 1))
 
 
-def test_a_key_said_twice_is_refused_whichever_comes_last() -> None:
+def test_a_repeated_key_is_refused_whichever_comes_last() -> None:
     again = b'"paused": false,\n    "paused": true'
     for twice in (again, b'"paused": true,\n    "paused": false'):
         assert FULL.count(b'"paused": true') == 1
@@ -257,7 +257,7 @@ def test_another_layout_of_the_same_content_is_the_same_state() -> None:
         b"\x89PNG\r\n",
     ],
 )
-def test_what_is_no_state_is_refused_with_a_reason(data: bytes) -> None:
+def test_content_that_is_no_state_is_refused_with_a_reason(data: bytes) -> None:
     with pytest.raises(BadContentError) as caught:
         decode_state(data)
     assert caught.value.what
@@ -324,13 +324,13 @@ def test_a_newer_schema_is_told_apart_from_damage() -> None:
     newer = changed(_set("schema_version", value=SCHEMA_VERSION + 1))
     with pytest.raises(NewerSchemaError, match="newer version"):
         decode_state(newer)
-    with pytest.raises(BadContentError):  # one flipped bit must not look like a newer version
+    with pytest.raises(BadContentError):  # one changed bit must not look like a newer version
         decode_state(FULL.replace(b'"schema_version": 2', b'"schema_version": 3'))
 
 
 @pytest.mark.parametrize("kind", sorted(ev.EventTypes.by_name))
 def test_every_event_is_written_and_handled(kind: str) -> None:
-    """By name, so that an event that nobody registered fails here."""
+    """By name, so that an event that is not registered fails here."""
     assert ev.EventTypes.by_name[kind].kind() == kind
     assert ev.EventTypes.by_name[kind] in _HANDLERS
 
@@ -355,7 +355,7 @@ def test_i9_an_event_comes_back_from_the_journal_as_it_was() -> None:
         ("__class__", b"{}"),
     ],
 )
-def test_an_event_that_is_not_ours_is_refused(kind: str, data: bytes) -> None:
+def test_an_unknown_or_invalid_event_is_refused(kind: str, data: bytes) -> None:
     with pytest.raises(BadContentError):
         decode_event(kind, data)
 
@@ -371,7 +371,7 @@ def test_text_that_no_file_can_hold_is_refused() -> None:
         encode_event(ev.Paused(time=at(0), reason="\ud800"))
 
 
-def test_events_are_applied_in_their_numbers_only() -> None:
+def test_events_are_applied_in_sequence_only() -> None:
     state = new_state("2025-10-06", "DU1234567", "g")
     for sequence in (0, 2):
         with pytest.raises(StateError, match="does not follow"):

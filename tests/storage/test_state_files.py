@@ -1,4 +1,4 @@
-"""The folder: whole files or none, no link followed, nothing foreign trusted, nothing in quarantine lost."""
+"""The folder: whole files or none, no link followed, no other user's file read, nothing in quarantine lost."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ def mode(path: Path) -> int:
 
 
 def listing(path: Path) -> list[str]:
-    """Every name, our temp files too."""
+    """Every name, temp files too."""
     return sorted(entry.name for entry in path.iterdir())
 
 
@@ -43,7 +43,7 @@ def test_symlinked_folder_is_refused(tmp_path: Path) -> None:
         Folder.open(tmp_path / "logs")
 
 
-def test_world_writable_folder_is_refused_with_the_cure(tmp_path: Path) -> None:
+def test_world_writable_folder_is_refused_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs").chmod(0o777)
     with pytest.raises(StateError, match="chmod 700"):
@@ -59,7 +59,7 @@ def test_a_folder_that_a_checkout_left_readable_is_made_private_by_its_writer_al
     assert mode(tmp_path / "logs") == 0o700
 
 
-def test_group_writable_folder_of_ours_is_made_private(tmp_path: Path) -> None:
+def test_group_writable_folder_of_this_user_is_made_private(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs").chmod(0o775)
     Folder.open(tmp_path / "logs")
@@ -67,7 +67,7 @@ def test_group_writable_folder_of_ours_is_made_private(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
-def test_folder_and_file_of_somebody_else_are_refused(tmp_path: Path) -> None:
+def test_folder_and_file_of_another_user_are_refused(tmp_path: Path) -> None:
     folder = Folder.open(tmp_path / "logs")
     folder.write_new("state.json", b"{}")
     os.chown(tmp_path / "logs" / "state.json", 12345, -1)
@@ -167,7 +167,7 @@ def test_power_cut_at_every_call_leaves_old_or_new(tmp_path: Path) -> None:
     assert seen == {b"old", b"new"}
 
 
-def test_only_our_own_leftovers_are_removed(tmp_path: Path) -> None:
+def test_only_temp_files_of_this_program_are_removed(tmp_path: Path) -> None:
     folder = Folder.open(tmp_path)
     ours = folder.temp_name("state.json")
     for name in (ours, ".state.json.tmp", ".state.json.12.xyz.tmp", "state.json", ".hidden"):
@@ -197,7 +197,7 @@ def test_quarantine_keeps_every_file_and_says_why(tmp_path: Path) -> None:
 def test_errors_form_one_tree_with_exit_codes() -> None:
     codes = {kind.__name__: kind.exit_code for kind in (TraderError, StateError, InvariantError, DiskError)}
     assert codes == {"TraderError": 1, "StateError": 5, "InvariantError": 5, "DiskError": 6}
-    assert str(TraderError("It broke.", "Mend it.")) == "It broke. Mend it."
+    assert str(TraderError("It broke.", "Repair it.")) == "It broke. Repair it."
 
 
 def test_file_size_limit_of_the_system_is_a_clear_error(tmp_path: Path) -> None:

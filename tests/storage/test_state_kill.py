@@ -1,4 +1,4 @@
-"""A real process, kill -9 and a restart: what it had reported durable is there."""
+"""A real process, kill -9 and a restart: every event that it reported durable is there."""
 
 import random
 import signal
@@ -45,8 +45,8 @@ def killed_run(logs: Path, session: str, after_s: float) -> int:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
-            reported = process.stdout.readline()  # it works: from here on any moment will do
-            time.sleep(after_s)  # not for luck: it chooses the moment of the kill
+            reported = process.stdout.readline()  # it works now
+            time.sleep(after_s)  # chooses the moment of the kill
         finally:
             process.kill()
         rest = process.stdout.read()

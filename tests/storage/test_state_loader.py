@@ -1,4 +1,4 @@
-"""What a start takes for the state: main, backup, journal, checkpoints, and what it does with the rest."""
+"""What a start loads: main, backup, journal or a checkpoint, and what it does with damaged files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ from state.storage.snapshot import BACKUP, MAIN
 
 
 def look(logs: Path) -> Loaded:
-    """What a command that only looks is told; nothing is moved."""
+    """What a read-only command loads; nothing is moved."""
     with Folder.open(logs) as folder:
         return load(folder)
 
@@ -42,7 +42,7 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def flip(path: Path) -> None:
+def swap_side(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"LONG"', b'"SHORT"', 1))
 
 
@@ -52,7 +52,7 @@ def link(path: Path) -> None:
     path.symlink_to(elsewhere)
 
 
-DAMAGES = [cut, empty, flip, link]
+DAMAGES = [cut, empty, swap_side, link]
 
 
 def test_nothing_there_is_a_clean_start(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_nothing_there_is_a_clean_start(tmp_path: Path) -> None:
     assert (found.state, found.source, found.found_anything, found.doubtful) == (None, "nothing", False, False)
 
 
-def test_main_with_the_journals_tail_is_what_was_in_memory(tmp_path: Path) -> None:
+def test_main_and_later_events_of_the_journal_give_the_last_state(tmp_path: Path) -> None:
     live = two_generations(tmp_path)
     found = look(tmp_path)
     assert (found.source, found.replayed, found.main_valid, found.doubtful) == (MAIN, 1, True, False)
@@ -85,7 +85,7 @@ def test_f09_a_damaged_main_gives_way_to_the_backup(tmp_path: Path, hurt: Callab
         backup = (tmp_path / BACKUP).read_bytes()
         begun(manager)
         manager.save_blocking()
-        assert (tmp_path / BACKUP).read_bytes() == backup  # a bad main never takes a good backup's place
+        assert (tmp_path / BACKUP).read_bytes() == backup  # a damaged main never replaces a good backup
     assert reloaded(tmp_path).loaded.source == MAIN
 
 
@@ -109,7 +109,7 @@ def test_i9_both_snapshots_lost_the_journal_rebuilds_all(tmp_path: Path, lost: s
         if lost == "removed":
             (tmp_path / name).unlink()
         else:
-            flip(tmp_path / name)
+            swap_side(tmp_path / name)
     found = look(tmp_path)
     assert (found.source, found.doubtful, found.found_anything) == ("journal", False, True)
     assert found.state is not None
@@ -125,7 +125,7 @@ def test_main_removed_between_the_renames_of_an_older_writer(tmp_path: Path) -> 
     assert plain(found.state) == plain(live)
 
 
-def test_i7_the_highest_sequence_wins_and_it_is_said_why(tmp_path: Path) -> None:
+def test_i7_the_highest_sequence_is_used_and_a_note_says_why(tmp_path: Path) -> None:
     live = two_generations(tmp_path)
     newer, older = (tmp_path / MAIN).read_bytes(), (tmp_path / BACKUP).read_bytes()
     (tmp_path / MAIN).write_bytes(older)
@@ -137,7 +137,7 @@ def test_i7_the_highest_sequence_wins_and_it_is_said_why(tmp_path: Path) -> None
     assert any("the newer one was used" in note and MAIN in note for note in found.notes)
 
 
-def test_i8_a_higher_number_of_an_earlier_date_does_not_win(tmp_path: Path) -> None:
+def test_i8_a_higher_sequence_of_an_earlier_date_is_not_used(tmp_path: Path) -> None:
     live = two_generations(tmp_path)
     yesterday = msgspec.json.decode(encode_state(live, at(0)))
     yesterday |= {"date": "2025-10-03", "sequence": 5000}
@@ -146,7 +146,7 @@ def test_i8_a_higher_number_of_an_earlier_date_does_not_win(tmp_path: Path) -> N
     assert (found.source, found.state and found.state.trading_date) == (MAIN, DATE)
 
 
-def test_a_torn_tail_is_no_damage(tmp_path: Path) -> None:
+def test_a_torn_tail_is_not_damage(tmp_path: Path) -> None:
     live = two_generations(tmp_path)
     file = segment(tmp_path)
     end = used_bytes(file)
@@ -172,7 +172,7 @@ def test_a_corrupt_journal_makes_the_state_doubtful(tmp_path: Path) -> None:
 
 
 def test_what_is_recorded_after_corruption_is_not_lost_by_the_next_crash(tmp_path: Path) -> None:
-    """The journal alone cannot be followed over the gap, so a start over damage saves at once."""
+    """A replay cannot get over the gap, so a start after damage saves at once."""
     two_generations(tmp_path)
     for name in (MAIN, BACKUP):
         (tmp_path / name).unlink()
@@ -189,7 +189,7 @@ def test_what_is_recorded_after_corruption_is_not_lost_by_the_next_crash(tmp_pat
     assert found.state.risk.paused_reason == "after the damage"
 
 
-def test_a_lost_journal_leaves_the_snapshot_and_a_doubt(tmp_path: Path) -> None:
+def test_a_lost_journal_leaves_the_snapshot_and_is_doubtful(tmp_path: Path) -> None:
     two_generations(tmp_path)
     segment(tmp_path).unlink()
     found = look(tmp_path)
@@ -222,22 +222,22 @@ def test_an_event_that_cannot_follow_stops_the_replay_there(tmp_path: Path) -> N
     assert any("FromTheFuture" in note for note in found.notes)
 
 
-def test_a_checkpoint_helps_where_both_snapshots_are_damaged(tmp_path: Path) -> None:
+def test_a_checkpoint_is_used_where_both_snapshots_are_damaged(tmp_path: Path) -> None:
     live = two_generations(tmp_path)
     kept = tmp_path / "checkpoints" / "s1"
     kept.mkdir(parents=True, mode=0o700)
     (kept / "000001.json").write_bytes((tmp_path / BACKUP).read_bytes())
     (kept / "000002.json").write_bytes((tmp_path / MAIN).read_bytes())
     (kept / "000003.json").write_bytes(b"torn")
-    flip(tmp_path / MAIN)
-    flip(tmp_path / BACKUP)
+    swap_side(tmp_path / MAIN)
+    swap_side(tmp_path / BACKUP)
     found = look(tmp_path)
     assert found.source == "checkpoints/s1/000002.json"
     assert found.state is not None
     assert plain(found.state) == plain(live)
 
 
-def test_a_checkpoint_of_yesterday_does_not_beat_the_journal_of_today(tmp_path: Path) -> None:
+def test_a_checkpoint_of_yesterday_is_not_used_beside_a_journal_of_today(tmp_path: Path) -> None:
     with opened(tmp_path, "s0") as manager:
         begun(manager, "2025-10-03")
         manager.save_blocking()
@@ -245,8 +245,8 @@ def test_a_checkpoint_of_yesterday_does_not_beat_the_journal_of_today(tmp_path: 
     kept.mkdir(parents=True, mode=0o700)
     (kept / "000001.json").write_bytes((tmp_path / MAIN).read_bytes())
     live = two_generations(tmp_path)
-    flip(tmp_path / MAIN)
-    flip(tmp_path / BACKUP)
+    swap_side(tmp_path / MAIN)
+    swap_side(tmp_path / BACKUP)
     found = look(tmp_path)
     assert found.source == "journal"
     assert found.state is not None
@@ -256,8 +256,8 @@ def test_a_checkpoint_of_yesterday_does_not_beat_the_journal_of_today(tmp_path: 
 def test_all_damaged_and_no_journal_is_not_a_clean_start(tmp_path: Path) -> None:
     two_generations(tmp_path)
     segment(tmp_path).unlink()
-    flip(tmp_path / MAIN)
-    flip(tmp_path / BACKUP)
+    swap_side(tmp_path / MAIN)
+    swap_side(tmp_path / BACKUP)
     found = look(tmp_path)
     assert (found.state, found.found_anything) == (None, True)
 
@@ -274,10 +274,10 @@ def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "quarantine").exists()
     content["schema_version"] = 1
     (tmp_path / MAIN).write_bytes(signed(content))
-    opened(tmp_path, "s3").close()  # and the lock was let go of
+    opened(tmp_path, "s3").close()  # and the lock was released
 
 
-def test_looking_changes_nothing_also_beside_a_running_trader(tmp_path: Path) -> None:
+def test_loading_changes_nothing_also_beside_a_running_trader(tmp_path: Path) -> None:
     with opened(tmp_path) as manager:
         begun(manager)
         manager.record(bracket()[0])

@@ -1,4 +1,4 @@
-"""One writer: the lock is the kernel's, the file only tells people who has it."""
+"""One writer: the kernel holds the lock, the file only names the holder."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def end(process: "subprocess.Popen[str]") -> None:
     process.communicate(timeout=10)
 
 
-def test_second_trader_is_refused_and_told_the_pid(tmp_path: Path) -> None:
+def test_second_trader_is_refused_with_the_pid(tmp_path: Path) -> None:
     other = start_other_trader(tmp_path)
     try:
         with pytest.raises(LockHeldError, match=f"pid {other.pid}") as caught:
@@ -85,5 +85,5 @@ def test_symlink_as_lock_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "victim").read_text() == "precious"
 
 
-def test_no_file_means_nobody(tmp_path: Path) -> None:
+def test_no_file_means_no_holder(tmp_path: Path) -> None:
     assert holder(tmp_path / "trader.lock") is None

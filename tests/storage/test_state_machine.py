@@ -1,8 +1,7 @@
-"""Random days of the memory with crashes at every kind of moment: what is found is what was there.
+"""Random days of a StateManager with crashes at every kind of moment: the loaded state is one that was live.
 
-A crash is simulated as the machine's stop is seen by the next start: the folder is copied as it is on disk at
-that moment, and the copy is opened. What had been queued and not flushed is lost; a write or a snapshot that
-was under way leaves any part of itself behind.
+A crash is simulated by a copy of the folder as it is on disk at that moment, which the next start opens. Queued
+events that were not flushed are lost; a write or a snapshot in progress leaves any part of itself.
 """
 
 import shutil
@@ -31,7 +30,7 @@ picks = st.integers(0, 1000)
 
 
 class PowerDisk(TearingDisk):
-    """Real work, until the power goes: in the middle of a write, or before the n-th call of a snapshot."""
+    """Works until the power is cut: in the middle of a write, or before the n-th call of a snapshot."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,14 +73,14 @@ class Days(RuleBasedStateMachine):
         self.runs = 0
         self.durable = 0
         self.events: dict[int, ev.Event] = {}  # by sequence, as far as they survived
-        self.states: dict[int, Any] = {}  # what was in memory after each of them
+        self.states: dict[int, Any] = {}  # the live state after each of them
         self.start()
 
     def teardown(self) -> None:
         self.manager.close()
         shutil.rmtree(self.root)
 
-    # the life of a process
+    # starts, kills, flushes and saves
 
     def start(self) -> None:
         self.runs += 1
@@ -92,12 +91,12 @@ class Days(RuleBasedStateMachine):
             self.compare_with_what_was()
         begun(self.manager)
         sequence = self.manager.state.sequence
-        self.events[sequence] = ev.Unpaused(time=at(0))  # stands for the session's start
+        self.events[sequence] = ev.Unpaused(time=at(0))  # in place of the session's start
         self.states[sequence] = plain(self.manager.state)
         self.flush()
 
     def compare_with_what_was(self) -> None:
-        """i9: the loaded state is, field by field, one that was in memory, and no acknowledged event is missing."""
+        """i9: the loaded state is, field by field, one that was live, and no acknowledged event is missing."""
         found = self.manager.loaded
         assert found.state is not None
         assert not found.doubtful, found.notes
@@ -230,7 +229,7 @@ class Days(RuleBasedStateMachine):
     def alert(self, text: str) -> None:
         self.record(ev.AlertRaised(time=at(3), text=text, key=text[:1]))
 
-    # what always holds
+    # invariants
 
     @precondition(has_orders)
     @rule(pick=picks)
@@ -263,7 +262,7 @@ TestDays.settings = settings(
 
 
 def test_the_machine_would_notice_a_lost_event() -> None:
-    """The comparison fails when an acknowledged event is missing: it is no comparison of nothing with nothing."""
+    """The comparison fails when an acknowledged event is missing, so it does compare something."""
     days = Days()
     try:
         for order in bracket():

@@ -1,4 +1,4 @@
-"""The memory while it runs: one owner, durable before acknowledged, failures final, nothing unloadable written."""
+"""The StateManager: one writer, durable before acknowledged, failures final, every file can be loaded again."""
 
 import asyncio
 import errno
@@ -57,7 +57,7 @@ def test_i14_a_second_manager_is_refused_and_disturbs_nothing(tmp_path: Path) ->
         assert manager.state.risk.paused_reason == "still ours"
 
 
-def test_i9_a_restart_knows_what_was_in_memory(tmp_path: Path) -> None:
+def test_i9_a_restart_has_the_same_state(tmp_path: Path) -> None:
     before = run(tmp_path, *bracket(), executed("a.01", TRADE, "BOT", 100, 100.0, 10), save=False)
     with opened(tmp_path, "s2") as manager:
         found = manager.loaded.state
@@ -121,7 +121,7 @@ def test_i10_the_loop_runs_while_a_snapshot_waits_for_the_disk(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("call", ["create", "pwrite", "rename", "link"])
-def test_a_refused_snapshot_is_told_and_the_next_one_mends_it(tmp_path: Path, call: str) -> None:
+def test_a_refused_snapshot_is_reported_and_the_next_one_succeeds(tmp_path: Path, call: str) -> None:
     disk = FailingDisk()
 
     async def main() -> None:
@@ -188,7 +188,7 @@ def test_i11_a_failed_sync_is_final_without_a_loop_too(tmp_path: Path) -> None:
         assert manager.failure is not None
 
 
-def test_a_snapshot_never_claims_what_the_journal_may_lose(tmp_path: Path) -> None:
+def test_a_snapshot_never_holds_an_event_that_the_journal_may_lose(tmp_path: Path) -> None:
     disk = FailingDisk()
 
     async def main() -> None:
@@ -205,7 +205,7 @@ def test_a_snapshot_never_claims_what_the_journal_may_lose(tmp_path: Path) -> No
     asyncio.run(main())
 
 
-def test_what_the_loader_would_refuse_is_not_written(tmp_path: Path) -> None:
+def test_a_state_that_the_loader_would_refuse_is_not_written(tmp_path: Path) -> None:
     with opened(tmp_path) as manager:
         begun(manager)
         for event in (*bracket(), executed("a.01", TRADE, "BOT", 100, 100.0, 10)):
@@ -275,7 +275,7 @@ def test_leftovers_of_a_cut_write_are_removed_and_the_folder_is_private(tmp_path
     assert logs.stat().st_mode & 0o777 == 0o700
 
 
-def test_events_told_in_memory_and_through_the_files_give_the_same(tmp_path: Path) -> None:
+def test_events_applied_directly_and_through_the_files_give_the_same(tmp_path: Path) -> None:
     """The manager's path (encode, journal, decode) against plain application."""
     events = [*bracket(), executed("a.01", TRADE, "BOT", 60, 100.0, 10), pause("x")]
     with opened(tmp_path) as manager:
@@ -287,11 +287,11 @@ def test_events_told_in_memory_and_through_the_files_give_the_same(tmp_path: Pat
 
 
 def reloaded_copy(manager: StateManager) -> TraderState:
-    """The state as its own file gives it back."""
+    """The state as its own file gives it."""
     return decode_state(encode_state(manager.state, at(0)))[0]
 
 
-def test_what_both_snapshots_cover_may_go_and_either_of_them_still_restores_everything(
+def test_segments_that_both_snapshots_hold_are_removed_and_either_snapshot_restores_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StateManager, "segment_bytes", 4096)

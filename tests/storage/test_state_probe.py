@@ -1,4 +1,4 @@
-"""The probe: what it measures, and what it makes of the kernel's list of mounts."""
+"""The probe: what it measures, and how it reads the kernel's list of mounts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Disks that fail, for the tests of the state: each is a `Disk` that does real work until told otherwise."""
+"""Disks that fail, for the tests of the state: each is a real `Disk` until its fault is set."""
 
 import errno
 import os
@@ -9,11 +9,11 @@ from state.storage.disk import Disk
 
 
 class PowerCut(BaseException):
-    """The machine stops here. Not an Exception, so that nothing in the program can handle it."""
+    """The power is cut here. Not an Exception, so that nothing in the program handles it."""
 
 
 class CountingDisk(Disk):
-    """Counts the calls, and hands the n-th one (of all, from 1) to `interrupt` before it is carried out."""
+    """Counts the calls, and calls `interrupt` before the n-th one (of all, from 1)."""
 
     def __init__(self, at: int = 0, interrupt: Callable[[], None] | None = None) -> None:
         self.calls: list[str] = []
@@ -63,7 +63,7 @@ class CountingDisk(Disk):
 
 
 class FailingDisk(CountingDisk):
-    """Refuses every call named in `failing` with that errno, for as long as it is named there."""
+    """Refuses every call named in `failing` with that errno, while it is named there."""
 
     def __init__(self, **failing: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class ShortWriteDisk(CountingDisk):
 
 
 class UnsyncedDisk(Disk):
-    """A disk that keeps nothing: `fdatasync` says EIO once, then lies, as real ones do."""
+    """A disk that keeps nothing: `fdatasync` fails with EIO once, then reports success, as real ones do."""
 
     def __init__(self) -> None:
         self.syncs = 0

@@ -1,4 +1,4 @@
-"""What the journal's tests share: opening one in a folder, and looking at what it holds."""
+"""Helpers of the journal's tests: opening one in a folder, and reading it."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ CLOCK = "2026-01-05T09:45:00-05:00"
 
 
 def clock() -> str:
-    """A stopped clock: records that say the same are the same, byte for byte, but for the run."""
+    """A stopped clock: records of the same event differ in the run only."""
     return CLOCK
 
 
 def payload(number: int) -> bytes:
-    """An event of always the same length, so that records of different runs end at the same places."""
+    """An event whose length is always the same, so that records of different runs end at the same offsets."""
     return b'{"n":"%05d"}' % number
 
 

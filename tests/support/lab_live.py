@@ -75,7 +75,7 @@ class Orders:
         await self._turn(lambda turn: closing.close(turn, position, reason, price, tick))
 
     def is_closing(self, position: Position) -> bool:
-        stop = self._run.state.protection(position)
+        stop = self._run.state.protective_stop(position)
         return stop is not None and stop.closing
 
     def cancel(self, order: Order, why: str) -> None:
@@ -203,7 +203,7 @@ class Live:
             lambda: (
                 symbol in self.state.positions
                 and self.position(symbol).held == shares
-                and (stop := self.state.protection(self.position(symbol)))
+                and (stop := self.state.protective_stop(self.position(symbol)))
                 and stop.status == "working"
             )
         )

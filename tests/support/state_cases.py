@@ -1,4 +1,4 @@
-"""What the tests of the memory share: the events of a trade in TSLA, and a state that is told them."""
+"""Helpers of the state's tests: the events of a trade in TSLA, and a state they are applied to."""
 
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -65,7 +65,7 @@ def intended(
     pivot: float = 100.0,
     order_id: int = 1,
 ) -> ev.OrderIntended:
-    """An order about to be sent: the entry unless told otherwise."""
+    """An order about to be sent; by default the entry."""
     order = Order(
         order_ref=ref,
         role=role,
@@ -106,7 +106,7 @@ def executed(
     trade: str = "",
     symbol: str = "TSLA",
 ) -> ev.ExecutionSeen:
-    """An execution; `trade` names the trade that one by hand changed."""
+    """An execution. trade: the one that a manual execution changed."""
     return ev.ExecutionSeen(
         time=at(seconds),
         exec_id=exec_id,
@@ -131,14 +131,14 @@ def adjusted(held: int, price: float, seconds: float, symbol: str = "TSLA") -> e
 
 
 def tell(state: TraderState, *events: ev.Event) -> TraderState:
-    """Apply events as the manager does: as the journal holds them."""
+    """Apply events as the journal holds them."""
     for event in events:
         apply(state, decode_event(event.kind(), encode_event(event)), state.sequence + 1)
     return state
 
 
 def told(*events: ev.Event) -> TraderState:
-    """A new state that was told these events."""
+    """A new state after these events."""
     return tell(new_state(DATE, ACCOUNT, GATEWAY), *events)
 
 
@@ -153,7 +153,7 @@ def plain(state: TraderState) -> object:
 
 
 def signed(content: dict[str, Any]) -> bytes:
-    """Content with a right checksum, as somebody who knows the rule could make it."""
+    """Content with a right checksum."""
     content.pop("checksum", None)
     content["checksum"] = f"crc32:{zlib.crc32(msgspec.json.encode(content)):08x}"
     return msgspec.json.encode(content)
@@ -170,7 +170,7 @@ def begun(
 
 
 def run(logs: Path, *events: ev.Event, save: bool = True, session: str = "s1") -> TraderState:
-    """One run: start, record, save if told so, stop. Returns what was in memory at the end."""
+    """One run: start, record, save if asked for, stop. Returns the state at the end."""
     with opened(logs, session) as manager:
         begun(manager)
         for event in events:
@@ -182,7 +182,7 @@ def run(logs: Path, *events: ev.Event, save: bool = True, session: str = "s1") -
 
 
 def reloaded(logs: Path) -> StateManager:
-    """What a start finds; the lock is let go of at once."""
+    """What a start loads; the lock is released at once."""
     manager = opened(logs, "look")
     manager.close()
     return manager

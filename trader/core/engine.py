@@ -167,6 +167,7 @@ def _trading_started(turn: Turn, _: messages.TradingStarted) -> None:
     turn.view.phase = "trading"
     minutes = turn.settings.duration_min
     turn.view.ends_at = None if minutes is None else turn.moment.now + timedelta(minutes=minutes)
+    turn.view.kept_bars_at_s = turn.view.holes_looked_at_s = turn.moment.real_s
     market_data.open_market(turn)
 
 

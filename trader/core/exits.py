@@ -46,7 +46,7 @@ def _push(turn: Turn, position: Position, monitor: SymbolMonitor) -> None:
     since_s = turn.view.closing_since_s.setdefault(position.trade_id, turn.moment.real_s)
     if turn.moment.real_s - since_s < CLOSE_AGAIN_S or not math.isfinite(monitor.price):
         return
-    stop = turn.state.protection(position)
+    stop = turn.state.protective_stop(position)
     if stop is not None:
         close(turn, position, monitor, stop.reason)
 

@@ -153,7 +153,7 @@ def _why_not_adopt(turn: Turn, symbol: str, holding: BrokerPosition | None) -> s
 
 def _finish_adoption(turn: Turn, symbol: str, waiting: Adoption) -> None:
     position = turn.state.positions.get(symbol)
-    stop = turn.state.protection(position) if position is not None else None
+    stop = turn.state.protective_stop(position) if position is not None else None
     if position is not None and stop is not None and stop.status == "working" and stop.perm_id:
         del turn.view.adoptions[symbol]
         _reply(

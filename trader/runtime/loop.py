@@ -9,7 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from state.errors import DiskError, StateError
 from state.manager import StateManager
@@ -39,11 +39,34 @@ _log = logging.getLogger("trader.core")
 
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 Queue = asyncio.Queue[Message]
+Work = Coroutine[Any, Any, None]
 T = TypeVar("T")
 
 
+class Session(Protocol):
+    """What the loop cannot do itself. Called in the loop's thread; must not wait."""
+
+    def reply(self, request_id: int, content: dict[str, Any]) -> None: ...
+
+    def save_soon(self) -> None: ...
+
+    def reconnect(self) -> None: ...
+
+    def stop(self, reason: str) -> None: ...
+
+    def reach_step(self, name: str) -> None: ...
+
+    def take_recovered(self, recovered: fx.RecoveryFinished | fx.RecoveryRefused) -> None: ...
+
+    def take_opened(self, count: int) -> None: ...
+
+    def fail(self, error: BaseException) -> None:
+        """A task of an effect raised this."""
+        ...
+
+
 class Loop:
-    """Owns the queue, the live view and what is on its way. `on` gives the handlers of effects for the session."""
+    """Owns the queue, the live view, and the effects that wait for the disk."""
 
     def __init__(
         self,
@@ -52,35 +75,41 @@ class Loop:
         broker: Broker,
         clock: Clock,
         settings: Settings,
-        on: dict[type[fx.Effect], Callable[[Any], None]],
-        failed: Callable[[BaseException], None],
+        session: Session,
     ) -> None:
-        """on: handlers of RequestSave, Reconnect, StopRun, Reply, RecoveryStep, RecoveryFinished, RecoveryRefused
-        and MarketOpened; called in the loop's thread, must not wait. failed: what a task of an effect raised."""
         self.queue = queue
         self.view = View()
         self.settings = settings
-        self.order_sender = OrderSender(broker, queue.put_nowait)
         self._manager = manager
         self._broker = broker
         self._clock = clock
+        self._session = session
         self._bars = BarStore(manager.folder, manager.state.trading_date)
         self._outbox: deque[tuple[int, fx.Effect]] = deque()
         self._outbox_filled = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tell_failed = failed
-        self._handlers: dict[type[fx.Effect], Callable[[Any], None]] = {
-            fx.AskBroker: lambda effect: self._start(self._ask_broker(effect)),
-            fx.AskInstrument: lambda effect: self._start(self._ask_instrument(effect)),
-            fx.AskHistory: lambda effect: self._start(self._ask_history(effect)),
-            fx.ReadStoredBars: lambda effect: self._start(self._read_bars(effect)),
-            fx.KeepBars: lambda effect: self._start(self._keep_bars(effect)),
+        order_sender = OrderSender(broker, queue.put_nowait)
+        # A handler returns None, or what remains to be awaited.
+        self.handlers: dict[type[fx.Effect], Callable[[Any], Work | None]] = {
+            fx.AskBroker: self._ask_broker,
+            fx.AskInstrument: self._ask_instrument,
+            fx.AskHistory: self._ask_history,
+            fx.ReadStoredBars: self._read_bars,
+            fx.KeepBars: self._keep_bars,
+            fx.ForgetPauseRequest: lambda _: self._forget_pause_request(),
             fx.Subscribe: lambda effect: broker.subscribe(effect.symbol),
             fx.ArmTimer: self._arm_timer,
             fx.Log: _write_log,
-            fx.SendOrders: self.order_sender.send,
-            fx.SendCancel: self.order_sender.cancel,
-            **on,
+            fx.SendOrders: order_sender.send,
+            fx.SendCancel: order_sender.cancel,
+            fx.Reply: lambda effect: session.reply(effect.request_id, effect.content),
+            fx.RequestSave: lambda _: session.save_soon(),
+            fx.Reconnect: lambda _: session.reconnect(),
+            fx.StopRun: lambda effect: session.stop(effect.reason),
+            fx.RecoveryStep: lambda effect: session.reach_step(effect.name),
+            fx.RecoveryFinished: session.take_recovered,
+            fx.RecoveryRefused: session.take_recovered,
+            fx.MarketOpened: lambda effect: session.take_opened(effect.count),
         }
 
     async def run(self) -> None:
@@ -136,11 +165,11 @@ class Loop:
 
     def _carry_out(self, sequence: int, effect: fx.Effect) -> None:
         waits = effect.durable and sequence > self._manager.durable_sequence
-        if effect.ordered and (waits or self._outbox or isinstance(effect, fx.ForgetPauseRequest)):
+        if effect.ordered and (waits or self._outbox):
             self._outbox.append((sequence, effect))
             self._outbox_filled.set()
-        else:
-            self._handlers[type(effect)](effect)
+        elif (work := self.handlers[type(effect)](effect)) is not None:
+            self._start(work)
 
     async def _release(self) -> None:
         """Carry out what waits in the outbox, each once its events are on disk (invariant 1)."""
@@ -149,14 +178,12 @@ class Loop:
             while self._outbox:
                 sequence, effect = self._outbox[0]
                 await self._manager.durable(sequence)
-                if isinstance(effect, fx.ForgetPauseRequest):
-                    await self._forget_pause_request()
-                else:
-                    self._handlers[type(effect)](effect)
+                if (work := self.handlers[type(effect)](effect)) is not None:
+                    await work
                 self._outbox.popleft()
             self._outbox_filled.clear()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Work) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
@@ -165,7 +192,7 @@ class Loop:
         """A task that ends with an error ends the run: nothing goes on half alive."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._tell_failed(error)
+            self._session.fail(error)
 
     async def _ask_broker(self, effect: fx.AskBroker) -> None:
         try:

@@ -97,7 +97,7 @@ def position_table(state: TraderState) -> str:
     """One row a position: what is held, where its stop is, and under which permId."""
     rows = []
     for position in state.positions.values():
-        stop = state.protection(position)
+        stop = state.protective_stop(position)
         rows.append(
             (
                 position.symbol,

@@ -76,7 +76,7 @@ class TradingSession:
         self.loop: Loop | None = None
         self._queue = queue
         self._mark: Callable[[str], None] = lambda _: None
-        self._requests = Requests(queue.put_nowait)
+        self.requests = Requests(queue.put_nowait)
         speed = connected.endpoint.speed
         self._keeper = ConnectionKeeper(connected.broker, clock, queue.put_nowait, speed)
         self._timers: Timers | None = None
@@ -91,11 +91,6 @@ class TradingSession:
         """The state as of the last recorded event."""
         return self.manager.state
 
-    @property
-    def requests(self) -> Requests:
-        """The operator's requests that wait for their answer."""
-        return self._requests
-
     async def run(self, mark: Callable[[str], None]) -> int:
         """Trade until told to stop; the exit code. Errors that carry one are raised. mark: told of each step."""
         self._mark = mark
@@ -106,7 +101,7 @@ class TradingSession:
         symbols = [setup.symbol for setup in setups.setups]
         self._recording = asyncio.create_task(asyncio.to_thread(self.record.start, symbols, resumed=begun.resumed))
         self.loop = self._make_loop(setups)
-        async with serve(self.manager.folder, self._requests):
+        async with serve(self.manager.folder, self.requests):
             # Once the socket is there: who found no trader has left a pause request, or asks again.
             await take_pause_request(self.manager, self.clock.now())
             return await self._recover_and_trade(self.loop, begun, scanner_error)
@@ -121,26 +116,49 @@ class TradingSession:
             duration_min=self.options.duration_min,
             run_name="".join(secrets.choice(ALPHABET) for _ in range(2)),
         )
-        on: dict[type[fx.Effect], Callable[[Any], None]] = {
-            fx.Reply: lambda effect: self._requests.answer(effect.request_id, effect.content),
-            fx.RequestSave: lambda _: self._request_save(),
-            fx.Reconnect: lambda _: self._keeper.lost(),
-            fx.StopRun: lambda effect: self.stopping.ask(effect.reason),
-            fx.RecoveryStep: lambda effect: self._mark(effect.name),
-            fx.RecoveryFinished: self._take_recovered,
-            fx.RecoveryRefused: self._take_recovered,
-            fx.MarketOpened: lambda effect: say(f"✓ Subscribed to {effect.count} symbols"),
-        }
-        connected = self.connected
-        return Loop(self._queue, self.manager, connected.broker, self.clock, settings, on, self._fail)
+        return Loop(self._queue, self.manager, self.connected.broker, self.clock, settings, self)
 
-    def _request_save(self) -> None:
+    # What the loop asks of the session
+
+    def reply(self, request_id: int, content: dict[str, Any]) -> None:
+        """Answer a request of the operator."""
+        self.requests.answer(request_id, content)
+
+    def save_soon(self) -> None:
+        """Write a snapshot before its regular time; a start writes its own."""
         if self._timers is not None:
             self._timers.request_save()
 
-    def _take_recovered(self, effect: fx.RecoveryFinished | fx.RecoveryRefused) -> None:
+    def reconnect(self) -> None:
+        """The connection is lost: bring it back."""
+        self._keeper.lost()
+
+    def stop(self, reason: str) -> None:
+        """End the run in good order."""
+        self.stopping.ask(reason)
+
+    def reach_step(self, name: str) -> None:
+        """A step of the recovery, for its timings."""
+        self._mark(name)
+
+    def take_recovered(self, recovered: fx.RecoveryFinished | fx.RecoveryRefused) -> None:
+        """The recovery is over, one way or the other."""
         if not self._recovered.done():
-            self._recovered.set_result(effect)
+            self._recovered.set_result(recovered)
+
+    def take_opened(self, count: int) -> None:
+        """The market is open to the engine."""
+        say(f"✓ Subscribed to {count} symbols")
+
+    def fail(self, error: BaseException) -> None:
+        """End the run because of an error."""
+        if isinstance(error, TraderError):
+            self.stopping.fail(error)
+        else:
+            _log.error("An unexpected error ends the run; the stops stay at IBKR.", exc_info=error)
+            self.stopping.fail(TraderError(f"An unexpected error ended the run: {error!r}.", "See trader.log."))
+
+    # Starting and ending
 
     def _tell(self, message: Message) -> None:
         self._queue.put_nowait(message)
@@ -290,14 +308,7 @@ class TradingSession:
     def _check_task(self, task: "asyncio.Task[None]") -> None:
         """A task that ends with an error ends the run: nothing goes on half alive."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        if isinstance(error, TraderError):
-            self.stopping.fail(error)
-        else:
-            _log.error("An unexpected error ends the run; the stops stay at IBKR.", exc_info=error)
-            self.stopping.fail(TraderError(f"An unexpected error ended the run: {error!r}.", "See trader.log."))
+            self.fail(error)
 
     async def _end(self, value: float | None = None) -> int:
         """Final save, session closed, stops left. After a failed disk nothing is written any more."""

@@ -15,9 +15,9 @@ The first line of a segment is a record of type `journal.segment`, whose crc is 
 data say which record the segment continues, how long the file was made, and, if it was begun after damage, why.
 
 Lifecycle: `Journal.open` decodes the segments (`decoder`), comes to a verdict and a position (`reader`), repairs
-a torn tail (`repair`) and goes on. `append` encodes (`record`) and queues; the `writer` commits groups, one pwrite and
-one fdatasync each, and resolves those who wait. `segment` makes files before they are needed and removes them once
-a snapshot holds their events. `read_journal` only reads, also while a trader is writing.
+a torn tail (`repair`) and goes on. `append` encodes (`record`) and queues; the `writer` commits groups, one
+pwrite and one fdatasync each, and resolves those who wait. `segment` makes files before they are needed and
+removes them once a snapshot holds their events. `read_journal` only reads, also while a trader is writing.
 """
 
 from state.storage.journal.journal import Journal

@@ -30,9 +30,9 @@ from state.storage.journal.record import (
 class Position(msgspec.Struct):
     """Where the valid part of a segment ends, and so where the next record goes.
 
-    offset: bytes of the valid part; 0 where not even the first line is valid. crc, sequence: of the last valid
-    record. unsure: the bytes before `offset` that no later record calls durable. tail: the bytes after it,
-    without the filling.
+    offset: bytes of the valid part; 0 where the first line is not valid. crc, sequence: of the last valid record.
+    unsure: the bytes before `offset` that no later record calls durable. tail: the bytes after it, without the
+    filling.
     """
 
     segment: int
@@ -51,7 +51,7 @@ class Unused(msgspec.Struct, frozen=True):
 
 
 class SegmentStart(msgspec.Struct, frozen=True):
-    """A valid first line. With a `gap` in it an earlier run found damage before it, said so and went on here."""
+    """A valid first line. If it has a `gap`, an earlier run found damage before it, and went on here."""
 
     segment: int
     header: SegmentHeader
@@ -109,35 +109,22 @@ def decode_segments(segments: Iterable[tuple[int, bytes]], snapshot_sequence: in
         if part is None:
             yield Unused(number)
             continue
-        begun = True
-        header, before = part.header, end.sequence if end is not None else 0
-        sequence = header.after_sequence + len(part.records) if header is not None else before
-        claim, highest = _look_beyond(part.tail, sequence)
+        begun, header = True, part.header
+        sequence, crc = (end.sequence, end.crc) if end is not None else (0, 0)
         if header is not None:
             yield SegmentStart(number, header)
-        if header is not None and header.gap:
-            damaged = False
-        else:
-            if not damaged and end is not None and end.tail:
-                damaged = True
-                yield Damaged(end.segment, f"is damaged after sequence {before}: a later segment follows", None, 0)
-            if damaged:
-                problem = "comes after the damage and was not used"
-            else:
-                problem = _why_not_next(number, header, end, snapshot_sequence)
-            if problem:
-                damaged = True
-                yield Damaged(number, problem, None, highest)
-                continue
-        if part.records:
-            yield Records(number, part.records)
-        end = _position(number, data, part, sequence, end.crc if end is not None else 0)
-        problems = _contradictions(data, part, sequence, claim)
-        for problem in problems:
-            damaged = True
-            yield Damaged(number, problem, end, highest)
-        if not problems:
-            yield Torn(number, end, highest) if end.tail else EndOfSegment(number, end)
+            sequence = header.after_sequence + len(part.records)
+        claim, highest = _look_beyond(part.tail, sequence)
+        breaks = _breaks_before(number, header, end, snapshot_sequence, highest, damaged=damaged)
+        if not breaks:
+            if part.records:
+                yield Records(number, part.records)
+            end = _position(number, data, part, sequence, crc)
+            breaks = [Damaged(number, text, end, highest) for text in _contradictions(data, part, sequence, claim)]
+            if not breaks:
+                yield Torn(number, end, highest) if end.tail else EndOfSegment(number, end)
+        yield from breaks
+        damaged = bool(breaks)
     if number and not begun:
         yield Damaged(number, "holds nothing, not even its first line", None, 0)
 
@@ -166,7 +153,34 @@ def _valid_part(data: bytes) -> _Part | None:
 
 def _is_filling(data: bytes, start: int) -> bool:
     rest = len(data) - start
-    return data.endswith(b"\n" * rest)  # a comparison of memory: 20 times faster than stripping it
+    return data.endswith(b"\n" * rest)  # compares memory: 20 times faster than stripping it
+
+
+def _breaks_before(
+    number: int,
+    header: SegmentHeader | None,
+    end: Position | None,
+    snapshot_sequence: int | None,
+    highest: int,
+    *,
+    damaged: bool,
+) -> list[Damaged]:
+    """What keeps a segment from being used. damaged: the one before it was not used to its end.
+
+    A segment whose first line names the damage before it is used in any case.
+    """
+    breaks: list[Damaged] = []
+    if header is not None and header.gap:
+        return breaks
+    if not damaged and end is not None and end.tail:
+        text = f"is damaged after sequence {end.sequence}: a later segment follows"
+        breaks.append(Damaged(end.segment, text, None, 0))
+        damaged = True
+    if damaged:
+        breaks.append(Damaged(number, "comes after the damage and was not used", None, highest))
+    elif text := _why_not_next(number, header, end, snapshot_sequence):
+        breaks.append(Damaged(number, text, None, highest))
+    return breaks
 
 
 def _why_not_next(
@@ -186,7 +200,7 @@ def _why_not_next(
             )
     elif header is not None and (header.after_sequence, header.after_crc) != (end.sequence, f"{end.crc:08x}"):
         return f"goes on after sequence {header.after_sequence}, but before it all ends at {end.sequence}"
-    return ""  # without a header the first write into it was cut short, or it is damaged: its tail will tell
+    return ""  # without a header: the first write into it was cut short, or its tail shows damage
 
 
 def _position(number: int, data: bytes, part: _Part, sequence: int, crc_before: int) -> Position:
@@ -226,9 +240,8 @@ _LINE_STARTS = re.compile(rb'\n|(?=\{"crc":")')
 def _look_beyond(tail: bytes, sequence: int) -> tuple[Record | None, int]:
     """The first whole record in a tail that says more than `sequence` was durable, and the highest sequence.
 
-    Its crc cannot be checked, as the record that seeds it is the damaged one. No crash makes such a line: it
-    could only be written once the damaged one was durable. Lines are also found by how they begin, as it may be
-    the newline between two that is damaged.
+    Its crc cannot be checked, as the damaged record seeds it. No crash leaves such a line: it is written only after
+    the damaged one was durable. Lines are also found by how they begin, as the newline between two may be damaged.
     """
     claim: Record | None = None
     highest = sequence

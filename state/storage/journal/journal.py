@@ -1,4 +1,4 @@
-"""The journal as the rest of the state sees it: open, append, wait until durable, drop what is not needed."""
+"""The open journal: append, wait until durable, remove segments that are not needed any more."""
 
 import asyncio
 import logging
@@ -19,9 +19,9 @@ _log = logging.getLogger(__name__)
 
 
 class Journal:
-    """An open journal. `report` tells what was found on opening.
+    """An open journal. `report`: what was found on opening.
 
-    One thread calls append, drop_below and wait_durable: the event loop's, or without a loop the only one.
+    append, drop_below and wait_durable are called by one thread: the event loop's, or without a loop the only one.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Journal:
         """Read, repair and open the journal in `folder`, under the lock of the logs folder. Blocking.
 
         snapshot_sequence: of the newest valid snapshot, 0 if there is none. clock: the time of a record, ISO
-        8601. loop: where waiters live; None for synchronous programs. on_failure: called once, in the loop,
-        when a write or flush failed for good. Damage does not raise: see `report`. DiskError and SyncFailedError
-        when the disk refuses.
+        8601. loop: of those who wait; None for synchronous programs. on_failure: called once, in the loop, when a
+        write or flush failed. Damage does not raise: see `report`. DiskError and SyncFailedError when the disk
+        refuses.
         """
         run = secrets.token_hex(4)
         folder.remove_leftovers()
@@ -77,7 +77,7 @@ class Journal:
 
     @property
     def sequence(self) -> int:
-        """The last sequence given out."""
+        """The sequence of the last appended event."""
         return self._sequence
 
     @property
@@ -93,7 +93,7 @@ class Journal:
         if self._writer.failure is not None:
             raise self._writer.failure
         if self._closed:
-            raise InvariantError(f"The event {type_} came after the journal was closed.")
+            raise InvariantError(f"The event {type_} was appended after the journal was closed.")
         sequence = self._sequence + 1
         now = self._clock()
         line, crc = encode_record(self._crc, sequence, self.run, self._writer.durable, now, type_, data)
@@ -121,7 +121,7 @@ class Journal:
     def drop_below(self, sequence: int) -> None:
         """Remove, in the background, every segment whose records are all at or below `sequence`.
 
-        Pass the sequence of the *backup* snapshot, so that losing either snapshot loses nothing.
+        Pass the sequence of the *backup* snapshot, so that nothing is lost if one of the snapshots is.
         """
         floor = max(
             (number for number, after in self._starts if after <= sequence and number <= self._committer.segment),
@@ -143,7 +143,7 @@ class Journal:
             self._keeper.close()
 
     def _begin_next_segment(self, now: str, needed_bytes: int) -> None:
-        """Queue the first line of the next segment; the writer moves on to it when it gets there."""
+        """Queue the first line of the next segment; the writer opens that segment when it reaches the line."""
         header = SegmentHeader(self._segment + 1, self._size_bytes, self._sequence, f"{self._crc:08x}")
         line, crc = encode_header(header, self.run, now)
         if len(line) + needed_bytes > self._size_bytes:
@@ -158,7 +158,7 @@ class Journal:
         self._writer.put((self._sequence, line, self._segment))
 
     def _background_error(self, error: TraderError) -> None:
-        """In the background thread: a failed flush is final there too; the rest is tried again when needed."""
+        """Called in the background thread. A failed flush is final; anything else is tried again when needed."""
         if isinstance(error, SyncFailedError):
             self._writer.fail(error)
         else:
@@ -166,7 +166,7 @@ class Journal:
 
 
 def _begin(folder: Folder, reading: Reading, run: str, now: str, size_bytes: int) -> Position:
-    """Put a fresh segment with its first line on disk, above everything that was ever numbered."""
+    """Create a new segment whose first line continues the highest sequence ever used."""
     last = reading.report.last_sequence
     header = SegmentHeader(reading.next_segment, size_bytes, last, f"{reading.last_crc:08x}", reading.gap)
     line, crc = encode_header(header, run, now)
@@ -176,4 +176,4 @@ def _begin(folder: Folder, reading: Reading, run: str, now: str, size_bytes: int
 
 
 def _ignore(_: SyncFailedError) -> None:
-    """For users who look at the errors of append and wait_durable alone."""
+    """For callers that handle the errors of append and wait_durable only."""

@@ -31,7 +31,7 @@ _LIVE_TRIES = 3
 
 
 class Verdict(StrEnum):
-    """What the journal's files are worth, from the best to the worst."""
+    """The condition of the journal's files."""
 
     EMPTY = "empty"
     CLEAN = "clean"
@@ -42,9 +42,9 @@ class Verdict(StrEnum):
 class JournalReport(msgspec.Struct):
     """What was found.
 
-    records: in order, ready to be applied after a snapshot to those with a higher sequence; a gap in the
-    sequence only where `detail` tells of damage. detail: sentences for the operator. quarantined: names of
-    copies made in quarantine/. last_sequence: the highest number ever used; the next record gets one more.
+    records: in order; their sequence has a gap only where `detail` names damage. detail: sentences for the
+    operator. quarantined: names of copies made in quarantine/. last_sequence: the highest sequence ever used; the
+    next record gets one more.
     """
 
     records: list[Record]
@@ -57,8 +57,8 @@ class JournalReport(msgspec.Struct):
 class Reading(msgspec.Struct):
     """A report with what a writer needs to go on.
 
-    position is None where the writer has to begin a segment of its own (number next_segment), saying `gap` if
-    damage came before. damaged: segments not yet copied aside. starts: (segment, the sequence it comes after).
+    position: None where the writer has to begin a new segment (number next_segment). gap: the damage that its first
+    line must name. damaged: segments to be copied to quarantine/. starts: (segment, the sequence it continues).
     """
 
     report: JournalReport
@@ -73,10 +73,9 @@ class Reading(msgspec.Struct):
 def read_journal(folder_path: Path, snapshot_sequence: int | None = None) -> JournalReport:
     """Read the journal in a folder without changing anything; an absent folder is an empty journal.
 
-    snapshot_sequence: of the snapshot that the records are to follow; with it the journal is also judged by
-    that: damage before it no longer counts, and a journal that ends or begins wrongly beside it is corrupt.
-    A live writer may be in the middle of a write, or remove an old segment, so what does not look whole is
-    looked at again. Raises CorruptFileError and DiskError.
+    snapshot_sequence: of the snapshot that the records are to follow. With it, damage before the snapshot does not
+    count, and a journal is corrupt that ends before it or begins after it. A writer may be in the middle of a
+    write, or remove an old segment, so a journal that is not clean is read again. CorruptFileError, DiskError.
     """
     try:
         folder = Folder.open(folder_path, create=False)
@@ -94,7 +93,7 @@ def read_journal(folder_path: Path, snapshot_sequence: int | None = None) -> Jou
 
 
 def read_segments(folder: Folder, snapshot_sequence: int | None) -> Reading:
-    """Read every segment and judge. snapshot_sequence: of the newest valid snapshot, None if not to be judged."""
+    """Read every segment. snapshot_sequence: of the newest valid snapshot, None to read without one."""
     found = _fold(decode_segments(_contents(folder), snapshot_sequence), snapshot_sequence)
     return _conclude(found, folder.path, snapshot_sequence)
 
@@ -107,16 +106,16 @@ def _contents(folder: Folder) -> Iterator[tuple[int, bytes]]:
 
 
 class _Found(msgspec.Struct):
-    """The decoded items, added up.
+    """The sum of the decoded items.
 
-    damage: what no later segment has gone on after. told: sentences about damage that an earlier run found and
-    went on after. position: the end of the last segment that was used. last_segment: the highest number.
+    damage: that no later segment names in its first line. known: sentences about damage that an earlier run found
+    and went on after. position: the end of the last segment that was used. last_segment: the highest number.
     """
 
     records: list[Record] = []
     starts: list[tuple[int, int]] = []
     damage: list[Damaged] = []
-    told: list[str] = []
+    known: list[str] = []
     position: Position | None = None
     highest: int = 0
     last_segment: int = 0
@@ -136,7 +135,7 @@ def _fold(items: Iterable[Item], snapshot_sequence: int | None) -> _Found:
                     found.damage.clear()
                     if snapshot_sequence is None or snapshot_sequence < header.after_sequence:
                         went_on = f"An earlier start found this and went on in {segment_name(segment)}."
-                        found.told.append(f"{header.gap} {went_on}")
+                        found.known.append(f"{header.gap} {went_on}")
             case Records(_, records):
                 found.records += records
             case EndOfSegment(_, position):
@@ -161,11 +160,11 @@ def _conclude(found: _Found, path: Path, snapshot_sequence: int | None) -> Readi
     if damage:
         position = None
     elif position is not None and position.offset == 0:
-        following = position.segment  # its first line was cut short: made anew
-    if damage or found.told:
-        verdict, detail = Verdict.CORRUPT, " ".join(found.told + damage)
+        following = position.segment  # its first line was cut short: it is written again
+    if damage or found.known:
+        verdict, detail = Verdict.CORRUPT, " ".join(found.known + damage)
     elif found.empty:
-        after = f"; the snapshot at sequence {snapshot} stands alone" if snapshot else ""
+        after = f"; the snapshot ends at sequence {snapshot}" if snapshot else ""
         verdict, detail = Verdict.EMPTY, f"The journal in {path} has no records{after}."
     elif position is not None and position.tail:
         verdict, detail = (

@@ -1,8 +1,7 @@
-"""One record of the journal as one line of text, and back. Pure: no files here.
+"""Records of the journal as lines of text, and back. Pure: no files here.
 
-The format is described in the package's docstring. The crc is zlib's crc32 of everything on the line that
-follows the crc member, seeded with the crc of the record before: a record is valid only after the very
-record it was written after.
+The package's docstring describes the format. The crc is zlib's crc32 of everything on the line that follows the crc
+member, seeded with the crc of the record before. So a record is valid only after the record it was written after.
 """
 
 from zlib import crc32
@@ -11,7 +10,7 @@ import msgspec
 
 from state.errors import StateError
 
-# What msgspec raises for damaged text: also for a byte that is not UTF-8, and for brackets nested without end.
+# What msgspec raises for damaged text, also for bytes that are not UTF-8 and for brackets nested too deep.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 HEADER_TYPE = "journal.segment"
 _PREFIX = b'{"crc":"%08x",'
@@ -37,8 +36,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 class SegmentHeader(msgspec.Struct, frozen=True):
     """Data of a segment's first line.
 
-    segment: its number; size_bytes: how long the file was made; after_sequence, after_crc: the record it
-    continues; gap: empty, or why it does not continue the record before (damage, told when it was found).
+    segment: its number; size_bytes: of the file; after_sequence, after_crc: the record it continues; gap: "", or
+    the damage because of which it does not continue the record before.
     """
 
     segment: int
@@ -70,7 +69,7 @@ def encode_record(
     body = _encode(_Body(sequence, run, durable, time, type_, msgspec.Raw(data)))[1:]
     crc = crc32(body, seed)
     line = b"".join((_PREFIX % crc, body, b"\n"))
-    try:  # what cannot be read back must not be acknowledged
+    try:  # a line that cannot be read back must not be called durable
         _decode(line)
     except UNREADABLE as cause:
         what = f"The event {type_} is not JSON and was not journaled: {cause}."

@@ -1,8 +1,8 @@
-"""Making a journal that was read fit to be written again. Mends a torn tail and nothing else.
+"""Preparing a journal that was read for writing: a torn tail is blanked, damaged segments are left alone.
 
-A torn tail is copied to quarantine/ and blanked before anything new is written: without the blanking, its
-records could fit behind new ones after the next crash and come back from the dead. Damaged segments are
-copied too and stay as they are; the writer goes on in a segment of its own, whose first line tells of it.
+A torn tail is copied to quarantine/ and blanked before anything new is written. Without the blanking its records
+could continue new ones after the next crash, and would be read as valid. Damaged segments are copied too and stay
+as they are; the writer goes on in a new segment, whose first line names the damage.
 """
 
 from state.errors import DiskError
@@ -27,20 +27,20 @@ def keep_aside(folder: Folder, reading: Reading) -> list[str]:
 
 
 def make_durable(folder: Folder, position: Position) -> None:
-    """Blank the torn tail and bring what was read to the disk, before anybody acts on it.
+    """Blank the torn tail and flush what was read, before the trader acts on it.
 
-    After kill -9, and after a flush that failed in an earlier run, the page cache shows records that the disk
-    does not have, and may hold them for clean. So the last group is written again; then the flush counts. The
-    segment's name, too, may be known to the kernel only.
+    After kill -9, or after a flush that failed in an earlier run, the page cache may show records that are not on
+    disk, in pages that it takes for clean. So the last group is written again, and then flushed. The segment's name
+    may be in the page cache only, too.
     """
     name = segment_name(position.segment)
     path = folder.path / name
     start = position.offset - len(position.unsure)
-    mended = position.unsure + b"\n" * len(position.tail)
+    repaired = position.unsure + b"\n" * len(position.tail)
     try:
         fd = folder.disk.open_existing(name, folder.fd)
         try:
-            write_all(folder.disk, fd, mended, start)
+            write_all(folder.disk, fd, repaired, start)
             sync_fd(folder.disk.fdatasync, fd, path)
         finally:
             folder.disk.close(fd)

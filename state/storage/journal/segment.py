@@ -1,7 +1,7 @@
-"""Segments: the journal's files, made whole and filled beforehand, so that an append changes no metadata.
+"""Segments: the journal's files, made with their full size, so that an append changes no metadata.
 
-Filled with newlines a segment stays a readable text file, overwriting is as fast as the disk allows, and no
-append can run out of space. The next segment is prepared by a background thread while this one fills.
+They are filled with newlines. So a segment is a readable text file, an append is an overwrite, which is the fastest
+write, and no append can run out of space. A background thread makes the next segment while this one fills.
 """
 
 import re
@@ -31,9 +31,9 @@ def create_segment(folder: Folder, number: int, size_bytes: int, head: bytes = b
 
 
 class SegmentKeeper:
-    """The background thread that prepares the next segment and removes the ones no longer needed.
+    """The background thread that makes the next segment and removes those not needed any more.
 
-    on_error is called in that thread with a TraderError that happened in a task.
+    on_error is called in that thread with a TraderError of a task.
     """
 
     def __init__(self, folder: Folder, size_bytes: int, on_error: Callable[[TraderError], None]) -> None:
@@ -44,13 +44,13 @@ class SegmentKeeper:
         self._prepared: dict[int, Future[None]] = {}
 
     def prepare(self, number: int) -> None:
-        """Start making segment `number`, unless that was started before."""
+        """Start making segment `number`, unless it was started before."""
         if number in self._prepared:
             return
         self._prepared[number] = self._submit(create_segment, self._folder, number, self._size_bytes)
 
     def take(self, number: int) -> None:
-        """Wait until segment `number` is there. One that could not be made is tried once more, here."""
+        """Wait until segment `number` is made. After an error it is tried once more, in this thread."""
         future = self._prepared.pop(number, None)
         error = future.exception() if future is not None else None
         if isinstance(error, SyncFailedError):
@@ -63,7 +63,7 @@ class SegmentKeeper:
         self._submit(self._remove_before, number)
 
     def close(self) -> None:
-        """Wait for what was begun and end the thread."""
+        """Finish what was started and end the thread."""
         self._thread.shutdown(wait=True)
 
     def _remove_before(self, number: int) -> None:

@@ -1,8 +1,8 @@
-"""The writing side: one commit at a time, each one pwrite and one fdatasync, then those who wait are told.
+"""Writing: one commit at a time, each one pwrite and one fdatasync; then those who wait are resolved.
 
-With an event loop a thread of its own does it and takes all that was queued while it was busy (group
-commit). Without one the caller's thread does it. Any error but a short write is final: the writer stops,
-everybody who waits gets the error, and nothing is ever tried again.
+With an event loop a thread of its own commits, and takes all that was queued while it was busy (group commit).
+Without one the caller's thread commits. Any error but a short write is final: the writer stops, every waiter gets
+the error, and nothing is tried again.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from state.storage.files import Folder, sync_fd
 from state.storage.journal.segment import SegmentKeeper, segment_name
 
 CLOSE_TIMEOUT_S = 5.0
-"""How long `close` waits for a disk that may be dead."""
+"""How long `close` waits for a disk that may not answer any more."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,9 +27,9 @@ Entry = tuple[int, bytes, int]  # sequence, line, number of the segment it belon
 
 
 class Committer:
-    """Puts groups of lines on disk, in order; blocking, for one thread.
+    """Writes groups of lines to disk, in order. Blocking; for one thread.
 
-    Every error is SyncFailedError, but for the DiskError of a segment that cannot be opened at the start.
+    Every error is SyncFailedError, except the DiskError of a segment that cannot be opened at the start.
     """
 
     def __init__(self, folder: Folder, keeper: SegmentKeeper, segment: int, offset: int, size_bytes: int) -> None:
@@ -98,7 +98,7 @@ class InlineWriter:
         raise InvariantError(f"Sequence {sequence} is awaited in a journal opened without an event loop.")
 
     def flush(self) -> None:
-        """Commit what was put. Raises the failure, also the one of an earlier call."""
+        """Commit what was put. Raises the failure, also that of an earlier call."""
         if self.failure is not None:
             raise self.failure
         if not self._pending:
@@ -122,8 +122,8 @@ class InlineWriter:
 class ThreadedWriter:
     """For an event loop: `put` and `wait` in the loop's thread, the disk in a thread of its own.
 
-    durable and failure are set by that thread and may be read by any. The hand-off is a SimpleQueue one way
-    and one call_soon_threadsafe a group the other way, which costs the loop the same however large the group.
+    durable and failure are set by that thread and may be read by any. Entries go there through a SimpleQueue. Back
+    goes one call_soon_threadsafe a group, whose cost for the loop does not depend on the size of the group.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class ThreadedWriter:
         await future
 
     def flush(self) -> None:
-        """Block until all that was put is durable. Not for the loop's thread while it serves others."""
+        """Block until all that was put is durable. Not for the loop's thread while the loop runs."""
         last = self._put_last
         with self._progress:
             self._progress.wait_for(lambda: self.durable >= last or self.failure is not None)
@@ -171,9 +171,10 @@ class ThreadedWriter:
             raise self.failure
 
     def close(self) -> None:
-        """Write what was put, end the thread. A failure was told to on_failure and is not raised again.
+        """Write what was put, end the thread. A failure was passed to on_failure and is not raised again.
 
-        A flush that never returns is not waited for: nobody was told that it succeeded, and the thread is a daemon.
+        A flush that does not return is given up: no event waiting for it was called durable, and the thread is a
+        daemon.
         """
         if self._closed:
             return
@@ -186,17 +187,17 @@ class ThreadedWriter:
         self._committer.close()
 
     def fail(self, failure: SyncFailedError) -> None:
-        """Stop for good; may be called from any thread, the first call counts."""
+        """Stop for good. May be called from any thread; only the first call has an effect."""
         with self._progress:
             if self.failure is not None:
                 return
             self.failure = failure
             self._progress.notify_all()
-        self._call_loop(lambda: self._on_failure(failure))  # first: who waits may ask at once whether all failed
+        self._call_loop(lambda: self._on_failure(failure))  # first: a woken waiter may check for a failure at once
         self._call_loop(self._wake)
 
     def _work(self) -> None:
-        """The thread: take all that is queued, commit it, tell the loop; until a None or a failure."""
+        """The thread: take all that is queued, commit it, wake the loop; until a None or a failure."""
         queue = self._queue
         stopping = False
         while not stopping:
@@ -212,8 +213,8 @@ class ThreadedWriter:
             self._committer.commit(entries)
         except SyncFailedError as failure:
             self.fail(failure)
-        except Exception as defect:  # noqa: BLE001 - whatever it is, those who wait must not wait for ever
-            cause = OSError(errno.EIO, f"the journal's thread stopped by a defect: {defect!r}")
+        except Exception as defect:  # noqa: BLE001 - after any error, waiters must not wait for ever
+            cause = OSError(errno.EIO, f"a defect stopped the journal's thread: {defect!r}")
             self.fail(SyncFailedError("write", self._committer.path, cause))
         else:
             with self._progress:
@@ -224,11 +225,11 @@ class ThreadedWriter:
     def _call_loop(self, callback: Callable[[], None]) -> None:
         try:
             self._loop.call_soon_threadsafe(callback)
-        except RuntimeError:  # the loop is closed: nobody is left to be told
+        except RuntimeError:  # the loop is closed: there are no waiters any more
             return
 
     def _wake(self) -> None:
-        """In the loop: resolve those who wait for what is durable now, or all of them with the failure."""
+        """In the loop: resolve the waiters for what is durable now; after a failure the others get the error."""
         waiting, self._waiters = self._waiters, []
         for sequence, future in waiting:
             if future.done():  # cancelled meanwhile

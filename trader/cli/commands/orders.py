@@ -3,7 +3,7 @@
 import argparse
 
 from observers.report.formats import clock_time
-from state.history.orders import OrderLife, order_lives
+from state.history.orders import OrderHistory, order_histories
 from state.history.trading_day import TradingDay, read_trading_day
 from trader.cli.commands.reading import logs_folder, trading_date
 from trader.config.sections import Config
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     with logs_folder(config) as folder:
         day = read_trading_day(folder, trading_date(folder, args.date))
     symbol = args.symbol.upper() if args.symbol else ""
-    lives = [life for life in order_lives(day.entries) if symbol in ("", life.symbol)]
+    lives = [life for life in order_histories(day.entries) if symbol in ("", life.symbol)]
     if args.json:
         say_json({"trading_date": day.trading_date, "journal": journal_verdict(day), "orders": lives})
     elif lives:
@@ -60,7 +60,7 @@ def broken_chain(day: TradingDay) -> UntrustedStateError:
     )
 
 
-def _listing(lives: list[OrderLife]) -> str:
+def _listing(lives: list[OrderHistory]) -> str:
     headings = [
         "intended",
         "order",
@@ -97,7 +97,7 @@ def _listing(lives: list[OrderLife]) -> str:
     return table(headings, rows)
 
 
-def _with_steps(life: OrderLife) -> str:
+def _with_steps(life: OrderHistory) -> str:
     price = f" at {life.mean_price:.2f}" if life.mean_price is not None else ""
     filled = f"{life.filled} of {life.quantity} filled{price}, commission {life.commission:.2f}"
     lines = [f"{life.order_ref}  {life.role}, {life.status}, {filled}, session {life.session_id}"]

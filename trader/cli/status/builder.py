@@ -86,7 +86,7 @@ def _position_rows(state: TraderState) -> list[PositionRow]:
 
 
 def _own_row(state: TraderState, position: Position) -> PositionRow:
-    stop = state.protection(position)
+    stop = state.protective_stop(position)
     return PositionRow(
         symbol=position.symbol,
         quantity=position.quantity,

@@ -33,7 +33,7 @@ def take_partial(
     A stop that filled before the change reached it has closed all there was: then no exit may leave. Without an
     answer in time none leaves either; the next comparison makes the stop whole again.
     """
-    stop = turn.state.protection(position)
+    stop = turn.state.protective_stop(position)
     covered = wanted_stop_size(turn.state, position)
     if stop is None:
         turn.log("warning", f"{position.symbol}: no partial while its stop is not confirmed.")
@@ -88,7 +88,7 @@ def _exit(turn: Turn, position: Position, shares: int, reason: OrderReason) -> N
 
 def move_stop(turn: Turn, position: Position, price: float, reason: Literal["breakeven", "trail"]) -> None:
     """Bring the stop to a better price."""
-    stop = turn.state.protection(position)
+    stop = turn.state.protective_stop(position)
     if stop is None:
         return
     size = stop.filled + wanted_stop_size(turn.state, position)
@@ -98,7 +98,7 @@ def move_stop(turn: Turn, position: Position, price: float, reason: Literal["bre
 
 def close(turn: Turn, position: Position, reason: OrderReason, price: float, tick: float) -> None:
     """Bring the stop to the market so that it sells (buys back) all that is held, now. price: the last one."""
-    stop = turn.state.protection(position)
+    stop = turn.state.protective_stop(position)
     if stop is None:
         turn.log("warning", f"{position.symbol}: {reason} waits until its stop is confirmed.")
         return
@@ -111,13 +111,13 @@ def close(turn: Turn, position: Position, reason: OrderReason, price: float, tic
 
 def is_closing(turn: Turn, position: Position) -> bool:
     """Whether the stop was brought to the market already."""
-    stop = turn.state.protection(position)
+    stop = turn.state.protective_stop(position)
     return stop is not None and stop.closing
 
 
 def resize_stop(turn: Turn, position: Position) -> None:
     """Make the stop as large as what is held, less exits in flight."""
-    stop = turn.state.protection(position)
+    stop = turn.state.protective_stop(position)
     size = wanted_stop_size(turn.state, position)
     if stop is None or size == 0 or stop.quantity - stop.filled == size:
         return
