@@ -16,7 +16,8 @@ from statistics import median
 
 from bench.cases import EVENT, lengthen_journal, state_of
 from bench.measure import Call, Method, Row, interleave, spread
-from state.storage.codec import encode_event, encode_state
+from state.domain.recording import encode_event
+from state.storage.codec import encode_state
 from state.storage.files import Folder
 from state.storage.journal import Journal
 from state.storage.loader import load

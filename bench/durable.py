@@ -19,7 +19,8 @@ from typing import Any
 
 from bench.cases import EVENT, state_of
 from bench.measure import Call, Method, PeerMissingError, Row, interleave
-from state.storage.codec import encode_event, encode_state
+from state.domain.recording import encode_event
+from state.storage.codec import encode_state
 from state.storage.files import Folder
 from state.storage.journal import Journal
 from state.storage.snapshot import SnapshotStore

@@ -173,7 +173,7 @@ TRADER = (
     ),
     _one("stop not resized", PROTECT_POSITION, RemoveOperand("keep remaining"), DECISION_TABLE),
     _one("stop at another price left", PROTECT_POSITION, RemoveOperand("keep _same_price"), DECISION_TABLE),
-    _one("missing stop not placed again", PROTECT_POSITION, RemoveCall("_protect_anew"), DECISION_TABLE),
+    _one("missing stop not placed again", PROTECT_POSITION, RemoveCall("_replace_missing_stop"), DECISION_TABLE),
     _one("orphaned stop left", STOP_ACTIONS, RemoveCall("_orphans"), DECISION_TABLE),
     _one("second stop left", PROTECT_POSITION, ReplaceFilter("keep", "False"), DECISION_TABLE),
     _one("reversal not a conflict", COMPARE_OPEN, ReplaceCondition("quantity sign", "False"), DECISION_TABLE),

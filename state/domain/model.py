@@ -23,6 +23,7 @@ OrderStatus = Literal[
     "not_sent",  # proven never to have reached IBKR; never sent again
     "unknown",  # no complete answer has proven any other status
 ]
+PartialReason = Literal["partial_1r", "partial_target1"]
 OrderReason = Literal[
     "entry",
     "stop_loss_hit",
@@ -31,8 +32,7 @@ OrderReason = Literal[
     "time_rule",
     "end_of_day",
     "flatten",
-    "partial_1r",
-    "partial_target1",
+    PartialReason,
     "unprotectable",  # IBKR refused its stop several times
     "exit",  # an exit rebuilt from IBKR's records that is neither partial
 ]

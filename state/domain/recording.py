@@ -7,10 +7,10 @@ from state.domain.events import Event, EventTypes
 from state.domain.model import TraderState
 from state.errors import InvariantError
 
-_encoder = msgspec.json.Encoder()
-_decoders: dict[type[Event], msgspec.json.Decoder[Event]] = {
-    cls: msgspec.json.Decoder(cls) for cls in EventTypes.by_name.values()
+DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
+    kind: msgspec.json.Decoder(cls) for kind, cls in EventTypes.by_name.items()
 }
+_encoder = msgspec.json.Encoder()
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ def record(state: TraderState, event: Event) -> Recorded:
     data = encode_event(event)
     sequence = state.sequence + 1
     try:
-        decoded = _decoders[type(event)].decode(data)
+        decoded = DECODERS[event.kind()].decode(data)
     except msgspec.DecodeError as error:
         raise InvariantError(f"A {event.kind()} event could not be read back: {error}.") from error
     apply(state, decoded, sequence)

@@ -12,17 +12,15 @@ from typing import Any
 import msgspec
 
 from state.domain.apply import apply
-from state.domain.events import Event, EventTypes
+from state.domain.events import Event
 from state.domain.invariants import check_state
 from state.domain.model import Position, TraderState
-from state.errors import InvariantError, StateError, TraderError
+from state.domain.recording import DECODERS
+from state.errors import StateError, TraderError
 from state.storage.migration import CHANGED_KINDS, complete_lost_at, migrate_event, migrate_state
 
 SCHEMA_VERSION = 2
 _DERIVED_POSITION_KEYS = ("managed", "remaining", "quantity")
-_decoders: dict[str, msgspec.json.Decoder[Event]] = {
-    name: msgspec.json.Decoder(cls) for name, cls in EventTypes.by_name.items()
-}
 _encoder = msgspec.json.Encoder()
 _INSTEAD = "Nothing to do: the backup, the journal and IBKR are used instead."
 
@@ -35,17 +33,9 @@ class NewerSchemaError(StateError):
     """Written by a newer version of this program. The file is not damaged, so it must not be touched."""
 
 
-def encode_event(event: Event) -> bytes:
-    """One event as compact JSON. Raises InvariantError for text that no file can hold."""
-    try:
-        return _encoder.encode(event)
-    except UnicodeEncodeError as error:
-        raise InvariantError(f"A {event.kind()} event cannot be written: {error}.") from error
-
-
 def decode_event(kind: str, data: bytes | msgspec.Raw) -> Event:
     """An event from the journal. Raises BadContentError for an unknown kind or invalid content."""
-    if kind not in _decoders:
+    if kind not in DECODERS:
         raise BadContentError(
             f"The journal holds an event of the unknown kind {kind!r}.",
             "It was written by another version: start with the version that wrote it.",
@@ -53,7 +43,7 @@ def decode_event(kind: str, data: bytes | msgspec.Raw) -> Event:
     try:
         if kind in CHANGED_KINDS:
             kind, data = migrate_event(kind, data)
-        return _decoders[kind].decode(data)
+        return DECODERS[kind].decode(data)
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadContentError(
             f"A {kind} event in the journal cannot be read: {error}.",

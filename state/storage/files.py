@@ -210,18 +210,17 @@ class Folder:
 
 def existing_folder(path: Path) -> Folder | None:
     """The folder at `path`, or None where there is none. StateError, DiskError as `Folder.open`."""
-    try:
-        return Folder.open(path, create=False)
-    except DiskError as error:
-        if isinstance(error.cause, FileNotFoundError):
-            return None
-        raise
+    return _unless_missing(lambda: Folder.open(path, create=False))
 
 
 def existing_subfolder(folder: Folder, name: str) -> Folder | None:
     """The folder `name` inside `folder`, or None where there is none."""
+    return _unless_missing(lambda: folder.subfolder(name, create=False))
+
+
+def _unless_missing(open_folder: Callable[[], Folder]) -> Folder | None:
     try:
-        return folder.subfolder(name, create=False)
+        return open_folder()
     except DiskError as error:
         if isinstance(error.cause, FileNotFoundError):
             return None

@@ -97,7 +97,7 @@ def test_a_silent_listener_is_given_up_after_the_timeout() -> None:
     async def run() -> None:
         async with scripted_tws(greeting=None) as tws:
             broker = QueuedBroker("127.0.0.1", tws.port, 2001, connect_timeout_s=0.2)
-            with pytest.raises(BrokerUnreachableError, match="said nothing"):
+            with pytest.raises(BrokerUnreachableError, match="sent nothing"):
                 await broker.connect()
             assert not broker.connected
 

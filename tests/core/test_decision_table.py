@@ -39,7 +39,8 @@ def entering(quantity: int = 200, side: Side = "LONG") -> TraderState:
 def test_row_matched() -> None:
     state = holding()
     plan, after = decided(state, answer(held(100), open_orders=[working_stop()], executions=[ENTRY_FILL]))
-    assert (decisions(plan), plan.actions, plan.events, plan.quiet) == (["matched"], [], [], True)
+    assert (decisions(plan), plan.actions, plan.events, plan.conflicts) == (["matched"], [], [], [])
+    assert plan.complete
     assert plain(after) == plain(state)
 
 
@@ -317,7 +318,7 @@ def test_row_our_entry_without_its_stop_is_taken_back() -> None:
 @pytest.mark.parametrize("state", [holding(), entering(), told()])
 def test_row_incomplete_answer(state: TraderState) -> None:
     plan, after = decided(state, Unknown(("positions",), "no answer within 4 s"))
-    assert (plan.complete, plan.events, plan.actions, plan.quiet) == (False, [], [], False)
+    assert (plan.complete, plan.events, plan.actions) == (False, [], [])
     assert {row.decision for row in plan.rows} == {"unknown"}
     assert plain(after) == plain(state)
     if state.positions:

@@ -100,16 +100,16 @@ def test_the_rules_are_configurable() -> None:
 
 def test_no_gain_after_eight_minutes_is_out() -> None:
     assert at(LONG, 100.0, 7.99) == []
-    assert at(LONG, 100.0, 8.0) == [Close(100, "time_rule")]
+    assert at(LONG, 100.0, 8.0) == [Close("time_rule")]
     assert at(LONG, 100.01, 8.0) == []
-    assert at(LONG, 99.9, 20.0) == [Close(100, "time_rule")]
-    assert at(SHORT, 100.1, 8.0) == [Close(100, "time_rule")]
+    assert at(LONG, 99.9, 20.0) == [Close("time_rule")]
+    assert at(SHORT, 100.1, 8.0) == [Close("time_rule")]
     assert at(replace(AFTER_FIRST, stop_price=100.0), 100.0, 9.0) == []
 
 
 def test_end_of_day_is_out_whatever_the_price() -> None:
-    assert decide(LONG, math.nan, FLATTEN, RULES, FLATTEN) == [Close(100, "end_of_day")]
-    assert decide(AFTER_FIRST, 100.4, FLATTEN, RULES, FLATTEN) == [Close(50, "end_of_day")]
+    assert decide(LONG, math.nan, FLATTEN, RULES, FLATTEN) == [Close("end_of_day")]
+    assert decide(AFTER_FIRST, 100.4, FLATTEN, RULES, FLATTEN) == [Close("end_of_day")]
     assert decide(LONG, 100.4, FLATTEN, RULES, None) == []
     assert decide(replace(LONG, pending_exit_shares=100), 100.4, FLATTEN, RULES, FLATTEN) == []
 
@@ -172,8 +172,9 @@ def test_on_any_walk_stops_move_one_way_and_shares_add_up(
                 assert round(action.price, 2) == action.price
                 view = replace(view, stop_price=action.price)
                 continue
-            assert 0 < action.shares <= view.held
+            leaving = view.held if isinstance(action, Close) else action.shares
+            assert 0 < leaving <= view.held
             assert action.reason not in view.partials
-            sold += action.shares
-            view = replace(view, held=view.held - action.shares, partials=view.partials | {action.reason})
+            sold += leaving
+            view = replace(view, held=view.held - leaving, partials=view.partials | {action.reason})
         assert sold + view.held == shares

@@ -44,9 +44,9 @@ def test_an_entry_fill_opens_the_position_that_its_intent_planned() -> None:
     assert (position.target1, position.stop_price, position.stop_ref) == (101.0, 99.0, STOP)
     assert state.attempts_for("TSLA", "LONG", 100.0) == 1
     assert state.orders[TRADE].status == "filled"
-    protection = state.protective_stop(position)
-    assert protection is not None
-    assert protection.order_ref == STOP
+    stop = state.protective_stop(position)
+    assert stop is not None
+    assert stop.order_ref == STOP
 
 
 def test_f17_partial_fills_are_all_that_is_held() -> None:

@@ -103,7 +103,7 @@ CORE_LAYERS = (
     ("trader.core.reconciliation",),
     ("trader.core.effects", "trader.core.messages", "trader.core.view"),
     ("trader.core.turn",),
-    ("trader.core.connection_status", "trader.core.guarded", "trader.core.limits", "trader.core.orders"),
+    ("trader.core.connection_status", "trader.core.isolation", "trader.core.limits", "trader.core.orders"),
     ("trader.core.day", "trader.core.entries", "trader.core.exits", "trader.core.facts", "trader.core.market_data"),
     ("trader.core.comparison", "trader.core.flatten", "trader.core.recovery"),
     ("trader.core.operator",),

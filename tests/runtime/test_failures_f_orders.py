@@ -250,7 +250,7 @@ def test_f21_an_exception_in_one_symbol_stays_in_that_symbol(
 ) -> None:
     """TSLA's management raises: it is halted and keeps its stop; NVDA is managed on.
 
-    Broken: `Engine.guarded`; `_release` for any reason; `protection_actions` leaving a halted symbol alone.
+    Broken: `isolation.isolated`; `_release` for any reason; `protection_actions` leaving a halted symbol alone.
     """
 
     async def story() -> None:

@@ -73,7 +73,7 @@ def test_a_dropped_socket_closes_the_entries_at_once_and_leaves_the_stop(
             if down_s:
                 assert closed(run)
             await guarded_again(run, stops)
-            assert re.search(r"\. It is back since 11:00:\d\d\.$", line_alert(run))
+            assert re.search(r"\. Restored at 11:00:\d\d\.$", line_alert(run))
 
     asyncio.run(story())
 

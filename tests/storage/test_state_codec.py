@@ -13,6 +13,7 @@ from state_cases import EXIT, STOP, TRADE, adjusted, at, bracket, commission, ex
 from state.domain import events as ev
 from state.domain.apply import _HANDLERS, apply, new_state
 from state.domain.model import TraderState
+from state.domain.recording import encode_event
 from state.errors import InvariantError, StateError
 from state.storage.codec import (
     SCHEMA_VERSION,
@@ -20,7 +21,6 @@ from state.storage.codec import (
     NewerSchemaError,
     decode_event,
     decode_state,
-    encode_event,
     encode_state,
 )
 

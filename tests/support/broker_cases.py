@@ -55,7 +55,6 @@ def order(
         quantity=quantity,
         filled=filled,
         order_type="MKT" if stop is None else "STP",
-        limit_price=None,
         stop_price=stop,
         status=status,
     )

@@ -174,7 +174,6 @@ class CoreDay:
                 quantity=ticket.quantity,
                 filled=0,
                 order_type=ticket.order_type,
-                limit_price=None,
                 stop_price=ticket.stop_price,
                 status="PreSubmitted",
                 parent_id=ticket.parent_id,

@@ -21,7 +21,7 @@ import msgspec
 from lab import WAIT_S, differences, scanner
 
 from paper_gateway.testing import RunningGateway
-from state.domain.model import Order, OrderReason, Position, Side, TraderState, sign
+from state.domain.model import Order, OrderReason, PartialReason, Position, Side, TraderState, sign
 from state.manager import StateManager
 from state.storage.loader import Loaded
 from state.storage.sessions import SessionStore, make_session_id
@@ -61,7 +61,7 @@ class Orders:
         return await self._turn(lambda turn: entries.enter(turn, signal, setup, con_id, quantity, stop_price))
 
     async def take_partial(
-        self, position: Position, shares: int, reason: closing.PartialReason, price: float, tick: float
+        self, position: Position, shares: int, reason: PartialReason, price: float, tick: float
     ) -> None:
         """Until the exit has left, or was given up."""
         await self._turn(lambda turn: closing.take_partial(turn, position, shares, reason, price, tick))

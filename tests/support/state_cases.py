@@ -20,8 +20,9 @@ from state.domain.model import (
     entry_action,
     exit_action,
 )
+from state.domain.recording import encode_event
 from state.manager import Begun, StateManager
-from state.storage.codec import decode_event, encode_event
+from state.storage.codec import decode_event
 from state.storage.journal import read_journal
 
 DATE, ACCOUNT, GATEWAY = "2025-10-06", "DU1234567", "127.0.0.1:17497"

@@ -155,9 +155,7 @@ def test_analytics_serialization(tmp_path: Path) -> None:
 def answer(quantity: int, *executions: BrokerExecution, stop: int = 0, avg_cost: float = 100.1) -> BrokerSnapshot:
     """IBKR's complete answer: TSLA shares, and the size of the stop that rests there (0: none)."""
     holding = BrokerPosition(ACCOUNT, "TSLA", 76792991, quantity, avg_cost)
-    order = BrokerOrder(
-        STOP, 7, 2, 2001, ACCOUNT, "TSLA", 76792991, "SELL", stop, 0, "STP", None, 99.0, "PreSubmitted"
-    )
+    order = BrokerOrder(STOP, 7, 2, 2001, ACCOUNT, "TSLA", 76792991, "SELL", stop, 0, "STP", 99.0, "PreSubmitted")
     return BrokerSnapshot(
         account=ACCOUNT,
         taken_at=at(600),

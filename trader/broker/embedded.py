@@ -1,7 +1,7 @@
 """Starts the embedded paper gateway if it is not running, and asks for its identity. It is not IBKR.
 
-The gateway is a separate process that outlives the trader, so that orders rest and stops trigger while the trader
-is down. The trader talks to it through its socket and imports none of its code.
+The gateway is a process of its own and keeps running when the trader ends. So orders rest and stops trigger while
+the trader is down. The trader uses its socket and imports none of its code.
 
 Control protocol: connect, send `CTL\\0`, then frames: a length (uint32, big-endian) and JSON. Each request gets one
 answer.
@@ -27,14 +27,14 @@ ANSWER_TIMEOUT_S = 3.0
 START_TIMEOUT_S = 20.0
 POLL_S = 0.05
 MAX_ANSWER_BYTES = 1024 * 1024
-# The shell exits at once, so that the gateway is no child of the trader: it leaves no zombie, and signals to the
-# trader's terminal do not reach it. $1 is the file for its output; the shell prints the gateway's process id.
+# The shell exits at once, so that the gateway is no child of the trader: it leaves no zombie process, and signals
+# of the trader's terminal do not reach it. $1: the file for its output; the shell prints the gateway's process id.
 _DETACH = 'umask 077; out=$1; shift; "$@" </dev/null >"$out" 2>&1 & echo $!'
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedInfo:
-    """The running gateway. `instance`: new with each process. `started`: whether this call started it."""
+    """The running gateway. instance: new with each process. started: whether this call started it."""
 
     host: str
     port: int
@@ -60,10 +60,10 @@ class _Answer(msgspec.Struct):
 
 
 async def ensure_embedded(settings: GatewaySettings, logs_dir: Path) -> EmbeddedInfo:
-    """The gateway on the settings' port, started if nothing listens there.
+    """The gateway on the configured port, started if nothing listens there.
 
-    A gateway that runs already is used as it is: the settings' speed, day and cash do not apply to it. It logs to
-    `paper_gateway.log` in `logs_dir`; its standard output and error go to `paper_gateway.out`.
+    A gateway that runs already is used as it is: the settings for speed, day and cash do not apply to it. It logs
+    to `paper_gateway.log` in `logs_dir`; its standard output and error go to `paper_gateway.out`.
 
     Raises BrokerError if something else listens on the port, and BrokerUnreachableError if the gateway does not
     start in time.
@@ -123,7 +123,7 @@ async def _wait_ready(port: int, pid: int, output: Path) -> EmbeddedInfo:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + START_TIMEOUT_S
     while loop.time() < deadline:
-        alive = _alive(pid)  # asked first: another trader's gateway may have taken the port meanwhile
+        alive = _alive(pid)  # before _info: another trader's gateway may have taken the port meanwhile
         info = await _info(port)
         if info is not None:
             return info
@@ -138,7 +138,7 @@ async def _wait_ready(port: int, pid: int, output: Path) -> EmbeddedInfo:
 
 
 def _alive(pid: int) -> bool:
-    """Whether the process runs. A zombie does not; a container without init leaves them."""
+    """Whether the process runs. A zombie process does not run; a container without init leaves them."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -1,9 +1,9 @@
-"""What the trader may ask of a broker and what it is told: plain values, no client library.
+"""What the trader may ask of a broker, and what the broker reports: plain values, no client library.
 
-`BrokerSnapshot` exists only when every question was answered to its end marker. A lost answer gives `Unknown`,
+A `BrokerSnapshot` exists only if every question was answered up to its end marker. A lost answer gives `Unknown`,
 a type of its own, so that nothing can take it for an empty account (invariant 2).
 
-They are msgspec's structs: a data class takes forty times as long to define, and every restart defines them.
+The values are msgspec structs: a dataclass takes forty times as long to define, and every restart defines them.
 """
 
 import math
@@ -17,6 +17,7 @@ from state.domain.model import Action
 from trader.errors import MarketDataError
 
 BAR_S = 5
+HISTORY_S = 3600  # the longest request for 5-second bars that IBKR answers
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -31,7 +32,7 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 def check_bar(bar: Bar) -> None:
-    """Raises MarketDataError for a bar that cannot be: NaN, no price, high below low, off the grid (f20)."""
+    """Raises MarketDataError for an invalid bar: NaN, a price of 0 or less, high below low, off the grid (f20)."""
     prices = (bar.open, bar.high, bar.low, bar.close)
     problem = ""
     if bar.time.tzinfo is None:
@@ -39,17 +40,17 @@ def check_bar(bar: Bar) -> None:
     elif bar.time.timestamp() % BAR_S:
         problem = f"its time is not on the {BAR_S}-second grid"
     elif not all(math.isfinite(price) and price > 0 for price in prices):
-        problem = "it has a price that is no price"
+        problem = "a price is not a positive number"
     elif not math.isfinite(bar.volume) or bar.volume < 0:
-        problem = "its volume is no volume"
+        problem = "its volume is negative or not a number"
     elif bar.high < max(prices) or bar.low > min(prices):
-        problem = "its high and low do not enclose its open and close"
+        problem = "its open or close is outside of high and low"
     if problem:
-        raise MarketDataError(f"Unusable bar {bar}: {problem}.", "It is left out; check the feed.")
+        raise MarketDataError(f"Invalid bar {bar}: {problem}.", "The bar is not used; check the data feed.")
 
 
 class BrokerPosition(msgspec.Struct, frozen=True):
-    """Shares of one contract in one account; `quantity` is signed."""
+    """Shares of one contract in one account. quantity: signed. avg_cost: dollars a share."""
 
     account: str
     symbol: str
@@ -63,7 +64,7 @@ CLOSED_STATUSES = CANCELLED_STATUSES | {"Filled"}
 
 
 class BrokerOrder(msgspec.Struct, frozen=True):
-    """An order that IBKR knows, open or completed. Completed ones have order_id and client_id 0."""
+    """An order at IBKR, open or completed. A completed one has order_id and client_id 0."""
 
     order_ref: str
     perm_id: int
@@ -76,9 +77,8 @@ class BrokerOrder(msgspec.Struct, frozen=True):
     quantity: int
     filled: int
     order_type: str
-    limit_price: float | None
     stop_price: float | None
-    status: str  # IBKR's word: PreSubmitted, Submitted, PendingCancel, Filled, Cancelled, Inactive ...
+    status: str  # as IBKR names it: PreSubmitted, Submitted, PendingCancel, Filled, Cancelled, Inactive ...
     parent_id: int = 0
     oca_group: str = ""
     text: str = ""
@@ -90,17 +90,17 @@ class BrokerOrder(msgspec.Struct, frozen=True):
 
     @property
     def is_working(self) -> bool:
-        """Whether it may execute and is not being cancelled, as far as IBKR says."""
+        """Whether it may still execute and is not being cancelled, by IBKR's last status."""
         return not self.is_closed and self.status not in ("Inactive", "PendingCancel")
 
     @property
     def is_closed(self) -> bool:
-        """Whether IBKR says that it is over: filled or cancelled."""
+        """Whether it is filled or cancelled, by IBKR's last status."""
         return self.status in CLOSED_STATUSES
 
 
 class BrokerExecution(msgspec.Struct, frozen=True):
-    """One execution as IBKR reports it; `commission` is None until its report came."""
+    """One execution as IBKR reports it. commission: None until its report has arrived."""
 
     exec_id: str
     order_ref: str
@@ -119,7 +119,7 @@ class BrokerExecution(msgspec.Struct, frozen=True):
 
 
 class AccountValues(msgspec.Struct, frozen=True):
-    """The account's money in its base currency."""
+    """The account's values in its base currency."""
 
     account: str
     net_liquidation: float
@@ -128,7 +128,7 @@ class AccountValues(msgspec.Struct, frozen=True):
 
 
 class BrokerSnapshot(msgspec.Struct, frozen=True):
-    """A complete answer: everything that IBKR holds of one account, each part up to its end marker."""
+    """A complete answer: everything that IBKR has of one account, each part up to its end marker."""
 
     account: str
     taken_at: datetime
@@ -139,14 +139,18 @@ class BrokerSnapshot(msgspec.Struct, frozen=True):
     values: AccountValues
 
     def quantity(self, symbol: str) -> int:
-        """Signed shares; absent from a complete answer means zero."""
+        """Signed shares. A symbol that is absent from a complete answer has zero."""
         return sum(p.quantity for p in self.positions if p.symbol == symbol)
+
+    def position(self, symbol: str) -> BrokerPosition | None:
+        """The account's open position in a symbol, or None."""
+        return next((p for p in self.positions if p.symbol == symbol and p.quantity), None)
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """No complete answer. Nothing may be dropped, closed or entered on it."""
+    """No complete answer. Nothing may be dropped, closed or entered because of it."""
 
-    missing: tuple[str, ...]  # which questions stayed open, in words
+    missing: tuple[str, ...]  # the questions without an answer, as text for the operator
     reason: str
 
 
@@ -154,7 +158,7 @@ BrokerAnswer = BrokerSnapshot | Unknown
 
 
 class OrderTicket(msgspec.Struct, frozen=True):
-    """One order as it is sent; the same order_id again modifies it in place."""
+    """One order as it is sent. The same order_id sent again modifies the order."""
 
     order_id: int
     order_ref: str
@@ -180,7 +184,7 @@ class Instrument(msgspec.Struct, frozen=True):
     time_zone: str
 
 
-# What the broker tells by itself. Facts are only queued; the trader's own loop decides on them.
+# What the broker reports without being asked. Facts are only queued; the trader's loop decides on them.
 
 
 class OrderFact(msgspec.Struct, frozen=True):
@@ -190,33 +194,39 @@ class OrderFact(msgspec.Struct, frozen=True):
 
 
 class ExecutionFact(msgspec.Struct, frozen=True):
+    """An execDetails message that no request asked for."""
+
     execution: BrokerExecution
 
 
 class CommissionFact(msgspec.Struct, frozen=True):
+    """A commissionReport message. commission: in the account's currency."""
+
     exec_id: str
     commission: float
 
 
 class PositionFact(msgspec.Struct, frozen=True):
-    """The account's position changed, by whoever's hand; quantity 0 is flat. Told from the first snapshot on."""
+    """The account's position changed, by any order; quantity 0 is flat. Reported from the first snapshot on."""
 
     position: BrokerPosition
 
 
 class BarFact(msgspec.Struct, frozen=True):
+    """A real-time 5-second bar."""
+
     symbol: str
     bar: Bar
 
 
 class PricesFact(msgspec.Struct, frozen=True):
-    """The newest last prices since the one before; never NaN, never zero."""
+    """The newest last price of each symbol that traded since the PricesFact before; never NaN, never zero."""
 
     prices: dict[str, float]
 
 
 class MessageFact(msgspec.Struct, frozen=True):
-    """An error or a notice of IBKR; `order_ref` where it concerns an order of ours."""
+    """An error or a notice of IBKR. order_ref: of the own order that it is about, or empty."""
 
     code: int
     text: str
@@ -226,7 +236,10 @@ class MessageFact(msgspec.Struct, frozen=True):
 
 
 class ConnectionFact(msgspec.Struct, frozen=True):
-    """The line to IBKR: `down` socket lost, `broken` 1100 or 2110 with the socket up, `restored` 1101 or 1102."""
+    """The connection's state changed.
+
+    down: the socket is closed. broken: message 1100 or 2110, the socket is up. restored: message 1101 or 1102.
+    """
 
     state: Literal["down", "broken", "restored"]
     text: str
@@ -239,32 +252,32 @@ Fact = (
 
 
 FactSink = Callable[[Fact], None]
-"""Takes each fact as it comes, on the event loop's thread, and must not wait: the caller is the decoder."""
+"""Takes each fact as it arrives, on the event loop's thread. It must not wait: the caller is the decoder."""
 
 
 class Broker(Protocol):
-    """The line to one broker. Every method that asks has a bound and raises a `BrokerError` when it passes."""
+    """The connection to one broker. Each method that asks has a timeout and raises BrokerError when it expires."""
 
     @property
     def connected(self) -> bool: ...
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """Accounts that this login manages, as IBKR told at connect."""
+        """Accounts that this login manages, as IBKR named them at connect."""
         ...
 
     async def connect(self) -> None:
-        """One try. Raises BrokerUnreachableError, or ClientIdInUseError on 326."""
+        """Try once. Raises BrokerUnreachableError, or ClientIdInUseError on message 326."""
         ...
 
     async def disconnect(self) -> None: ...
 
     async def current_time(self) -> int:
-        """The broker's clock, whole seconds since the epoch (reqCurrentTime); also the heartbeat."""
+        """The broker's time, whole seconds since the epoch (reqCurrentTime); also the heartbeat."""
         ...
 
     async def snapshot(self, account: str) -> BrokerAnswer:
-        """Positions, open orders of all clients, completed orders, executions and account, each to its end."""
+        """Positions, open orders of all clients, completed orders, executions and account values."""
         ...
 
     async def instrument(self, symbol: str) -> Instrument: ...
@@ -276,21 +289,21 @@ class Broker(Protocol):
     def subscribe(self, symbol: str) -> None:
         """Real-time 5-second bars and last prices, as BarFact and PricesFact.
 
-        Once a symbol: the broker renews it by itself after each connect and after message 1101.
+        Call it once a symbol: the broker subscribes again after each connect and after message 1101.
         """
         ...
 
     def free_order_id(self, above: int = 0) -> int:
         """The lowest order id that IBKR accepts and that is higher than `above` and than each one sent.
 
-        Raises BrokerError without a connection, or where IBKR's numbers have run out.
+        Raises BrokerError without a connection, or if the next id is too large for this program.
         """
         ...
 
     def send(self, tickets: list[OrderTicket]) -> None:
-        """Write the orders to the socket, in order and in one go; the same id again modifies.
+        """Write the orders to the socket, in order and in one write. The same id again modifies the order.
 
-        Raises BrokerError when the line is down, before anything was written.
+        Raises BrokerError without a connection; then nothing was written.
         """
         ...
 

@@ -1,7 +1,7 @@
-"""5-second bars and the 1-minute candles made of them: the order of things, gaps and warmth.
+"""5-second bars, and the 1-minute candles made of them: order, gaps, and when a symbol is warm.
 
-A bar's time is its start, on the 5-second grid. A candle is the aggregation of the bars of one minute; it is
-closed when the bar of its twelfth slot came, or a bar of a later minute. Times compare as instants.
+A bar's time is its start, on the 5-second grid. A candle aggregates the bars of one minute. It is closed by the bar
+of its twelfth slot, or by a bar of a later minute. Times compare as instants.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from trader.broker.port import BAR_S, Bar, check_bar
 CANDLE_S = 60
 SLOTS = CANDLE_S // BAR_S
 WARM_BARS = 20  # 100 seconds
-WARM_SLOTS = 25  # the latest 20 bars may lie in no more than so many slots
+WARM_SLOTS = 25  # the latest 20 bars must lie within so many slots
 CANDLES_KEPT = 60  # more than any entry path looks back, see breakout.lookback_candles
 
 BAR = timedelta(seconds=BAR_S)
 CANDLE = timedelta(seconds=CANDLE_S)
 LAST_SLOT = CANDLE - BAR
-REACH = CANDLES_KEPT * CANDLE  # how far back a buffer wants to know
+REACH = CANDLES_KEPT * CANDLE  # how far back a buffer asks for bars
 
 
 class Candle(msgspec.Struct, frozen=True):
@@ -65,8 +65,8 @@ def aggregate(bars: Sequence[Bar]) -> Candle:
 class BarBuffer:
     """The latest bars of one symbol, without duplicates and in order, and the candles closed by them.
 
-    The bars are the last `maxlen`; closed candles are kept longer (`CANDLES_KEPT`), since the entry paths
-    look back over more minutes than 240 bars hold. Whoever persists the buffer keeps both.
+    It holds the last `maxlen` bars. Closed candles are kept longer (`CANDLES_KEPT`), because the entry paths look
+    back over more minutes than 240 bars cover.
     """
 
     def __init__(self, maxlen: int = 240) -> None:
@@ -93,16 +93,16 @@ class BarBuffer:
 
     @property
     def warm(self) -> bool:
-        """Whether there are 20 bars that lie closely enough together to judge by (100 s)."""
+        """Whether the latest 20 bars (100 s) have few enough gaps between them to be judged."""
         if len(self._bars) < WARM_BARS:
             return False
         return self._bars[-1].time - self._bars[-WARM_BARS].time < WARM_SLOTS * BAR
 
     def add(self, bar: Bar) -> Candle | None:
-        """Take the next bar of the feed; the candle that it completed, if it did.
+        """Take the next bar of the feed. Returns the candle that it closed, or None.
 
-        A bar that is not later than the latest one is ignored: `merge` is for those. Raises MarketDataError
-        for a bar that cannot be.
+        A bar that is not later than the latest one is ignored; `merge` takes those. Raises MarketDataError for an
+        invalid bar.
         """
         check_bar(bar)
         last = self.last_time
@@ -116,11 +116,10 @@ class BarBuffer:
         return latest if latest is not None and (before is None or latest.time > before) else None
 
     def merge(self, history: Iterable[Bar]) -> tuple[Candle, ...]:
-        """Fill gaps from historical bars; the candles that are new or changed by it, in order of time.
+        """Fill gaps from historical bars. Returns the candles that are new or changed, in order of time.
 
-        A bar that is held already stays as it is: what was seen live is what decisions were made on.
-        Bars older than the buffer reaches back are dropped. Raises MarketDataError, changing nothing, if
-        any bar cannot be.
+        A bar that is already held is not replaced: decisions were based on the live one. Bars that are older than
+        the buffer's length allows are dropped. Raises MarketDataError, and changes nothing, if any bar is invalid.
         """
         offered = {bar.time: bar for bar in history}
         for bar in offered.values():
@@ -137,10 +136,10 @@ class BarBuffer:
         return tuple(candle for candle in self._candles if before.get(candle.time) != candle)
 
     def missing(self, now: datetime) -> list[tuple[datetime, datetime]]:
-        """Spans [start, end) without bars, from `REACH` before `now` to the last slot that `now` has completed.
+        """Spans [start, end) without bars, from `REACH` before `now` to the last slot that is complete at `now`.
 
-        What lies before the first bar counts: a live bar may come before any history was asked for, and the
-        means of the candles would then be taken over too few of them.
+        The span before the first bar counts: a live bar may arrive before any history was asked for, and the means
+        would then be taken over too few candles.
         """
         end = now - timedelta(seconds=now.timestamp() % BAR_S)
         wanted = end - REACH
@@ -166,7 +165,7 @@ class BarBuffer:
         ]
 
     def _close_minutes(self, minutes: Iterable[datetime], latest: Bar) -> None:
-        """Put the candles of `minutes`, and of the latest bar's own minute, in place where they are closed."""
+        """Build the candles of `minutes`, and of the latest bar's minute, as far as they are closed."""
         latest_minute = minute_of(latest.time)
         for minute in sorted({*minutes, latest_minute}):
             if minute == latest_minute and latest.time < minute + LAST_SLOT:
@@ -178,7 +177,7 @@ class BarBuffer:
         del self._candles[:-CANDLES_KEPT]
 
     def _put(self, candle: Candle) -> None:
-        """Insert or replace; a candle made of more bars is never replaced by one made of fewer."""
+        """Insert or replace a candle. One made of more bars is never replaced by one made of fewer."""
         at = bisect_left(self._candles, candle.time, key=lambda c: c.time)
         if at < len(self._candles) and self._candles[at].time == candle.time:
             if candle.n >= self._candles[at].n:

@@ -1,7 +1,7 @@
-"""Comparing the state with IBKR: when IBKR is asked, and what an answer leads to.
+"""The comparison with IBKR: when IBKR is asked, and what follows from its answer.
 
 The same decision (`trader.core.reconciliation`) is made at a start, after a reconnect and while trading. The
-protection gate passes only on a complete answer that needs no event, no order and shows no violation.
+protection gate passes only on a complete answer that needs no order and shows neither a conflict nor a violation.
 """
 
 import msgspec
@@ -24,47 +24,47 @@ from trader.core.reconciliation.plan import Plan
 from trader.core.reconciliation.reconcile import reconcile
 from trader.core.turn import Turn
 
-COMPARE_S = 2.0  # how often the state and IBKR are compared while trading
-COMPARE_GAP_S = 0.3  # what belongs together arrives together
-CONFIRM_AFTER_S = 0.7  # an unexplained difference has to be seen twice, this far apart
+COMPARE_S = 2.0  # between two comparisons while trading
+COMPARE_GAP_S = 0.3  # from an event to its comparison: messages about one order arrive together
+CONFIRM_AFTER_S = 0.7  # an unexplained difference counts if it is seen twice, this far apart
 TIMER = "compare"
-TIMER_SLACK_S = 0.01  # a timer may run out so much early by another clock
-QUIET = frozenset({"matched", "foreign", "entry_working"})
+TIMER_SLACK_S = 0.01  # the event loop's clock may fire a timer this much early
+ROUTINE = frozenset({"matched", "foreign", "entry_working"})  # decisions that are not worth a warning
 UNEXPLAINED = ("closed_unexplained", "count_corrected")
 IN_CONFLICT = "a symbol is in conflict with IBKR, see its alert"
 UNKNOWN_KEY = "no-complete-answer"
 
 
 class Outcome(msgspec.Struct):
-    """What one comparison came to."""
+    """The result of one comparison."""
 
     plan: Plan
     passed: bool = False  # the protection gate
-    again: bool = False  # ask once more before concluding anything
+    again: bool = False  # an unexplained difference was seen once: ask again before anything is concluded
     problems: list[Violation] = []
-    in_flight: frozenset[str] = frozenset()  # symbols with orders in flight: their picture may lag
+    in_flight: frozenset[str] = frozenset()  # symbols with orders in flight: IBKR's answer may be older
 
     @property
     def protected(self) -> bool:
-        """Whether every position outside a conflict has its one right stop, and nothing is to be sent."""
+        """Whether every position outside a conflict has exactly one correct stop and nothing is to be sent."""
         return self.plan.complete and not self.again and not self.plan.actions and not self.problems
 
     @property
     def unfinished(self) -> bool:
-        """Whether the next answer may say more: worth asking at once."""
-        waits = self.again or bool(self.in_flight) or bool(self.plan.actions) or bool(self.plan.events)
-        return not self.passed and waits
+        """Whether the next answer is expected to differ, so that IBKR is asked again soon."""
+        pending = self.again or bool(self.in_flight) or bool(self.plan.actions) or bool(self.plan.events)
+        return not self.passed and pending
 
     @property
     def doubtful(self) -> bool:
-        """Whether entries have to close: something is wrong that no order in flight explains."""
+        """Whether entries have to close: there is a problem that no order in flight explains."""
         if self.passed:
             return False
         return not self.problems or any(problem.symbol not in self.in_flight for problem in self.problems)
 
 
 def ask(turn: Turn) -> None:
-    """Ask IBKR for everything; one question at a time."""
+    """Ask IBKR for a snapshot, unless an answer is outstanding."""
     comparison = turn.view.comparison
     if not comparison.asked:
         comparison.asked, comparison.wanted, comparison.due_s = True, False, float("inf")
@@ -72,7 +72,7 @@ def ask(turn: Turn) -> None:
 
 
 def schedule(turn: Turn) -> None:
-    """See to it that IBKR is asked again: soon where something happened, else after a while."""
+    """Arm the timer of the next comparison: soon if something happened, else after COMPARE_S."""
     comparison = turn.view.comparison
     if comparison.asked:
         return
@@ -84,7 +84,7 @@ def schedule(turn: Turn) -> None:
 
 
 def timer_fired(turn: Turn) -> None:
-    """The next comparison may be due; not where one was asked for meanwhile, or armed anew."""
+    """Ask IBKR if the comparison is due; not if it was asked meanwhile or the timer was armed again."""
     comparison = turn.view.comparison
     if comparison.asked or turn.moment.real_s < comparison.due_s - TIMER_SLACK_S:
         return
@@ -120,12 +120,12 @@ def compare(turn: Turn, answer: BrokerAnswer) -> Outcome:
     if passed:
         _verify(turn)
     state = turn.state
-    flying = {state.orders[ref].symbol for ref in in_flight(turn) if ref in state.orders}
-    return Outcome(plan, passed=passed, problems=problems, in_flight=frozenset(flying))
+    symbols = {state.orders[ref].symbol for ref in in_flight(turn) if ref in state.orders}
+    return Outcome(plan, passed=passed, problems=problems, in_flight=frozenset(symbols))
 
 
 def _seen_twice(turn: Turn, plan: Plan) -> bool:
-    """Whether the same unexplained difference stood in an earlier answer as well."""
+    """Whether an answer at least CONFIRM_AFTER_S ago showed the same unexplained difference."""
     comparison = turn.view.comparison
     rows = tuple(row for row in plan.rows if row.decision in UNEXPLAINED)
     if comparison.suspected != rows:
@@ -135,6 +135,7 @@ def _seen_twice(turn: Turn, plan: Plan) -> bool:
 
 
 def _verify(turn: Turn) -> None:
+    """Mark every position as compared with IBKR."""
     for position in list(turn.state.positions.values()):
         recovery = "estimated" if position.estimated else "verified"
         if position.recovery != recovery:
@@ -142,7 +143,7 @@ def _verify(turn: Turn) -> None:
 
 
 def take_answer(turn: Turn, message: BrokerAnswered) -> None:
-    """An answer that came while trading."""
+    """Take an answer that arrived while trading."""
     comparison = turn.view.comparison
     comparison.asked = False
     if message.activity != turn.view.activity:
@@ -151,14 +152,14 @@ def take_answer(turn: Turn, message: BrokerAnswered) -> None:
     if not turn.moment.connected:
         return
     outcome = compare(turn, message.answer)
-    _tell(turn, outcome)
+    _report(turn, outcome)
     if isinstance(message.answer, Unknown):
-        tell_unknown(turn, message.answer)
+        report_unknown(turn, message.answer)
         return
     note_account(turn, message.answer)
     if outcome.plan.events or outcome.plan.actions:
         turn.do(RequestSave())
-    if outcome.plan.conflicts:  # it halts its symbol and closes the entries; other positions stay managed
+    if outcome.plan.conflicts:  # a conflict halts its symbol and closes the entries; other positions stay managed
         hold_entries(turn, IN_CONFLICT)
     else:
         release_entries(turn, IN_CONFLICT)
@@ -173,15 +174,15 @@ def take_answer(turn: Turn, message: BrokerAnswered) -> None:
         comparison.wanted = True
 
 
-def _tell(turn: Turn, outcome: Outcome) -> None:
-    """Log what is new, once."""
+def _report(turn: Turn, outcome: Outcome) -> None:
+    """Log each new row once."""
     if outcome.again:
         return
-    told = turn.view.comparison.told
+    reported = turn.view.comparison.reported
     for row in outcome.plan.rows:
-        if (row.decision in QUIET and row.decision != "foreign") or row in told:
+        if (row.decision in ROUTINE and row.decision != "foreign") or row in reported:
             continue
-        told.add(row)
+        reported.add(row)
         turn.log("warning", f"RECONCILED {row.symbol}: {row.text}")
         if row.severity in ("warning", "conflict"):
             turn.alert(row.symbol, row.text, key=f"{row.symbol}:{row.decision}")
@@ -189,8 +190,8 @@ def _tell(turn: Turn, outcome: Outcome) -> None:
         turn.record(AlertCleared(time=turn.moment.now, key=UNKNOWN_KEY))
 
 
-def tell_unknown(turn: Turn, answer: Unknown) -> None:
-    """IBKR gave no complete answer: say it once, and close the entries."""
+def report_unknown(turn: Turn, answer: Unknown) -> None:
+    """IBKR gave no complete answer: raise one alert, and close the entries."""
     missing = ", ".join(answer.missing)
     text = f"IBKR gave no complete answer ({missing}): nothing is dropped, no entries"
     if not any(alert.key == UNKNOWN_KEY for alert in turn.state.alerts):
@@ -200,7 +201,7 @@ def tell_unknown(turn: Turn, answer: Unknown) -> None:
 
 
 def note_account(turn: Turn, snapshot: BrokerSnapshot) -> None:
-    """Equity and buying power for sizing, the day's first equity, and a point of the equity curve each minute."""
+    """Keep equity and buying power for sizing; record the day's first equity, and one a minute for the curve."""
     view, now, values = turn.view, turn.moment.now, snapshot.values
     view.snapshot = snapshot
     view.equity, view.buying_power = values.net_liquidation, values.buying_power

@@ -1,4 +1,4 @@
-"""Connection, protection gate and entries, as the state shows them: recorded when they change."""
+"""Connection, protection gate and entries, as the state shows them. Recorded when they change."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ ALERT_KEY = "line"  # as state files have it since the first version
 
 
 def set_status(turn: Turn, *, connected: bool, ready: bool, reason: str, lost_at: datetime | None = None) -> None:
-    """Record and log the status where it changes. Entries are open only while connected and ready, and not held."""
+    """Record and log the status if it changes. Entries are open only while connected, ready and not held."""
     known = turn.state.connection
     lost_at = None if connected and ready else lost_at or known.lost_at
     entries_open = ready and connected and not turn.view.held_because
@@ -25,30 +25,30 @@ def set_status(turn: Turn, *, connected: bool, ready: bool, reason: str, lost_at
         reason=reason,
         lost_at=lost_at,
     )
-    away = _alert_text(turn) if known.lost_at is not None and lost_at is None else ""
+    outage = _alert_text(turn) if known.lost_at is not None and lost_at is None else ""
     turn.record(event)
     turn.log("info", f"{_entries_text(turn.state.risk, entries_open=entries_open)}: {reason}.")
-    if away:
-        _alert(turn, f"{away} It is back since {turn.moment.now:%H:%M:%S}.")
+    if outage:
+        _alert(turn, f"{outage} Restored at {turn.moment.now:%H:%M:%S}.")
 
 
-def lose(turn: Turn, *, connected: bool, reason: str) -> None:
-    """The API connection is lost, or (connected) TWS has lost IBKR: the operator sees since when (p16)."""
-    already = turn.state.connection.lost_at
-    set_status(turn, connected=connected, ready=False, reason=reason, lost_at=already or turn.moment.now)
-    if already is None:
+def record_loss(turn: Turn, *, connected: bool, reason: str) -> None:
+    """The API connection is lost, or (connected) TWS has lost IBKR. The alert has the time of the loss (p16)."""
+    lost_at = turn.state.connection.lost_at
+    set_status(turn, connected=connected, ready=False, reason=reason, lost_at=lost_at or turn.moment.now)
+    if lost_at is None:
         _alert(turn, f"The connection to IBKR was lost at {turn.moment.now:%H:%M:%S} ({reason}).")
 
 
 def hold_entries(turn: Turn, reason: str) -> None:
-    """Close the entries for a reason of our own; stops and exits go on."""
+    """Close the entries for a reason of the trader's own; stops and exits stay in force."""
     turn.view.held_because.add(reason)
     known = turn.state.connection
     set_status(turn, connected=known.connected, ready=known.ready, reason=reason)
 
 
 def release_entries(turn: Turn, reason: str) -> None:
-    """That reason is gone."""
+    """The reason no longer applies; entries open again if no other one does."""
     if reason not in turn.view.held_because:
         return
     turn.view.held_because.discard(reason)
@@ -65,7 +65,7 @@ def _alert(turn: Turn, text: str) -> None:
 
 
 def _entries_text(risk: Risk, *, entries_open: bool) -> str:
-    """Whether entries are open, the day's limits included."""
+    """Whether entries are open, and which of the day's limits keep them closed."""
     limits = {
         "paused": risk.paused,
         "the circuit breaker tripped": risk.breaker_tripped,

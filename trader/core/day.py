@@ -1,4 +1,4 @@
-"""What depends on time alone: entries that do not fill, --duration, and the end of the trading day."""
+"""Decisions that depend on time alone: entries that do not fill, --duration, and the end of the session."""
 
 from datetime import datetime, timedelta
 
@@ -11,13 +11,13 @@ CLOSE_MARGIN = timedelta(minutes=1)
 
 
 def check_time(turn: Turn) -> None:
-    """Cancel entries that are late, and end the run when its time is over. All moments are the session's."""
+    """Cancel entries that did not fill in time, and end the run when its time is over. Session time throughout."""
     now, date = turn.moment.now, turn.state.trading_date
     if turn.moment.connected:
         _cancel_late_entries(turn)
     if turn.view.ends_at is not None and now >= turn.view.ends_at:
         turn.do(StopRun(f"the {turn.settings.duration_min:g} minutes of --duration are over"))
-    if now.date().isoformat() != date:  # its limits and attempts are not those of the new date (invariant 8)
+    if now.date().isoformat() != date:  # limits and attempts belong to one trading date (invariant 8)
         turn.do(StopRun(f"the trading date {date} is over; start again for {now:%Y-%m-%d}"))
     if not turn.state.positions and _market_closed(turn, now):
         turn.do(StopRun(f"the session of {date} is over ({now:%H:%M} ET)"))
@@ -34,7 +34,7 @@ def _cancel_late_entries(turn: Turn) -> None:
 
 
 def _market_closed(turn: Turn, now: datetime) -> bool:
-    """Whether the day's last session is over, by the hours that IBKR told."""
+    """Whether the market has closed for the day, by the hours that IBKR reported."""
     closes = [monitor.hours.close_time(now.date()) for monitor in turn.view.monitors.values()]
     if not closes:
         return False

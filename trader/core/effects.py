@@ -1,7 +1,7 @@
-"""What the engine wants done. Values; the shell (`trader.runtime.loop`) carries them out in their order.
+"""The engine's outputs besides events. Plain values; the shell (`trader.runtime.loop`) carries them out in order.
 
-An effect with `durable` waits until every event recorded before it is on disk (invariant 1); those behind it that
-are `ordered` wait with it, so that a cancel never overtakes the order that was sent before.
+A `durable` effect waits until every event recorded before it is on disk (invariant 1). `ordered` effects behind it
+wait as well, so that a cancel never overtakes an order.
 """
 
 from datetime import datetime
@@ -16,21 +16,21 @@ Level = Literal["info", "warning", "error"]
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """Something that the shell has to do."""
+    """Something for the shell to do."""
 
     durable: ClassVar[bool] = False
     ordered: ClassVar[bool] = False
 
 
 class SendOrders(Effect, frozen=True):
-    """Write the tickets in one write; `OrdersSent` or `OrdersNotSent` comes back. new: refs of new orders."""
+    """Write the tickets in one write; answered by `OrdersSent` or `OrdersNotSent`. new: orderRefs of new orders."""
 
     durable: ClassVar[bool] = True
     ordered: ClassVar[bool] = True
 
     tickets: tuple[OrderTicket, ...]
     new: tuple[str, ...]
-    text: str  # for the log, once it is durable
+    text: str  # for the log, when they are sent
 
 
 class SendCancel(Effect, frozen=True):
@@ -53,44 +53,44 @@ class Reply(Effect, frozen=True):
 
 
 class ForgetPauseRequest(Effect, frozen=True):
-    """A pause or unpause is in the journal now: an earlier one that waits in a file is void."""
+    """Delete the pause request file: a newer pause or unpause is in the journal."""
 
     durable: ClassVar[bool] = True
     ordered: ClassVar[bool] = True
 
 
 class AskBroker(Effect, frozen=True):
-    """Ask for everything that IBKR holds of the account; `BrokerAnswered` comes back with the same activity."""
+    """Ask IBKR for a snapshot of the account; answered by `BrokerAnswered` with the same activity."""
 
     activity: int
 
 
 class AskInstrument(Effect, frozen=True):
-    """Ask for a symbol's contract; `InstrumentKnown` or `InstrumentUnknown` comes back."""
+    """Ask for a symbol's contract; answered by `InstrumentKnown` or `InstrumentUnknown`."""
 
     symbol: str
 
 
 class Subscribe(Effect, frozen=True):
-    """Ask for the symbol's real-time bars and prices, across reconnects."""
+    """Subscribe to the symbol's real-time bars and prices, across reconnects."""
 
     symbol: str
 
 
 class ReadStoredBars(Effect, frozen=True):
-    """Read the bars that are kept on disk; `StoredBarsRead` comes back."""
+    """Read the symbol's bars from disk; answered by `StoredBarsRead`."""
 
     symbol: str
 
 
 class AskHistory(Effect, frozen=True):
-    """Ask for historical bars of the `seconds` before `end`; `HistoryReceived` or `HistoryFailed` comes back."""
+    """Ask for bars of the `seconds` before `end`; answered by `HistoryReceived` or `HistoryFailed`."""
 
     symbol: str
     start: datetime
     end: datetime
     seconds: int
-    filling: bool  # the first one of a start: says so in the answer
+    filling: bool  # the request of an opening market, which fills the last hour; False: for one hole in the bars
 
 
 class KeepBars(Effect, frozen=True):
@@ -100,7 +100,7 @@ class KeepBars(Effect, frozen=True):
 
 
 class ArmTimer(Effect, frozen=True):
-    """`TimerFired` with this name comes after so many real seconds."""
+    """Send `TimerFired` with this name after so many real seconds."""
 
     name: str
     after_s: float
@@ -111,42 +111,42 @@ class RequestSave(Effect, frozen=True):
 
 
 class Reconnect(Effect, frozen=True):
-    """The connection is lost: bring it back."""
+    """The connection is lost: reconnect."""
 
 
 class StopRun(Effect, frozen=True):
-    """End the run in good order."""
+    """End the run without an error."""
 
     reason: str
 
 
 class RecoveryStep(Effect, frozen=True):
-    """A step of a recovery was reached, for its timings."""
+    """A step of the recovery was reached, for its timings."""
 
     name: str
 
 
 class RecoveryFinished(Effect, frozen=True):
-    """The protection gate has passed for the first time in this run. Rows: each decision on the way."""
+    """The protection gate has passed for the first time in this run. rows: every decision since the start."""
 
     rows: tuple[Row, ...]
     snapshot: BrokerSnapshot
 
 
 class RecoveryRefused(Effect, frozen=True):
-    """The state and IBKR contradict each other in a way that only the operator can decide."""
+    """The state and IBKR are in a conflict that only the operator can decide."""
 
     rows: tuple[Row, ...]
 
 
 class MarketOpened(Effect, frozen=True):
-    """Every symbol that is to be monitored has been asked for; `count` of them are."""
+    """IBKR has answered for every symbol to be monitored. count: symbols that are monitored now."""
 
     count: int
 
 
 class Log(Effect, frozen=True):
-    """A sentence for the log. trace: of an exception."""
+    """A log line. trace: the traceback of an exception."""
 
     level: Level
     text: str

@@ -1,8 +1,10 @@
-"""The engine: (state, live view, messages) to events and effects. One table says which message goes where.
+"""The engine: (state, live view, messages) to events and effects.
 
-All facts that wait are taken in before anything is decided, so that three partial fills cost one resize of the
-stop. No clock, no file, no network, nothing that waits: what takes time is a part of the live view, and the message
-that ends it is named there.
+FACT_HANDLERS and HANDLERS name the handler of each message type. All waiting facts are taken in before anything is
+decided, so that three partial fills cost one resize of the stop.
+
+No clock, no file, no network, nothing that waits: what takes time is a field of the live view, and the message that
+ends it is named there.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +28,7 @@ from trader.core import (
 )
 from trader.core.bars import Candle
 from trader.core.connection_status import hold_entries, release_entries, set_status
-from trader.core.guarded import guarded
+from trader.core.isolation import isolated
 from trader.core.limits import check_limits
 from trader.core.orders import closing, sending
 from trader.core.orders.protection import wanted_stop_size
@@ -45,7 +47,7 @@ FACT_HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
 
 
 def handle(turn: Turn, waiting: Sequence[messages.Message]) -> None:
-    """Take in everything that waits, and decide. The facts come first; then each other message in its order."""
+    """Take in everything that waits, and decide: first all facts, then every other message in its order."""
     rest = []
     for message in waiting:
         take = FACT_HANDLERS.get(type(message))
@@ -65,26 +67,26 @@ def handle(turn: Turn, waiting: Sequence[messages.Message]) -> None:
 
 
 def _once_a_tick(waiting: Sequence[messages.Message]) -> list[messages.Message]:
-    """After a pause of the computer many ticks wait; one of them does."""
+    """Keep the last tick only: after the computer was suspended many ticks wait."""
     ticks = [message for message in waiting if isinstance(message, messages.Tick)]
     return [message for message in waiting if not isinstance(message, messages.Tick)] + ticks[-1:]
 
 
 def _react(turn: Turn) -> None:
-    """Do what the facts call for. Protection first, then exits, then entries."""
+    """Act on the facts. Stops first, then exits, then entries."""
     view = turn.view
     if view.phase != "trading":
         return
     changed, view.changed = view.changed, set()
     for symbol in sorted(changed):
-        guarded(turn, symbol, _after_fill)
+        isolated(turn, symbol, _after_fill)
     priced, view.priced = view.priced, set()
     for symbol in sorted(priced & set(turn.state.positions)):
-        guarded(turn, symbol, _manage)
+        isolated(turn, symbol, _manage)
     candles, view.candles = view.candles, []
     check_limits(turn)
     for symbol, candle in candles:
-        guarded(turn, symbol, partial(judge_candle, candle=candle))
+        isolated(turn, symbol, partial(judge_candle, candle=candle))
 
 
 def _after_fill(turn: Turn, symbol: str) -> None:
@@ -118,7 +120,7 @@ def judge_candle(turn: Turn, symbol: str, candle: Candle) -> None:
     age_s = (turn.moment.now - candle.end).total_seconds() / turn.moment.speed
     for signal in monitor.signals(candle):
         if age_s > turn.config.entry.signal_max_age_s:
-            turn.log("warning", f"{symbol}: {signal.side} {signal.path} is {age_s:.0f} s old: not acted upon.")
+            turn.log("warning", f"{symbol}: {signal.side} {signal.path} signal is {age_s:.0f} s old: discarded.")
             continue
         entries.judge(turn, monitor, signal, entries_open=turn.state.connection.entries_open)
 

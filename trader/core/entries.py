@@ -1,4 +1,4 @@
-"""From a confirmed break to a bracket: filters in their fixed order, size, and the two orders."""
+"""From a signal to a bracket: the filters, the size, and the two orders."""
 
 from state.domain.events import EntryBlocked, OrderIntended, SignalTaken
 from state.domain.model import EntryPlan, entry_action, exit_action
@@ -13,14 +13,14 @@ from trader.core.view import SymbolMonitor
 
 
 def judge(turn: Turn, monitor: SymbolMonitor, signal: Signal, *, entries_open: bool) -> None:
-    """Enter on a signal, or count the filter that blocks it."""
+    """Enter on a signal, or record the filter that blocks it."""
     setup, config = monitor.setup, turn.config
     if setup is None:
         return
     blocked = first_block(
         signal, _context(turn, monitor, signal, entries_open=entries_open), config.entry, config.risk
     )
-    if blocked == "duplicate_signal" and _counted_before(turn, signal):
+    if blocked == "duplicate_signal" and _taken_before(turn, signal):
         return
     if blocked is not None:
         _block(turn, signal, blocked)
@@ -40,7 +40,7 @@ def judge(turn: Turn, monitor: SymbolMonitor, signal: Signal, *, entries_open: b
 
 
 def enter(turn: Turn, signal: Signal, setup: Setup, con_id: int, quantity: int, stop_price: float) -> str:
-    """Send a bracket: the entry at the market and its stop, in one write. Returns the trade's id."""
+    """Send a bracket: a market entry and its stop, in one write. Returns the trade's id."""
     side, symbol, now = signal.side, signal.symbol, turn.moment.now
     attempt = turn.state.attempts_for(symbol, side, signal.pivot) + 1
     ref = entry_ref(symbol, side, attempt, next_token(turn))
@@ -77,8 +77,8 @@ def enter(turn: Turn, signal: Signal, setup: Setup, con_id: int, quantity: int, 
     return ref
 
 
-def _counted_before(turn: Turn, signal: Signal) -> bool:
-    """The very signal that was acted upon, met again after a restart refilled the bars: nothing new."""
+def _taken_before(turn: Turn, signal: Signal) -> bool:
+    """Whether an entry was already sent on this break: a restart that refills the bars gives it again."""
     last = turn.state.last_signals.get(signal.symbol)
     return last is not None and (last.side, last.break_time) == (signal.side, signal.break_time)
 

@@ -1,4 +1,4 @@
-"""Managing what is held: the exit rules of the strategy on a position, and what they make of its stop."""
+"""Manages a position: asks the strategy's exit rules, and moves the stop, takes a partial or closes."""
 
 import math
 from datetime import datetime
@@ -9,16 +9,16 @@ from trader.core.strategy.ps60.exits import Close, MoveStop, PositionView, TakeP
 from trader.core.turn import Turn
 from trader.core.view import SymbolMonitor
 
-CLOSE_AGAIN_S = 5.0  # real seconds after which a stop that was brought to the market is brought there again
+CLOSE_AGAIN_S = 5.0  # real seconds after which a stop that was moved to the market and not filled is moved again
 
 
 def manage(turn: Turn, position: Position, monitor: SymbolMonitor) -> None:
-    """Act on the newest price. Stops and exits pass every limit and breaker (f19)."""
+    """Act on the newest price. No limit and no breaker blocks a stop or an exit (f19)."""
     symbol = position.symbol
     if symbol in turn.state.halted or symbol in turn.view.partials:
         return
     if closing.is_closing(turn, position):
-        _push(turn, position, monitor)
+        _close_again(turn, position, monitor)
         return
     now = turn.moment.now
     for action in decide(
@@ -35,14 +35,14 @@ def manage(turn: Turn, position: Position, monitor: SymbolMonitor) -> None:
 
 
 def close(turn: Turn, position: Position, monitor: SymbolMonitor, reason: OrderReason) -> None:
-    """Out now, at the market."""
+    """Close the position at the market."""
     reference = monitor.price if math.isfinite(monitor.price) else position.entry_price
     turn.view.closing_since_s[position.trade_id] = turn.moment.real_s
     closing.close(turn, position, reason, reference, monitor.min_tick)
 
 
-def _push(turn: Turn, position: Position, monitor: SymbolMonitor) -> None:
-    """A stop at the market that did not execute: the price ran away from it, so it is brought there again."""
+def _close_again(turn: Turn, position: Position, monitor: SymbolMonitor) -> None:
+    """Move the stop to the market again if it did not execute in time because the price moved away."""
     since_s = turn.view.closing_since_s.setdefault(position.trade_id, turn.moment.real_s)
     if turn.moment.real_s - since_s < CLOSE_AGAIN_S or not math.isfinite(monitor.price):
         return

@@ -1,4 +1,4 @@
-"""Taking the broker's facts in: into events, or into the live view. Sends nothing."""
+"""Takes the broker's facts into the state, as events, or into the live view. Sends nothing."""
 
 from state.domain.events import BrokerErrorCounted, Event, OrderAcknowledged, OrderChanged
 from state.errors import TraderError
@@ -12,7 +12,7 @@ from trader.broker.port import (
     PositionFact,
     PricesFact,
 )
-from trader.core.connection_status import lose
+from trader.core.connection_status import record_loss
 from trader.core.effects import Reconnect, RequestSave
 from trader.core.orders.broker_events import (
     commission_event,
@@ -24,7 +24,7 @@ from trader.core.orders.broker_events import (
 from trader.core.orders.closing import take_stop_report
 from trader.core.turn import Turn
 
-COMPETING_SESSION = 10197
+COMPETING_SESSION = 10197  # IBKR's message code
 
 
 def _record(turn: Turn, event: Event) -> None:
@@ -42,7 +42,7 @@ def take_prices(turn: Turn, fact: PricesFact) -> None:
 
 
 def take_bar(turn: Turn, fact: BarFact) -> None:
-    """A 5-second bar; the candle that it closes is judged when all facts are in."""
+    """A 5-second bar. The candle that it closes is judged after all waiting facts were taken in."""
     monitor = turn.view.monitors.get(fact.symbol)
     if monitor is None:
         return
@@ -57,7 +57,7 @@ def take_bar(turn: Turn, fact: BarFact) -> None:
 
 
 def take_execution(turn: Turn, fact: ExecutionFact) -> None:
-    """An execution that the state does not hold yet and that concerns it."""
+    """Record an execution that is new and belongs to a known order or position."""
     execution = fact.execution
     event = execution_event(turn.state, execution, turn.moment.now)
     if event is None:
@@ -70,14 +70,14 @@ def take_execution(turn: Turn, fact: ExecutionFact) -> None:
     )
     turn.view.changed.add(execution.symbol)
     if turn.state.risk.broker_errors and execution.order_ref in turn.state.orders:
-        _record(turn, BrokerErrorCounted(time=turn.moment.now, reset=True))  # no longer in a row
+        _record(turn, BrokerErrorCounted(time=turn.moment.now, reset=True))  # the limit counts errors in a row
     turn.do(RequestSave())
     if not execution.order_ref:
         turn.view.comparison.wanted = True
 
 
 def take_commission(turn: Turn, fact: CommissionFact) -> None:
-    """A commission joins its execution."""
+    """Record the commission of a known execution."""
     event = commission_event(turn.state, fact, turn.moment.now)
     if event is not None:
         _record(turn, event)
@@ -85,26 +85,26 @@ def take_commission(turn: Turn, fact: CommissionFact) -> None:
 
 def take_order(turn: Turn, fact: OrderFact) -> None:
     """An order of this trader as IBKR reports it."""
-    state, wanted = turn.state, turn.view.comparison
+    state, comparison = turn.state, turn.view.comparison
     for event in order_events(state, fact.order, turn.moment.now):
         _record(turn, event)
         known = state.orders[fact.order.order_ref]
         if isinstance(event, OrderChanged) and not known.is_live:
-            wanted.wanted = True  # it may have been a position's stop
+            comparison.wanted = True  # it may have been a position's stop
         if isinstance(event, OrderAcknowledged) and known.other_perm_ids:
             perms = ", ".join(str(perm) for perm in (known.perm_id, *known.other_perm_ids))
             turn.alert(known.symbol, f"Two orders carry the reference {known.order_ref}: permIds {perms}.")
-            wanted.wanted = True
+            comparison.wanted = True
     take_stop_report(turn, fact.order)
 
 
 def take_message(turn: Turn, fact: MessageFact) -> None:
-    """An error or a notice; one about an order is looked into by a comparison."""
+    """An error or a notice. One about an order is followed by a comparison."""
     for event in list(message_events(turn.state, fact, turn.moment.now)):
         _record(turn, event)
     order = find_order(turn.state, fact.order_id) if fact.order_id > 0 else None
     if order is not None:
-        turn.log("warning", f"{order.symbol}: IBKR says {fact.code} about {order.order_ref}: {fact.text}")
+        turn.log("warning", f"{order.symbol}: IBKR message {fact.code} about {order.order_ref}: {fact.text}")
         turn.view.comparison.wanted = True
     else:
         turn.log("info", f"IBKR: {fact.code} {fact.text}")
@@ -113,7 +113,7 @@ def take_message(turn: Turn, fact: MessageFact) -> None:
 
 
 def take_position(turn: Turn, fact: PositionFact) -> None:
-    """The account's share count changed: compare at once where the state says something else."""
+    """The account's share count changed: compare soon if the state has another count."""
     symbol = fact.position.symbol
     position = turn.state.positions.get(symbol)
     foreign = turn.state.foreign.get(symbol)
@@ -128,7 +128,7 @@ def take_connection(turn: Turn, fact: ConnectionFact) -> None:
         turn.log("info", f"The connection to IBKR is restored: {fact.text}")
         turn.view.restored = True
         return
-    lose(turn, connected=fact.state != "down", reason=fact.text)
+    record_loss(turn, connected=fact.state != "down", reason=fact.text)
     if fact.state == "down":
         turn.view.connection_lost = True
         turn.do(Reconnect())

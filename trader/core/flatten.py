@@ -1,8 +1,8 @@
-"""`flatten`: pause, cancel entries, close all positions of this trader, verify, over as many turns as it takes."""
+"""`flatten`: pause, cancel entries, close every own position, and verify. It takes several turns of the engine."""
 
 from trader.core import exits
 from trader.core.effects import ArmTimer, Reply
-from trader.core.guarded import guarded
+from trader.core.isolation import isolated
 from trader.core.market_data import monitor_symbol
 from trader.core.messages import OperatorRequest
 from trader.core.orders.closing import is_closing
@@ -13,24 +13,24 @@ from trader.core.view import Flatten
 from trader.errors import BrokerError
 
 FLATTEN_TIMEOUT_S = 45.0
-NO_CONNECTION_TIMEOUT_S = 5.0  # how long it waits for a connection that is lost
-HINT = "Entries stay paused and the stops are in force; look at TWS, then try again."
+NO_CONNECTION_TIMEOUT_S = 5.0  # how long it waits for a lost connection
+HINT = "Entries stay paused and the stops are in force. Check TWS, then try again."
 TIMER = "flatten"
 
 
 def start(turn: Turn, request: OperatorRequest) -> None:
-    """Begin; the caller has recorded the pause. The reply comes when all is flat, or when the bound has passed."""
+    """Begin; the caller has recorded the pause. The reply is sent when all is flat, or after FLATTEN_TIMEOUT_S."""
     turn.view.flatten = Flatten(request.request_id, turn.moment.real_s)
     turn.do(ArmTimer(TIMER, FLATTEN_TIMEOUT_S))
     go_on(turn)
 
 
 def go_on(turn: Turn) -> None:
-    """Every half second: what is left to do, and whether it is done."""
+    """Each tick: do what is left to do, and reply once it is done."""
     flatten, state = turn.view.flatten, turn.state
     if flatten is None:
         return
-    if not state.connection.ready:  # nothing is closed on what is not known (invariant 2)
+    if not state.connection.ready:  # without a complete answer nothing is closed (invariant 2)
         if not state.connection.connected and turn.moment.real_s - flatten.since_s > NO_CONNECTION_TIMEOUT_S:
             _give_up(turn, flatten)
         return
@@ -39,19 +39,19 @@ def go_on(turn: Turn) -> None:
         flatten.seen_before = None
     elif _verified(turn, flatten):
         turn.view.flatten = None
-        turn.log("info", "Flat: IBKR holds no position and no order of this trader any more.")
+        turn.log("info", "Flat: IBKR has no position and no order of this trader.")
         turn.do(Reply(flatten.request_id, {"ok": True, "closed": True, "daily_pnl": round(state.daily_pnl, 2)}))
 
 
 def timer_fired(turn: Turn) -> None:
-    """The bound of a flatten has passed; an earlier flatten's timer gives nothing up."""
+    """Give the flatten up after its timeout. The timer of an earlier flatten does nothing."""
     flatten = turn.view.flatten
     if flatten is not None and turn.moment.real_s - flatten.since_s >= FLATTEN_TIMEOUT_S - 1.0:
         _give_up(turn, flatten)
 
 
 def _verified(turn: Turn, flatten: Flatten) -> bool:
-    """Whether IBKR says so too, in an answer that came after the state was flat: older ones are not taken."""
+    """Whether IBKR confirms it in an answer that is newer than the flat state; an older one does not count."""
     answer, foreign = turn.view.snapshot, turn.state.foreign
     if flatten.seen_before is None:
         flatten.seen_before = answer
@@ -63,17 +63,17 @@ def _verified(turn: Turn, flatten: Flatten) -> bool:
 
 
 def _step(turn: Turn) -> None:
-    """Also what filled since the last step is closed: an entry may have been quicker than its cancel."""
+    """Cancel and close. Each step closes new fills too: an entry may fill before its cancel arrives."""
     state = turn.state
     entries = {order.symbol for order in state.orders.values() if order.role == "entry" and order.is_live}
     for symbol in sorted(entries | state.positions.keys()):
-        guarded(turn, symbol, _close)
+        isolated(turn, symbol, _close)
 
 
 def _close(turn: Turn, symbol: str) -> None:
-    flying = in_flight(turn)
+    unanswered = in_flight(turn)
     for order in turn.state.live_orders(symbol):
-        if order.role == "entry" and order.order_ref not in flying:
+        if order.role == "entry" and order.order_ref not in unanswered:
             cancel_order(turn, order, "flatten")
     position = turn.state.positions.get(symbol)
     if position is None or is_closing(turn, position):
@@ -86,7 +86,7 @@ def _close(turn: Turn, symbol: str) -> None:
 
 
 def _give_up(turn: Turn, flatten: Flatten) -> None:
-    """Say what is still open. What was sent stays sent, and the stops stay in force."""
+    """Reply with what is still open. Orders that were sent are not taken back, and the stops stay in force."""
     turn.view.flatten = None
     state, waited_s = turn.state, turn.moment.real_s - flatten.since_s
     held = ", ".join(f"{p.symbol} {p.quantity:+d}" for p in state.positions.values()) or "no position"

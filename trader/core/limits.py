@@ -1,4 +1,4 @@
-"""The day's limits: the loss limit and the circuit breaker, recorded once, in force until the day ends."""
+"""The day's limits: the loss limit and the circuit breaker. Recorded once, in force until the day ends."""
 
 from state.domain.events import BreakerTripped, LossLimitHit
 from trader.core.strategy.ps60.filters import breaker_trips, daily_loss_reached
@@ -6,7 +6,7 @@ from trader.core.turn import Turn
 
 
 def check_limits(turn: Turn) -> None:
-    """Record and tell what is reached now. Asked after whatever changed the state: fills, commissions, refusals."""
+    """Record each limit that is reached now, with an alert. Does nothing if the state has not changed."""
     state, rules = turn.state, turn.config.risk
     if turn.view.limits_checked_at == state.sequence:
         return

@@ -1,12 +1,12 @@
 """Which symbols are monitored, and their bars: from disk, then from IBKR's history, then live.
 
-Nothing of it is needed to protect positions.
+Positions are protected without any of it.
 """
 
 from datetime import datetime, timedelta
 
 from state.domain.events import AlertCleared
-from trader.broker.port import Bar
+from trader.broker.port import HISTORY_S, Bar
 from trader.core.bars import CANDLE_S, minute_of
 from trader.core.effects import (
     AskHistory,
@@ -28,13 +28,17 @@ from trader.core.view import SymbolMonitor
 from trader.errors import MarketDataError
 from trader.hours import MarketHours
 
-HISTORY_S = 3600  # one request: IBKR's limit for 5-second bars
 KEEP_EVERY_S = 2.0
 LOOK_FOR_HOLES_EVERY_S = 2.0
 
 
+def _alert_key(symbol: str) -> str:
+    """The key of the alert that a symbol is not monitored. `watch` stays: state files have it."""
+    return f"watch-{symbol}"
+
+
 def open_market(turn: Turn) -> None:
-    """Monitor every setup and every position, and fill their bars once all have been asked for."""
+    """Monitor the symbol of every setup and position, and fill their bars once IBKR has described them all."""
     turn.view.opening = True
     for symbol in sorted(set(turn.settings.setups) | set(turn.state.positions)):
         monitor_symbol(turn, symbol)
@@ -42,7 +46,7 @@ def open_market(turn: Turn) -> None:
 
 
 def monitor_symbol(turn: Turn, symbol: str) -> None:
-    """Start to monitor one symbol, unless that was begun before."""
+    """Start to monitor one symbol, unless that has begun already."""
     if symbol not in turn.view.monitors and symbol not in turn.view.instruments_asked:
         turn.view.instruments_asked.add(symbol)
         turn.do(AskInstrument(symbol))
@@ -65,25 +69,25 @@ def take_instrument(turn: Turn, message: InstrumentKnown) -> None:
     monitor = SymbolMonitor(symbol, instrument.con_id, instrument.min_tick, hours, setup, turn.config.entry)
     turn.view.monitors[symbol] = monitor
     turn.do(Subscribe(symbol))
-    if any(alert.key == f"watch-{symbol}" for alert in turn.state.alerts):
-        turn.record(AlertCleared(time=turn.moment.now, key=f"watch-{symbol}"))
+    if any(alert.key == _alert_key(symbol) for alert in turn.state.alerts):
+        turn.record(AlertCleared(time=turn.moment.now, key=_alert_key(symbol)))
     _finish_opening(turn)
 
 
 def take_unknown_instrument(turn: Turn, message: InstrumentUnknown) -> None:
-    """What fails in one symbol stays in that one."""
+    """The symbol is not monitored; the others are not affected."""
     turn.view.instruments_asked.discard(message.symbol)
     _not_monitored(turn, message.symbol, message.error)
 
 
 def _not_monitored(turn: Turn, symbol: str, error: str) -> None:
     turn.log("warning", f"{symbol} is not monitored: {error}")
-    turn.alert(symbol, f"{symbol} is not monitored: {error}", key=f"watch-{symbol}")
+    turn.alert(symbol, f"{symbol} is not monitored: {error}", key=_alert_key(symbol))
     _finish_opening(turn)
 
 
 def _finish_opening(turn: Turn) -> None:
-    """Once every symbol was answered: tell, and fill all bars, so that a restart is warm at once."""
+    """Once IBKR has answered for every symbol: report it, and fill all bars, so that a restart is warm at once."""
     if not turn.view.opening or turn.view.instruments_asked:
         return
     turn.view.opening = False
@@ -95,9 +99,9 @@ def _finish_opening(turn: Turn) -> None:
 
 
 def take_stored_bars(turn: Turn, message: StoredBarsRead) -> None:
-    """Bars from disk, then from IBKR what is still missing.
+    """Take the bars on disk, then ask IBKR for what is missing.
 
-    Whole minutes of the last hour only: half a minute would make a candle that never was.
+    Only whole minutes of the last hour: a part of a minute would give a wrong candle.
     """
     monitor, now = turn.view.monitors.get(message.symbol), turn.moment.now
     if monitor is None:
@@ -138,7 +142,7 @@ def take_history_failure(turn: Turn, message: HistoryFailed) -> None:
 
 
 def ask_for_holes(turn: Turn) -> None:
-    """Fetch what fell between the history and the first live bar, or was lost on the way; each hole once."""
+    """Ask for bars that are missing between history and live bars, or between live bars; each hole once."""
     view, now_s = turn.view, turn.moment.real_s
     if now_s - view.holes_looked_at_s < LOOK_FOR_HOLES_EVERY_S:
         return
@@ -153,7 +157,7 @@ def ask_for_holes(turn: Turn) -> None:
 
 
 def keep_bars(turn: Turn) -> None:
-    """Have new bars written to disk, a few seconds' worth at a time."""
+    """Have new bars written to disk, every KEEP_EVERY_S."""
     view, now_s = turn.view, turn.moment.real_s
     if now_s - view.kept_bars_at_s < KEEP_EVERY_S:
         return

@@ -1,7 +1,7 @@
-"""What the engine is told: the broker's facts, answers, time, and the operator. Plain values.
+"""The engine's inputs: the broker's facts, answers, time, and the operator's requests. Plain values.
 
-Facts (`trader.broker.port`) change the state or the live view and are taken in before anything is decided; the
-other messages each have a handler of their own. `trader.core.engine` has the table.
+Facts (`trader.broker.port`) change the state or the live view and are taken in before anything is decided. Every
+other message has a handler of its own. `trader.core.engine` has the table.
 """
 
 from datetime import datetime
@@ -15,14 +15,14 @@ FACTS: tuple[type, ...] = get_args(Fact)
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """What the shell knows when it hands messages over; the core has no clock and no connection of its own."""
+    """Time and connection when the messages are handled; the core has no clock and no connection of its own."""
 
-    now: datetime  # the session's time, US Eastern
-    real_s: float  # monotonic seconds of real time: for bounds and pauses
-    wall_ms: int = 0  # milliseconds since 1970 by the computer's clock: for the names of orders
-    speed: float = 1.0  # session seconds for one real second
+    now: datetime  # session time, US Eastern
+    real_s: float  # monotonic seconds of real time: for timeouts and pauses
+    wall_ms: int = 0  # milliseconds since 1970 by the computer's clock: for order references
+    speed: float = 1.0  # session seconds in one real second
     connected: bool = True  # the API connection is up
-    free_order_id: int = 1  # the lowest id that IBKR accepts; 0: none, for the reason in `no_order_id`
+    free_order_id: int = 1  # the lowest id that IBKR accepts; 0: none, and `no_order_id` has the reason
     no_order_id: str = ""
 
 
@@ -31,7 +31,7 @@ class RecoveryStarted(msgspec.Struct, frozen=True):
 
 
 class TradingStarted(msgspec.Struct, frozen=True):
-    """The report of the recovery is out: monitor the market and trade."""
+    """The recovery's report was printed: monitor the market and trade."""
 
 
 class RunEnding(msgspec.Struct, frozen=True):
@@ -50,21 +50,21 @@ class BrokerAnswered(msgspec.Struct, frozen=True):
 
 
 class Tick(msgspec.Struct, frozen=True):
-    """Half a second of real time went by."""
+    """Half a second of real time has passed."""
 
 
 class TimerFired(msgspec.Struct, frozen=True):
-    """A timer that an ArmTimer effect started has run out."""
+    """A timer of an ArmTimer effect has expired."""
 
     name: str
 
 
 class Reconnected(msgspec.Struct, frozen=True):
-    """The API connection is up again; nothing has been asked yet."""
+    """The API connection is up again; IBKR has not been asked for anything yet."""
 
 
 class OperatorRequest(msgspec.Struct, frozen=True):
-    """A command of the operator; the Reply effect with the same id answers it."""
+    """A command of the operator; the Reply effect with the same request_id answers it."""
 
     request_id: int
     command: str
@@ -79,7 +79,7 @@ class OrdersSent(msgspec.Struct, frozen=True):
 
 
 class OrdersNotSent(msgspec.Struct, frozen=True):
-    """Orders were not written: the connection was down. Their intents are in the journal all the same."""
+    """Orders were not written: there was no connection. Their intents are in the journal."""
 
     symbol: str
     new: tuple[str, ...]
@@ -101,14 +101,14 @@ class InstrumentUnknown(msgspec.Struct, frozen=True):
 
 
 class StoredBarsRead(msgspec.Struct, frozen=True):
-    """The bars that earlier runs of this trading date kept on disk; empty where they could not be read."""
+    """The bars of this trading date that are on disk; empty if they cannot be read."""
 
     symbol: str
     bars: tuple[Bar, ...]
 
 
 class HistoryReceived(msgspec.Struct, frozen=True):
-    """Historical bars of one request. filling: as in AskHistory."""
+    """The historical bars of one request. filling: as in AskHistory."""
 
     symbol: str
     bars: tuple[Bar, ...]
@@ -116,7 +116,7 @@ class HistoryReceived(msgspec.Struct, frozen=True):
 
 
 class HistoryFailed(msgspec.Struct, frozen=True):
-    """A request for historical bars ended without bars. `filling`: the first one of a start, not a hole's."""
+    """A request for historical bars ended without bars. filling: as in AskHistory."""
 
     symbol: str
     start: datetime
@@ -126,20 +126,20 @@ class HistoryFailed(msgspec.Struct, frozen=True):
 
 
 class EntriesHeld(msgspec.Struct, frozen=True):
-    """The shell met a reason to close the entries: the state cannot be saved, or the disk does not answer."""
+    """The shell has a reason to close the entries: the state cannot be saved, or the disk does not answer."""
 
     reason: str
-    alert: str = ""
+    alert: str = ""  # for the operator, besides the log
 
 
 class EntriesReleased(msgspec.Struct, frozen=True):
-    """That reason is gone."""
+    """The reason no longer applies."""
 
     reason: str
 
 
 class OperatorAlert(msgspec.Struct, frozen=True):
-    """Something that the shell found and the operator should know."""
+    """Raise an alert about something that the shell found."""
 
     text: str
     symbol: str = ""

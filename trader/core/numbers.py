@@ -1,4 +1,4 @@
-"""Prices and limits as numbers: what is a price, the tick grid, and comparisons that forgive binary fractions."""
+"""Prices and limits as numbers: valid prices, the tick grid, and comparisons that tolerate binary fractions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROUNDINGS = {"down": ROUND_FLOOR, "up": ROUND_CEILING, "nearest": ROUND_HALF_EV
 
 
 def at_least(value: float, limit: float) -> bool:
-    """Whether `value` reaches `limit`; never, if either is NaN (f20)."""
+    """Whether `value` reaches `limit`; False if either is NaN (f20)."""
     return value >= limit - TOLERANCE
 
 
@@ -29,19 +29,19 @@ def is_price(price: float | None) -> bool:
 def check_price(name: str, price: float) -> None:
     """Raises MarketDataError unless `price` is a positive, finite number (f20)."""
     if not is_price(price):
-        message = f"The {name} is {price}, which is no price."
-        raise MarketDataError(message, "The symbol is left alone until its data are sound.")
+        message = f"The {name} is {price}, which is not a positive number."
+        raise MarketDataError(message, "The symbol is not traded until its data are valid.")
 
 
 def round_to_tick(price: float, min_tick: float, way: Way = "nearest") -> float:
-    """`price` on the grid of `min_tick` dollars. Decimal inside, so that a price on the grid stays where it is.
+    """`price` on the grid of `min_tick` dollars. Computed in Decimal, so that a price on the grid does not move.
 
     Raises MarketDataError for NaN or a tick of 0.
     """
     if not math.isfinite(price) or not math.isfinite(min_tick) or min_tick <= 0:
         message = f"The price {price} cannot be rounded to a tick of {min_tick}."
-        raise MarketDataError(message, "The symbol is left alone until its data are sound.")
+        raise MarketDataError(message, "The symbol is not traded until its data are valid.")
     tick = Decimal(repr(min_tick))
-    # Ten digits: what arithmetic on binary fractions adds (100.10000000000001) is not a price.
+    # Ten digits remove what arithmetic on binary fractions adds (100.10000000000001).
     exact = Decimal(repr(round(price, 10)))
     return float((exact / tick).to_integral_value(rounding=_ROUNDINGS[way]) * tick)

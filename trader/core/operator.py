@@ -1,4 +1,4 @@
-"""The operator's commands on a running trader: pause, unpause, adopt, flatten, each in the engine's turn."""
+"""The operator's commands on a running trader: pause, unpause, adopt, flatten."""
 
 import traceback
 from collections.abc import Callable
@@ -22,7 +22,7 @@ REASON_LENGTH_MAX = 200
 
 
 def take_request(turn: Turn, request: OperatorRequest) -> None:
-    """Answer one request, now or when it is done. What fails in a command never ends the run."""
+    """Answer one request, now or when it is done. An error in a command never ends the run."""
     handler = HANDLERS.get(request.command)
     if handler is None:
         _refuse(turn, request.request_id, f"There is no command {request.command!r}.", "See --help.")
@@ -32,14 +32,14 @@ def take_request(turn: Turn, request: OperatorRequest) -> None:
     except TraderError as error:
         turn.log("error", f"{request.command}: {error}")
         _refuse(turn, request.request_id, error.what, error.hint, error.exit_code)
-    except Exception as error:  # noqa: BLE001 - a defect in a command must not end the care for positions
+    except Exception as error:  # noqa: BLE001 - a defect in a command must not stop the managing of positions
         turn.log("error", f"{request.command} failed.", traceback.format_exc())
         text = f"`{request.command}` failed: {error!r}."
         _refuse(turn, request.request_id, text, "See trader.log.", TraderError.exit_code)
 
 
 def go_on(turn: Turn) -> None:
-    """Every half second: what is still to be done, and whether it is done."""
+    """Each tick: continue the commands that are not done yet."""
     for symbol, waiting in list(turn.view.adoptions.items()):
         if waiting.recorded:
             _finish_adoption(turn, symbol, waiting)
@@ -69,24 +69,24 @@ def _pause(turn: Turn, request: OperatorRequest) -> None:
 def _record_pause(turn: Turn, reason: str) -> None:
     turn.record(Paused(time=turn.moment.now, reason=reason))
     turn.log("warning", f"PAUSED: {reason}. No new entries; stops and exits go on.")
-    _said_last(turn)
+    _supersede_pause_request(turn)
 
 
 def _unpause(turn: Turn, request: OperatorRequest) -> None:
     turn.record(Unpaused(time=turn.moment.now))
     turn.log("warning", "Unpaused: entries are possible again.")
-    _said_last(turn)
+    _supersede_pause_request(turn)
     _reply(turn, request.request_id, ok=True, paused=False)
 
 
-def _said_last(turn: Turn) -> None:
-    """The newest word on pausing is in the journal: an earlier one, left for a start, is void."""
+def _supersede_pause_request(turn: Turn) -> None:
+    """Drop an earlier pause request that waits in a file for the next start: this one is newer."""
     turn.do(RequestSave())
     turn.do(ForgetPauseRequest())
 
 
 def _one_line(text: str) -> str:
-    """The operator's words as log, journal and state can hold them: any byte may come over the socket."""
+    """The operator's text on one line and encodable as UTF-8: any byte may come over the socket."""
     plain = text.encode("utf-8", "replace").decode("utf-8")
     return " ".join(plain.split())[:REASON_LENGTH_MAX]
 
@@ -95,7 +95,7 @@ def _one_line(text: str) -> str:
 
 
 def _adopt(turn: Turn, request: OperatorRequest) -> None:
-    """A foreign position is taken over, with estimated values; answered when its stop is in force."""
+    """Take over a foreign position, with estimated values. The reply is sent when its stop is in force."""
     symbol = str(request.arguments.get("symbol") or "").strip().upper()
     problem = _why_not_adopt(turn, symbol, _foreign(turn, symbol))
     if problem is not None:
@@ -109,7 +109,7 @@ def _adopt(turn: Turn, request: OperatorRequest) -> None:
 
 
 def continue_adoption(turn: Turn, symbol: str) -> None:
-    """Where an adoption waits for the instrument: IBKR has described it, or does not know it."""
+    """Continue an adoption that waited for the instrument; IBKR may not know it."""
     waiting = turn.view.adoptions.get(symbol)
     if waiting is None or waiting.recorded:
         return
@@ -124,7 +124,7 @@ def continue_adoption(turn: Turn, symbol: str) -> None:
     gone = ForeignSeen(time=now, symbol=symbol, con_id=holding.con_id, quantity=0, avg_cost=0.0)
     turn.record(event, gone)
     turn.log("warning", f"ADOPTED {symbol} {holding.quantity:+d} with estimated values.")
-    turn.view.activity += 1  # an answer that is on its way does not know of it
+    turn.view.activity += 1  # an outstanding answer of IBKR is older than the adoption
     waiting.recorded, waiting.since_s = True, turn.moment.real_s
     turn.view.comparison.wanted = True
     turn.do(RequestSave())
@@ -134,7 +134,7 @@ def _foreign(turn: Turn, symbol: str) -> BrokerPosition | None:
     snapshot = turn.view.snapshot
     if snapshot is None or symbol not in turn.state.foreign:
         return None
-    return next((p for p in snapshot.positions if p.symbol == symbol and p.quantity), None)
+    return snapshot.position(symbol)
 
 
 def _why_not_adopt(turn: Turn, symbol: str, holding: BrokerPosition | None) -> str | None:
@@ -177,7 +177,7 @@ def _finish_adoption(turn: Turn, symbol: str, waiting: Adoption) -> None:
 
 
 def _flatten(turn: Turn, request: OperatorRequest) -> None:
-    """Pause, then cancel entries, then close, then verify: an entry cannot slip in between (p17)."""
+    """Pause first, so that no entry is sent while positions are closed (p17)."""
     if turn.view.flatten is not None:
         _refuse(turn, request.request_id, "A flatten is going on already.", "Wait for it.")
         return

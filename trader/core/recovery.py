@@ -1,11 +1,11 @@
-"""Passing the protection gate: at a start and after a reconnect, nothing is entered until the state and IBKR agree.
+"""The recovery, at a start and after a reconnect: entries stay closed until the protection gate has passed.
 
-IBKR is asked again and again, for as long as it takes: unknown is not flat (invariant 2).
+IBKR is asked again until it gives a complete answer: unknown is not flat (invariant 2).
 """
 
 from state.domain.events import Event
 from trader.broker.port import BrokerSnapshot, Unknown
-from trader.core.comparison import QUIET, Outcome, ask, compare, note_account, tell_unknown
+from trader.core.comparison import ROUTINE, Outcome, ask, compare, note_account, report_unknown
 from trader.core.connection_status import set_status
 from trader.core.effects import ArmTimer, RecoveryFinished, RecoveryRefused, RecoveryStep
 from trader.core.market_data import open_market
@@ -15,8 +15,8 @@ from trader.core.reconciliation.plan import Row
 from trader.core.turn import Turn
 from trader.core.view import Recovery
 
-PAUSE_S = 0.1
-AGAIN_S = 0.8  # before an unexplained difference is looked at for the second time
+PAUSE_S = 0.1  # between two questions
+AGAIN_S = 0.8  # before the question that confirms an unexplained difference
 LONGEST_PAUSE_S = 5.0
 TIMER = "recover"
 
@@ -29,7 +29,7 @@ def start(turn: Turn, _: RecoveryStarted) -> None:
 
 
 def reconnected(turn: Turn, _: Reconnected) -> None:
-    """The same path as at the start: the gate first, then the bars that were missed."""
+    """As at a start: first the protection gate, then the bars that were missed."""
     turn.view.connection_lost = False
     if turn.view.recovery is not None:
         turn.view.recovery.pause_s = PAUSE_S
@@ -43,13 +43,13 @@ def reconnected(turn: Turn, _: Reconnected) -> None:
 
 
 def timer_fired(turn: Turn) -> None:
-    """The pause between two questions is over."""
+    """Ask IBKR again after the pause."""
     if turn.view.recovery is not None:
         ask(turn)
 
 
 def take_answer(turn: Turn, recovery: Recovery, message: BrokerAnswered) -> None:
-    """Compare, and ask again until the gate passes or only the operator can decide."""
+    """Compare, and ask again until the protection gate passes or only the operator can decide."""
     turn.view.comparison.asked = False
     turn.do(RecoveryStep("sync"))
     answer = message.answer
@@ -58,36 +58,36 @@ def take_answer(turn: Turn, recovery: Recovery, message: BrokerAnswered) -> None
         return
     outcome = compare(turn, answer)
     _merge(turn, recovery, outcome)
-    if isinstance(answer, BrokerSnapshot) and _may_go_on(turn, outcome):
+    if isinstance(answer, BrokerSnapshot) and _is_over(turn, outcome):
         note_account(turn, answer)
         set_status(turn, connected=True, ready=not outcome.plan.conflicts, reason=recovery.reason)
         _finish(turn, recovery, answer)
         return
     if isinstance(answer, Unknown):
-        tell_unknown(turn, answer)
+        report_unknown(turn, answer)
         recovery.pause_s = min(recovery.pause_s * 2, LONGEST_PAUSE_S)
     turn.do(ArmTimer(TIMER, AGAIN_S if outcome.again else recovery.pause_s))
 
 
-def _may_go_on(turn: Turn, outcome: Outcome) -> bool:
-    """The gate has passed; or only the operator can settle what is left; or nothing may be sent at all."""
+def _is_over(turn: Turn, outcome: Outcome) -> bool:
+    """Whether the protection gate has passed, or only the operator can decide, or a dry run may send nothing."""
     return outcome.passed or bool(outcome.plan.conflicts) or (turn.settings.dry_run and not outcome.again)
 
 
 def _merge(turn: Turn, recovery: Recovery, outcome: Outcome) -> None:
-    """The first complete comparison names every symbol; later ones add what is new."""
+    """Add new rows. The first complete comparison has a row for every symbol; later routine rows are left out."""
     if outcome.again:
         return
     rows = recovery.rows
     if outcome.plan.complete:
         rows[:] = [row for row in rows if row.decision != "unknown"]
     known = {(row.symbol, row.decision) for row in rows}
-    told = {row.symbol for row in rows}
+    symbols = {row.symbol for row in rows}
     for row in outcome.plan.rows:
-        stale = row.decision in QUIET and row.symbol in told
-        if (row.symbol, row.decision) not in known and not stale:
+        redundant = row.decision in ROUTINE and row.symbol in symbols
+        if (row.symbol, row.decision) not in known and not redundant:
             rows.append(row)
-    turn.view.comparison.told.update(outcome.plan.rows)
+    turn.view.comparison.reported.update(outcome.plan.rows)
 
 
 def _finish(turn: Turn, recovery: Recovery, snapshot: BrokerSnapshot) -> None:
@@ -96,7 +96,7 @@ def _finish(turn: Turn, recovery: Recovery, snapshot: BrokerSnapshot) -> None:
         for row in recovery.rows:
             turn.log("info", f"RECONNECTED {row.symbol}: {row.text}")
         turn.view.phase = "trading"
-        open_market(turn)  # what came to be held meanwhile, and the bars that were missed
+        open_market(turn)  # monitor new positions, and fetch the bars that were missed
         return
     shown = recovery.snapshot or snapshot
     first = recovery.snapshot is None
@@ -113,18 +113,18 @@ def _finish(turn: Turn, recovery: Recovery, snapshot: BrokerSnapshot) -> None:
 
 
 def _accept_conflicts(turn: Turn, recovery: Recovery, snapshot: BrokerSnapshot) -> bool:
-    """By --accept-broker IBKR's count is taken for symbols in conflict, and all is compared once more."""
+    """With --accept-broker: take IBKR's count for symbols in conflict, and compare again. False if none is."""
     symbols = [row.symbol for row in recovery.rows if row.decision in ("conflict", "split_suspected")]
     if not symbols or not turn.settings.accept_broker:
         return False
     accepted = []
     for symbol in symbols:
-        holding = next((p for p in snapshot.positions if p.symbol == symbol and p.quantity), None)
+        holding = snapshot.position(symbol)
         setup = turn.settings.setups.get(symbol)
         events: list[Event] = acceptance(turn.state, symbol, holding, setup, turn.moment.now)
         turn.record(*events)
         count = holding.quantity if holding is not None else 0
-        text = f"IBKR's {count:+d} shares accepted on the operator's word; values are ESTIMATED"
+        text = f"IBKR's {count:+d} shares accepted with --accept-broker; values are ESTIMATED"
         accepted.append(Row(symbol, "adopted", text, "warning"))
     turn.view.recovery = Recovery(
         "start",

@@ -1,21 +1,22 @@
-"""Whole shares of an entry and of a partial, and the price of the initial stop."""
+"""The shares of an entry and of a partial, and the price of the initial stop."""
 
 from __future__ import annotations
 
 import math
 
-from state.domain.model import Side
+from state.domain.model import Side, sign
 from trader.config.sections import SizeRules
 from trader.core.numbers import TOLERANCE, check_price, is_price, round_to_tick
 
 LEAST_RISK = 1e-6  # dollars a share; below it entry and stop are the same price
+ESTIMATED_RISK = 0.01  # of the price: the distance of a stop that has to be estimated
 
 
 def size_entry(equity: float, entry: float, stop: float, buying_power: float, rules: SizeRules) -> int:
-    """Whole shares to enter: `risk_per_trade_pct` of `equity` lost at the stop, within every bound.
+    """Whole shares to enter, so that `risk_per_trade_pct` of `equity` is lost at the stop.
 
-    Dollars in, shares out. Bounds: `max_position_value`, `max_shares`, `buying_power`. 0 where that is less
-    than one share, or any number is NaN, infinite or not positive.
+    Amounts and prices in dollars. Limited by `max_position_value`, `max_shares` and `buying_power`. 0 if the result
+    is less than one share, or if an argument is NaN, infinite or not positive.
     """
     if not all(is_price(x) for x in (equity, entry, stop, buying_power)):
         return 0
@@ -28,11 +29,11 @@ def size_entry(equity: float, entry: float, stop: float, buying_power: float, ru
 
 
 def stop_price(side: Side, pivot: float, entry: float, rules: SizeRules, min_tick: float) -> float:
-    """The initial stop: at the pivot, but not nearer to `entry` than `min_stop_pct` of it.
+    """The initial stop: at the pivot, but at least `min_stop_pct` of `entry` away from it.
 
-    Rounded to the tick away from the entry, so never nearer than that; the size follows from the rounded
-    price, so the rounding does not add to the risk. Raises MarketDataError for a price that is no price, and
-    where no positive stop is left.
+    Rounded to the tick away from the entry, so the distance is never smaller. The size is computed from the rounded
+    price, so rounding does not add risk. Raises MarketDataError for an invalid price, or if the stop would not be
+    positive.
     """
     check_price("pivot", pivot)
     check_price("entry price", entry)
@@ -46,11 +47,18 @@ def stop_price(side: Side, pivot: float, entry: float, rules: SizeRules, min_tic
 
 
 def partial_shares(original: int, held: int, fraction: float) -> int:
-    """Whole shares of a partial: `fraction` of the original count, rounded down, never more than are held.
+    """Whole shares of a partial: `fraction` of the original count, rounded down, at most what is held.
 
-    Rounding down leaves the odd share to the runner, and the last exit always closes what is held, so the
-    shares of a trade add up (f18: 23 shares go 11, 5, 7). 0 for a position too small to divide.
+    The last exit closes all that is held, so the parts add up (f18: 23 shares are closed as 11, 5 and 7). 0 for a
+    position too small to divide.
     """
     if not math.isfinite(fraction) or fraction <= 0 or original <= 0 or held <= 0:
         return 0
     return min(math.floor(original * min(fraction, 1.0) + TOLERANCE), held)
+
+
+def estimated_targets(side: Side, entry: float, stop: float) -> tuple[float, float, float]:
+    """Targets of a trade without a setup: 2, 3 and 4 times the risk of one share beyond the entry price."""
+    risk = abs(entry - stop) or entry * ESTIMATED_RISK
+    target1, target2, target3 = (entry + sign(side) * multiple * risk for multiple in (2, 3, 4))
+    return target1, target2, target3

@@ -1,7 +1,7 @@
-"""One step of the engine: what it may read, and what it has decided so far.
+"""One step of the engine: what it reads, and what it has decided so far.
 
-Events are part of the state as soon as they are recorded, so that the next decision of the same turn sees them. The
-shell makes them durable and then carries the effects out.
+A recorded event is part of the state at once, so that the next decision of the same turn sees it. The shell makes
+events durable and then carries the effects out.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from trader.core.view import View
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is fixed for one run."""
+    """The settings of one run."""
 
     config: Config
     account: str
@@ -27,16 +27,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     accept_broker: bool = False  # take IBKR's share count for symbols in conflict at the start
     duration_min: float | None = None
-    run_name: str = "00"  # two characters that tell this run's order references from those of others
+    run_name: str = "00"  # two characters that make this run's order references unique
 
     @property
     def client_id(self) -> int:
-        """The API client id, under which alone orders can be changed."""
+        """The API client id. Orders can be changed only under the id that sent them."""
         return self.config.gateway.client_id
 
 
 class Turn:
-    """The arguments of every decision: state, live view, settings, moment; and its results: events and effects."""
+    """The inputs of every decision (state, live view, settings, moment) and its results (events, effects)."""
 
     __slots__ = ("effects", "moment", "recorded", "settings", "state", "view")
 
@@ -46,7 +46,7 @@ class Turn:
         self.settings = settings
         self.moment = moment
         self.recorded: list[Recorded] = []
-        self.effects: list[tuple[int, Effect]] = []  # with the sequence that has to be durable before
+        self.effects: list[tuple[int, Effect]] = []  # each with the sequence that must be durable before it
 
     @property
     def config(self) -> Config:
@@ -54,19 +54,19 @@ class Turn:
         return self.settings.config
 
     def record(self, *events: Event) -> None:
-        """Make events part of the state. Raises InvariantError for one that contradicts it."""
+        """Apply events to the state. Raises InvariantError for one that contradicts it."""
         for event in events:
             self.recorded.append(record(self.state, event))
 
     def do(self, effect: Effect) -> None:
-        """Have the shell do something, after the effects before it."""
+        """Add an effect; the shell carries effects out in this order."""
         self.effects.append((self.state.sequence if effect.durable else 0, effect))
 
     def log(self, level: Level, text: str, trace: str = "") -> None:
-        """A sentence for the log."""
+        """Write a log line. trace: the traceback of an exception."""
         self.do(Log(level, text, trace))
 
     def alert(self, symbol: str, text: str, key: str = "") -> None:
-        """Something that the operator should know; the same again (or the same key) replaces the earlier one."""
+        """Raise an alert for the operator. One with the same key replaces it; default: symbol and text's start."""
         key = key or f"{symbol}:{text[:40]}"
         self.record(AlertRaised(time=self.moment.now, symbol=symbol, text=text, key=key))

@@ -1,7 +1,7 @@
-"""The live view: what the engine knows beside the state, and need not survive a restart. Changed by messages alone.
+"""The live view: what the engine knows besides the state and need not survive a restart. Only messages change it.
 
-Prices, bars, what is in flight, which questions are open, which requests of the operator wait. A restart begins
-with an empty view and fills it from IBKR.
+Prices, bars, orders in flight, open questions to IBKR, requests of the operator that wait for their answer. A
+restart begins with an empty view and fills it from IBKR.
 """
 
 import math
@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from state.domain.model import PartialReason
 from trader.broker.port import Bar, BrokerSnapshot
 from trader.config.sections import EntryRules
 from trader.core.bars import BarBuffer, Candle
@@ -24,7 +25,7 @@ Phase = Literal["starting", "recovering", "recovered", "trading"]
 
 
 class SymbolMonitor:
-    """One symbol's live bars, last price and setup. Without a setup it serves to manage a position."""
+    """One symbol's live bars, last price and setup. Without a setup only a position in the symbol is managed."""
 
     def __init__(
         self, symbol: str, con_id: int, min_tick: float, hours: MarketHours, setup: Setup | None, rules: EntryRules
@@ -45,7 +46,7 @@ class SymbolMonitor:
             self.price = price
 
     def take_bar(self, bar: Bar) -> Candle | None:
-        """The next 5-second bar of the feed; returns the candle that it closed."""
+        """Take the next 5-second bar of the feed; returns the candle that it closed, or None."""
         candle = self.buffer.add(bar)
         self._unwritten.append(bar)
         if bar.volume > 0:
@@ -53,7 +54,7 @@ class SymbolMonitor:
         return candle
 
     def backfill(self, bars: Sequence[Bar], *, keep: bool = False) -> None:
-        """Bars of the past, from disk or, to be kept on disk, from IBKR. They fill gaps and give no signals."""
+        """Fill gaps with past bars; they give no signals. keep: they are not on disk yet and must be written."""
         held = {bar.time for bar in self.buffer.bars}
         self.buffer.merge(bars)
         if keep:
@@ -62,18 +63,18 @@ class SymbolMonitor:
             self.price = self.buffer.bars[-1].close
 
     def take_unwritten(self) -> tuple[Bar, ...]:
-        """Bars that came since this was asked last."""
+        """Bars that are not on disk yet; the next call returns later ones only."""
         new, self._unwritten = tuple(self._unwritten), []
         return new
 
     def signals(self, candle: Candle) -> list[Signal]:
-        """What a closed candle gives. Later ones may be closed already, in a burst of bars: not counted."""
+        """The signals of a closed candle. In a burst of bars later candles may be closed too: they are ignored."""
         candles = [held for held in self.buffer.candles if held.time <= candle.time]
         return [signal for breakout in self.breakouts if (signal := breakout.on_candle(candles)) is not None]
 
     @property
     def atr(self) -> float | None:
-        """Of 1-minute candles, dollars."""
+        """Average true range of the 1-minute candles, dollars."""
         return atr(self.buffer.candles)
 
     @property
@@ -83,47 +84,47 @@ class SymbolMonitor:
 
 
 class PendingPartial(msgspec.Struct, frozen=True):
-    """The stop was sent smaller; the exit leaves when IBKR confirms it, and is given up at `until_s`."""
+    """The smaller stop was sent. The exit is sent once IBKR confirms it, and is given up at `until_s`."""
 
     shares: int
-    reason: Literal["partial_1r", "partial_target1"]
+    reason: PartialReason
     stop_ref: str
-    stop_quantity: int  # that IBKR has to report, shares that the stop filled included
-    until_s: float
+    stop_quantity: int  # the quantity that confirms the change, including shares that the stop has filled
+    until_s: float  # real seconds, monotonic
 
 
 class Recovery(msgspec.Struct):
-    """The protection gate is being passed: at a start, or after a reconnect."""
+    """A recovery that has not passed the protection gate yet, at a start or after a reconnect."""
 
     kind: Literal["start", "reconnect"]
-    reason: str  # for the connection status, once it has passed
-    pause_s: float
+    reason: str  # for the connection status, once the gate has passed
+    pause_s: float  # before the next question
     rows: list[Row] = []  # every decision so far
-    accepted: list[Row] = []  # what the operator accepted by --accept-broker, and the rows before that
+    accepted: list[Row] = []  # the rows before --accept-broker and those that it added
     snapshot: BrokerSnapshot | None = None  # the one that the report shows
 
 
 class Comparison(msgspec.Struct):
-    """When IBKR is asked for everything, and what has to be seen twice."""
+    """When IBKR is asked for a snapshot, and which difference has to be seen twice."""
 
     asked: bool = False  # an answer is outstanding
-    wanted: bool = False  # something happened that a comparison has to look at
-    due_s: float = math.inf
+    wanted: bool = False  # something happened that needs a comparison soon
+    due_s: float = math.inf  # when the next question is due; real seconds, monotonic
     suspected: tuple[Row, ...] = ()  # an unexplained difference, seen once
     suspected_at_s: float = 0.0
-    told: set[Row] = set()
+    reported: set[Row] = set()  # logged before
 
 
 class Adoption(msgspec.Struct):
-    """An `adopt` that waits: for the instrument, then for IBKR to confirm the stop."""
+    """An `adopt` that waits: first for the instrument, then for IBKR to confirm the stop."""
 
     request_id: int
     since_s: float
-    recorded: bool = False
+    recorded: bool = False  # the position is in the state
 
 
 class Flatten(msgspec.Struct):
-    """A `flatten` that is under way. seen_before: the last answer of IBKR when the state came to be flat."""
+    """A `flatten` that is not done yet. seen_before: IBKR's last answer when the state became flat."""
 
     request_id: int
     since_s: float
@@ -131,33 +132,33 @@ class Flatten(msgspec.Struct):
 
 
 class View(msgspec.Struct):
-    """All of it, for one run."""
+    """The whole live view of one run."""
 
     phase: Phase = "starting"
     monitors: dict[str, SymbolMonitor] = {}
     instruments_asked: set[str] = set()
-    opening: bool = False  # the market is being opened; MarketOpened follows the last answer
-    opened: bool = False  # it was opened before: after a reconnect nothing is told again
-    holes_asked: set[tuple[str, datetime]] = set()
-    # Orders. Real seconds; infinite until the order is written.
+    opening: bool = False  # instruments were asked for; MarketOpened follows the last answer
+    opened: bool = False  # MarketOpened was sent; a reconnect does not send it again
+    holes_asked: set[tuple[str, datetime]] = set()  # (symbol, start of the hole)
+    # Orders, by orderRef. Real seconds, monotonic; infinite until the order is written.
     sent_at_s: dict[str, float] = {}
     changed_at_s: dict[str, float] = {}
     partials: dict[str, PendingPartial] = {}  # by symbol
-    closing_since_s: dict[str, float] = {}  # by trade: when its stop was brought to the market
-    dry_run_said: dict[str, str] = {}  # by symbol, the last that a dry run would have sent
+    closing_since_s: dict[str, float] = {}  # by trade: when its stop was moved to the market
+    dry_run_logged: dict[str, str] = {}  # by symbol: the last order that a dry run has logged
     last_token: int = 0  # of the order references
-    activity: int = 0  # counts what makes an older answer of IBKR stale
-    # Comparing
+    activity: int = 0  # counts what makes an outstanding answer of IBKR outdated
+    # Comparison with IBKR
     comparison: Comparison = msgspec.field(default_factory=Comparison)
     recovery: Recovery | None = None
     snapshot: BrokerSnapshot | None = None  # the last complete answer
     equity: float = 0.0
     buying_power: float = 0.0
-    equity_minute: str = ""  # the last point of the equity curve
+    equity_minute: str = ""  # HH:MM of the last point of the equity curve
     connection_lost: bool = False
-    restored: bool = False  # TWS said that its connection to IBKR is restored: compare again
-    held_because: set[str] = set()  # reasons of our own for which entries are closed
-    limits_checked_at: int = -1  # the event up to which the limits were looked at
+    restored: bool = False  # TWS reported that its connection to IBKR is restored: compare again
+    held_because: set[str] = set()  # the trader's own reasons to keep entries closed
+    limits_checked_at: int = -1  # the sequence at which the limits were checked last
     # The operator
     adoptions: dict[str, Adoption] = {}
     flatten: Flatten | None = None
@@ -165,7 +166,7 @@ class View(msgspec.Struct):
     ends_at: datetime | None = None
     kept_bars_at_s: float = 0.0
     holes_looked_at_s: float = 0.0
-    # What was taken in and waits to be decided on
+    # Facts that were taken in and not decided on yet
     changed: set[str] = set()  # symbols with executions
-    priced: set[str] = set()
-    candles: list[tuple[str, Candle]] = []
+    priced: set[str] = set()  # symbols with a new price
+    candles: list[tuple[str, Candle]] = []  # closed candles, by symbol

@@ -1,8 +1,8 @@
 """One process of the trader: the lock, the log, the signals, the connection to IBKR, and then the session.
 
-    lock, read the disk, mark crashed sessions -> connect -> trade the session -> stop
+    lock, read the disk, mark crashed sessions -> connect -> trade -> stop
 
-Whatever ends the run, the stops stay at IBKR (invariant 12).
+However the run ends, the stops stay at IBKR (invariant 12).
 """
 
 import asyncio
@@ -35,7 +35,7 @@ RETRY_S = 10.0  # between tries to reach IBKR after the first three
 
 
 class App:
-    """Owns what lives as long as the process does."""
+    """Owns what lasts as long as the process: clock, queue, signals."""
 
     def __init__(self, config: Config, options: RunOptions) -> None:
         self.config = config
@@ -63,20 +63,20 @@ class App:
             try:
                 return await self._run_with(manager)
             except DiskSilentError as error:
-                _leave_at_once(error)
+                _exit_at_once(error)
             finally:
-                # What a cancelled task handed to a worker thread may still be writing into the folder.
+                # A worker thread of a cancelled task may still be writing into the folder.
                 await asyncio.get_running_loop().shutdown_default_executor()
                 end_logging()
 
     async def _run_with(self, manager: StateManager) -> int:
         self.mark("load")
         sessions = SessionStore(manager.folder)
-        telling = asyncio.create_task(_tell_crashed(sessions))  # the disk works while the connection comes up
+        reporting = asyncio.create_task(_report_crashed(sessions))  # reads the disk while the connection is made
         connecting = asyncio.ensure_future(self._connect(manager))
-        going_on = await self.stopping.unless_asked(connecting)
-        await telling
-        if not going_on:
+        connected_in_time = await self.stopping.unless_asked(connecting)
+        await reporting
+        if not connected_in_time:
             return 0
         connected = connecting.result()
         try:
@@ -86,28 +86,28 @@ class App:
             session.timings_ms = self.timings_ms
             return await session.run(self.mark)
         finally:
-            with contextlib.suppress(BrokerError):  # the connection may be lost already; nothing is lost by that
+            with contextlib.suppress(BrokerError):  # the connection may be lost already
                 await connected.broker.disconnect()
 
     async def _connect(self, manager: StateManager) -> Connected:
-        """Three tries; then the state file alone is shown and kept, and it goes on trying."""
-        told = False
+        """Try three times. Then show the state file, without acting on it, and keep trying."""
+        reported = False
         while True:
             try:
                 endpoint = await find_endpoint(self.config)
                 broker = make_broker(self.config, endpoint, self.clock, self._queue.put_nowait)
-                account = await connect(self.config, endpoint, broker, self.clock, tries=1 if told else 3)
+                account = await connect(self.config, endpoint, broker, self.clock, tries=1 if reported else 3)
             except BrokerUnreachableError as error:
-                if not told:
-                    self._tell_unreachable(manager, error)
-                    told = True
+                if not reported:
+                    self._report_unreachable(manager, error)
+                    reported = True
                 await asyncio.sleep(RETRY_S)
                 continue
             self.mark("connect")
-            self._tell_connected(Connected(endpoint, broker, account))
+            self._report_connected(Connected(endpoint, broker, account))
             return Connected(endpoint, broker, account)
 
-    def _tell_connected(self, connected: Connected) -> None:
+    def _report_connected(self, connected: Connected) -> None:
         client_id, endpoint = self.config.gateway.client_id, connected.endpoint
         where = f"Port {endpoint.port}, Client ID: {client_id}, Account: {connected.account}"
         if endpoint.embedded:
@@ -118,8 +118,8 @@ class App:
         if warning:
             _log.warning("%s", warning)
 
-    def _tell_unreachable(self, manager: StateManager, error: TraderError) -> None:
-        """The state file alone: shown, kept, and not acted upon."""
+    def _report_unreachable(self, manager: StateManager, error: TraderError) -> None:
+        """Show the state file. It is kept and not acted upon."""
         say(f"✗ {error.what}")
         say(f"  {error.hint}")
         state = manager.loaded.state
@@ -133,18 +133,18 @@ class App:
         say(f"  Trying again every {RETRY_S:.0f} s. Stop with Ctrl+C.")
 
     def mark(self, name: str) -> None:
-        """Remember when a step of the start was done, for the report."""
+        """Note when a step of the start was done, for the report; milliseconds since the process began."""
         self.timings_ms[name] = round((time.perf_counter() - self._began) * 1000, 1)
 
 
-async def _tell_crashed(sessions: SessionStore) -> None:
-    """Mark the sessions that nobody ended, and name them."""
+async def _report_crashed(sessions: SessionStore) -> None:
+    """Mark sessions that have no end as crashed, and print them."""
     for crashed in await asyncio.to_thread(sessions.mark_crashed, datetime.now(UTC)):
         say(f"⚠️  Session {crashed.session_id}, started {crashed.started_at:%Y-%m-%d %H:%M:%S} UTC, had crashed.")
 
 
-def _leave_at_once(error: DiskSilentError) -> NoReturn:
-    """End the process here: Python would wait, at its own end, for threads that the kernel may never let go."""
+def _exit_at_once(error: DiskSilentError) -> NoReturn:
+    """End the process at once: at its normal end Python would wait for threads that the kernel may never resume."""
     say_error(error)
     sys.stderr.flush()
     os._exit(error.exit_code)

@@ -1,6 +1,6 @@
-"""The connection to IBKR: found, made with patience, checked by a heartbeat, brought back without a person.
+"""The connection to IBKR: finds the gateway, connects with retries, checks by a heartbeat, and reconnects.
 
-The client id never changes: only under it can the stops of an earlier run be managed (f22).
+The client id never changes: the stops of an earlier run can be managed only under their own client id (f22).
 """
 
 import asyncio
@@ -22,13 +22,13 @@ _log = logging.getLogger("trader.connection")
 CONNECT_TRIES = 3
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
-CLIENT_ID_TRIES = 6  # a crashed run's id may stay taken for some seconds
+CLIENT_ID_TRIES = 6  # the id of a crashed run may stay in use for some seconds
 HEARTBEAT_S = 5.0
-MISSED_BEATS = 2
+MISSED_BEATS = 2  # in a row, after which the connection counts as lost
 
 
 class Endpoint(msgspec.Struct):
-    """Whom to connect to. `identity` is kept in the state: state of another gateway is never applied."""
+    """A gateway to connect to. identity: kept in the state, since state of another gateway is never applied."""
 
     host: str
     port: int
@@ -47,7 +47,7 @@ class Connected(msgspec.Struct):
 
 
 async def find_endpoint(config: Config) -> Endpoint:
-    """The gateway of the settings; the embedded one is started where it does not run. Raises BrokerError."""
+    """The configured gateway; the embedded one is started if it does not run. Raises BrokerError."""
     if not config.gateway.embedded:
         host, port = config.gateway.address
         return Endpoint(host, port, f"{host}:{port}")
@@ -59,7 +59,7 @@ async def find_endpoint(config: Config) -> Endpoint:
 
 
 def make_broker(config: Config, endpoint: Endpoint, clock: Clock, sink: FactSink) -> Broker:
-    """The broker, not yet connected; `sink` gets its facts. The running loop imports the client library here."""
+    """The broker, not yet connected. sink: gets its facts. Imports the client library, inside the event loop."""
     from trader.broker.ibkr.broker import IbkrBroker
 
     gateway = config.gateway
@@ -77,9 +77,9 @@ def make_broker(config: Config, endpoint: Endpoint, clock: Clock, sink: FactSink
 async def connect(
     config: Config, endpoint: Endpoint, broker: Broker, clock: Clock, tries: int = CONNECT_TRIES
 ) -> str:
-    """Connect, set the clock, and return the account after it was checked (invariant 15).
+    """Connect, set the clock, check the account (invariant 15) and return it.
 
-    Raises BrokerError where nobody answers, ConfigError where the account may not be traded.
+    Raises BrokerError if there is no answer, ConfigError if the account may not be traded.
     """
     await connect_with_patience(broker, tries)
     clock.restart()
@@ -108,9 +108,9 @@ def choose_account(config: Config, accounts: tuple[str, ...]) -> str:
 
 
 async def connect_with_patience(broker: Broker, tries: int = CONNECT_TRIES) -> None:
-    """Connect in `tries` tries with growing waits; a client id in use gets a few more.
+    """Connect in `tries` tries with growing pauses; if the client id is in use, in CLIENT_ID_TRIES.
 
-    Raises BrokerUnreachableError or ClientIdInUseError, the last one met.
+    Raises BrokerUnreachableError or ClientIdInUseError of the last try.
     """
     wait_s, left, left_for_id = FIRST_WAIT_S, tries, CLIENT_ID_TRIES
     while True:
@@ -133,27 +133,27 @@ async def connect_with_patience(broker: Broker, tries: int = CONNECT_TRIES) -> N
 
 
 async def sync_clock(broker: Broker, clock: Clock, speed: float) -> None:
-    """Ask the broker's time and follow it. Raises BrokerError if it does not answer."""
+    """Ask for the broker's time and set the session clock. Raises BrokerError if there is no answer."""
     broker_s = await broker.current_time()
     clock.sync(broker_s, time.monotonic(), speed)
 
 
 class ConnectionKeeper:
-    """Keeps the connection up while the session runs."""
+    """Keeps the connection up while the session runs. put: takes messages for the engine."""
 
-    def __init__(self, broker: Broker, clock: Clock, tell: Callable[[Message], None], speed: float) -> None:
+    def __init__(self, broker: Broker, clock: Clock, put: Callable[[Message], None], speed: float) -> None:
         self._broker = broker
         self._clock = clock
-        self._tell = tell
+        self._put = put
         self._speed = speed
         self._lost = asyncio.Event()
 
     def lost(self) -> None:
-        """The connection was lost: it is brought back."""
+        """The connection was lost: reconnect."""
         self._lost.set()
 
     async def heartbeat(self) -> None:
-        """Ask the time every few seconds: it keeps the clock, and silence means a dead connection (p15)."""
+        """Ask for the time every HEARTBEAT_S: it sets the clock, and missing answers end the connection (p15)."""
         missed = 0
         while True:
             await asyncio.sleep(HEARTBEAT_S)
@@ -167,7 +167,7 @@ class ConnectionKeeper:
                 if missed >= MISSED_BEATS:
                     missed = 0
                     await self._broker.disconnect()
-                    self._tell(ConnectionFact("down", "no answer to the heartbeat"))
+                    self._put(ConnectionFact("down", "no answer to the heartbeat"))
                 continue
             missed = 0
 
@@ -176,22 +176,22 @@ class ConnectionKeeper:
         while True:
             await self._lost.wait()
             await self._reconnect()
-            if not self._broker.connected:  # lost again at once, and told before the first loss was done with
+            if not self._broker.connected:  # lost again already; `_lost` is still set
                 continue
             self._lost.clear()
-            self._tell(Reconnected())
+            self._put(Reconnected())
 
     async def _reconnect(self) -> None:
-        wait_s, since = FIRST_WAIT_S, time.monotonic()
+        wait_s, lost_at_s = FIRST_WAIT_S, time.monotonic()
         while True:
             try:
                 await self._broker.connect()
                 self._clock.restart()
                 await sync_clock(self._broker, self._clock, self._speed)
             except BrokerError as error:
-                away_s = time.monotonic() - since
+                lost_s = time.monotonic() - lost_at_s
                 _log.warning(
-                    "Disconnected from IBKR for %.0f s: %s Trying again in %.0f s.", away_s, error.what, wait_s
+                    "Disconnected from IBKR for %.0f s: %s Trying again in %.0f s.", lost_s, error.what, wait_s
                 )
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 1.5, LONGEST_WAIT_S)

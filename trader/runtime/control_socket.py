@@ -1,8 +1,8 @@
-"""The operator's line to a running trader: a socket in the logs folder that only its owner may open (0600).
+"""The operator's requests to a running trader: a socket in the logs folder that only its owner may open (0600).
 
-One JSON object a line, one answer a request: `{"command": "pause", "arguments": {"reason": "lunch"}}` gives
-`{"ok": true, ...}` or `{"ok": false, "error": "...", "hint": "..."}`. Requests take their turn in the engine's
-queue, so that a command is never carried out in the middle of a decision.
+A request is a line with a JSON object: `{"command": "pause", "arguments": {"reason": "lunch"}}`. The answer is
+`{"ok": true, ...}` or `{"ok": false, "error": "...", "hint": "..."}`. Requests go through the engine's queue, so
+that a command is never carried out in the middle of a decision.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ CLIENTS_MAX = 16
 
 
 class Requests:
-    """The operator's requests that wait for their answer, by id. Belongs to the event loop's thread."""
+    """The operator's requests that wait for their answer, by id. Used in the event loop's thread only."""
 
     def __init__(self, submit: Callable[[OperatorRequest], None]) -> None:
         self._submit = submit
@@ -36,7 +36,7 @@ class Requests:
         self._last_id = 0
 
     def ask(self, command: str, arguments: dict[str, Any]) -> asyncio.Future[dict[str, Any]]:
-        """Hand a request to the engine; the future gets its answer."""
+        """Submit a request to the engine; the future gets its answer."""
         self._last_id += 1
         request_id = self._last_id
         reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -46,20 +46,20 @@ class Requests:
         return reply
 
     def answer(self, request_id: int, content: dict[str, Any]) -> None:
-        """Answer a request, unless whoever asked has gone."""
+        """Answer a request, unless its client no longer waits."""
         reply = self._waiting.get(request_id)
         if reply is not None and not reply.done():
             reply.set_result(content)
 
 
 def _path(folder: Folder) -> str:
-    """Through the folder's descriptor: a socket's path may have 107 bytes only, a logs folder's more."""
+    """The socket's path by the folder's descriptor: a socket's path is limited to 107 bytes, a folder's is not."""
     return f"/proc/self/fd/{folder.fd}/{SOCKET}"
 
 
 @contextlib.asynccontextmanager
 async def serve(folder: Folder, requests: Requests) -> AsyncIterator[None]:
-    """Listen while the context lasts; the folder's lock is held, so a socket that is there is a dead run's."""
+    """Listen while the context lasts. The caller holds the folder's lock, so an existing socket is left over."""
     folder.discard(SOCKET)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
@@ -76,7 +76,7 @@ async def serve(folder: Folder, requests: Requests) -> AsyncIterator[None]:
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
             except OSError as error:
-                _log.info("An operator's client went away: %s.", error)
+                _log.info("An operator's client has disconnected: %s.", error)
             finally:
                 writer.close()
 
@@ -90,11 +90,10 @@ async def serve(folder: Folder, requests: Requests) -> AsyncIterator[None]:
 
 async def _answer(reader: asyncio.StreamReader, requests: Requests) -> dict[str, Any]:
     try:
-        line = await asyncio.wait_for(reader.readline(), REQUEST_TIMEOUT_S)
-        content = json.loads(line)
+        content = json.loads(await asyncio.wait_for(reader.readline(), REQUEST_TIMEOUT_S))
         command, arguments = str(content["command"]), dict(content.get("arguments") or {})
     except (TimeoutError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return {"ok": False, "error": f"That is no request: {error!r}.", "hint": "Use the trader's own commands."}
+        return {"ok": False, "error": f"Invalid request: {error!r}.", "hint": "Use the trader's own commands."}
     try:
         return await asyncio.wait_for(requests.ask(command, arguments), ANSWER_TIMEOUT_S)
     except TimeoutError:
@@ -107,17 +106,17 @@ async def _answer(reader: asyncio.StreamReader, requests: Requests) -> dict[str,
 
 
 def ask(folder: Folder, command: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
-    """Ask a running trader, from a command; None where none listens. Blocking. Raises BrokerError on nonsense."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(ANSWER_TIMEOUT_S + REQUEST_TIMEOUT_S)
+    """Ask a running trader; None if none runs. Blocking. Raises BrokerError without a valid answer."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(ANSWER_TIMEOUT_S + REQUEST_TIMEOUT_S)
         try:
-            line.connect(_path(folder))
+            client.connect(_path(folder))
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         try:
-            line.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
+            client.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
             data = b""
-            while not data.endswith(b"\n") and (piece := line.recv(LINE_LIMIT_BYTES)):
+            while not data.endswith(b"\n") and (piece := client.recv(LINE_LIMIT_BYTES)):
                 data += piece
             answer = json.loads(data)
         except (OSError, ValueError) as error:
@@ -125,5 +124,5 @@ def ask(folder: Folder, command: str, arguments: dict[str, Any]) -> dict[str, An
                 f"The running trader did not answer `{command}`: {error}.", "See trader.log and `status`."
             ) from error
     if not isinstance(answer, dict):
-        raise BrokerError(f"The running trader answered `{command}` with nonsense.", "See trader.log.")
+        raise BrokerError(f"The running trader's answer to `{command}` is invalid.", "See trader.log.")
     return answer

@@ -1,7 +1,7 @@
-"""The one loop: hands messages to the core, makes its events durable, and carries its effects out in their order.
+"""The loop: gives messages to the core, its events to the journal, and carries its effects out in their order.
 
-The queue takes the broker's facts and everything else that the core is told. One turn is synchronous, so nothing is
-ever decided twice at the same time; what takes time is a task whose result comes back as a message.
+The queue takes the broker's facts and every other message of the core. A turn is synchronous, so two decisions
+never overlap. What takes time is a task, and its result is a message again.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 class Session(Protocol):
-    """What the loop cannot do itself. Called in the loop's thread; must not wait."""
+    """Effects that the session carries out. Called in the event loop's thread; must not wait."""
 
     def reply(self, request_id: int, content: dict[str, Any]) -> None: ...
 
@@ -61,12 +61,12 @@ class Session(Protocol):
     def take_opened(self, count: int) -> None: ...
 
     def fail(self, error: BaseException) -> None:
-        """A task of an effect raised this."""
+        """A task of an effect has ended with this error."""
         ...
 
 
 class Loop:
-    """Owns the queue, the live view, and the effects that wait for the disk."""
+    """Owns the live view and the effects that wait for the disk."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Loop:
         }
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Handle messages until cancelled."""
         self._start(self._release())
         while True:
             waiting = [await self.queue.get()]
@@ -126,7 +126,7 @@ class Loop:
         self.turn(lambda turn: engine.handle(turn, waiting))
 
     def turn(self, decide: Callable[[Turn], T]) -> T:
-        """One turn of the core: its events go to the journal, its effects are carried out or put in the outbox."""
+        """Run one turn: its events go to the journal, its effects are carried out or wait in the outbox."""
         turn = Turn(self._manager.state, self.view, self.settings, self._moment())
         try:
             return decide(turn)
@@ -141,7 +141,7 @@ class Loop:
         return not self._outbox
 
     async def end(self) -> None:
-        """Cancel what is on its way."""
+        """Cancel the tasks of effects."""
         tasks, self._tasks = self._tasks, set()
         for task in tasks:
             task.cancel()
@@ -172,7 +172,7 @@ class Loop:
             self._start(work)
 
     async def _release(self) -> None:
-        """Carry out what waits in the outbox, each once its events are on disk (invariant 1)."""
+        """Carry out the effects of the outbox, each once its events are on disk (invariant 1)."""
         while True:
             await self._outbox_filled.wait()
             while self._outbox:
@@ -189,7 +189,7 @@ class Loop:
         task.add_done_callback(self._task_done)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        """A task that ends with an error ends the run: nothing goes on half alive."""
+        """A task that ends with an error ends the run: it must not continue without that task."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._session.fail(error)

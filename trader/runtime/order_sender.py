@@ -1,4 +1,4 @@
-"""The only place that sends orders: writes what the core decided to the socket, and tells what became of it."""
+"""The only place that sends orders: writes tickets to the socket, and reports to the engine if they were sent."""
 
 import logging
 from collections.abc import Callable
@@ -12,25 +12,25 @@ _log = logging.getLogger("trader.orders")
 
 
 class OrderSender:
-    """Called once the intents are durable (invariant 1)."""
+    """Its methods are called once the intents are durable (invariant 1). put: takes messages for the engine."""
 
-    def __init__(self, broker: Broker, tell: Callable[[Message], None]) -> None:
+    def __init__(self, broker: Broker, put: Callable[[Message], None]) -> None:
         self._broker = broker
-        self._tell = tell
+        self._put = put
 
     def send(self, effect: SendOrders) -> None:
-        """Write the tickets in one go; `OrdersSent` or `OrdersNotSent` follows."""
+        """Write the tickets in one write; `OrdersSent` or `OrdersNotSent` follows."""
         changed = tuple(ticket.order_ref for ticket in effect.tickets if ticket.order_ref not in effect.new)
         _log.info("%s.", effect.text)
         try:
             self._broker.send(list(effect.tickets))
         except BrokerError as error:
-            self._tell(OrdersNotSent(effect.tickets[0].symbol, effect.new, changed, str(error)))
+            self._put(OrdersNotSent(effect.tickets[0].symbol, effect.new, changed, str(error)))
         else:
-            self._tell(OrdersSent(effect.new, changed))
+            self._put(OrdersSent(effect.new, changed))
 
     def cancel(self, effect: SendCancel) -> None:
-        """Ask for a cancel; without a connection the next comparison sees that the order is still there."""
+        """Ask IBKR to cancel. Without a connection the next comparison finds that the order is still live."""
         try:
             self._broker.cancel(effect.order_id)
         except BrokerError as error:

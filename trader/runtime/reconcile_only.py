@@ -1,4 +1,4 @@
-"""`--reconcile-only`: what a start would decide, printed; nothing is sent and nothing is written."""
+"""`--reconcile-only`: prints what a start would decide. Sends nothing and writes nothing."""
 
 import asyncio
 from contextlib import suppress
@@ -14,6 +14,7 @@ from trader.config.sections import Config
 from trader.core.orders.actions import describe
 from trader.core.reconciliation.plan import Plan
 from trader.core.reconciliation.reconcile import reconcile
+from trader.core.recovery import AGAIN_S
 from trader.core.strategy.ps60.setups import Setup
 from trader.errors import BrokerError, ScannerError
 from trader.output import say, say_json
@@ -21,14 +22,13 @@ from trader.runtime import recovery_report as report
 from trader.runtime.connection import connect, find_endpoint, make_broker
 from trader.runtime.scanner_file import load_setups
 
-CONFIRM_S = 0.8
 CONFLICT_EXIT = 3
 
 
 async def compare_once(config: Config, *, as_json: bool) -> int:
-    """Compare once (twice where a difference is unexplained); the exit code.
+    """Compare once, or twice if a difference is unexplained. Returns the exit code.
 
-    Raises BrokerError where IBKR cannot be reached or gives no complete answer.
+    Raises BrokerError if IBKR cannot be reached or gives no complete answer.
     """
     clock = Clock(real_gateway=not config.gateway.embedded)
     endpoint = await find_endpoint(config)
@@ -38,7 +38,7 @@ async def compare_once(config: Config, *, as_json: bool) -> int:
         state, notes = _state(config, clock, account, endpoint.identity)
         plan, answer = await _plan(config, clock, broker, account, state)
         if plan.uncertain:
-            await asyncio.sleep(CONFIRM_S)
+            await asyncio.sleep(AGAIN_S)
             plan, answer = await _plan(config, clock, broker, account, state)
         if as_json:
             say_json({"rows": plan.rows, "events": len(plan.events), "actions": plan.actions, "notes": notes})
@@ -49,7 +49,7 @@ async def compare_once(config: Config, *, as_json: bool) -> int:
             say("Nothing was sent and nothing was written.")
         return CONFLICT_EXIT if plan.conflicts else 0
     finally:
-        with suppress(BrokerError):  # the line may be gone already
+        with suppress(BrokerError):  # the connection may be lost already
             await broker.disconnect()
 
 
@@ -83,5 +83,5 @@ def _setups(config: Config, clock: Clock) -> dict[str, Setup]:
     try:
         found = load_setups(config.files.scanner_dir, clock.trading_date(), config.universe)
     except ScannerError:
-        return {}  # the comparison needs the scanner's pivots only where a plan was lost
+        return {}  # the comparison needs the setups only for an entry whose plan was lost
     return {setup.symbol: setup for setup in found.setups}

@@ -1,4 +1,4 @@
-"""What a start tells the operator: the recovery on the screen, and the same as JSON in the logs folder."""
+"""The report of a recovery: printed at a start, and kept as JSON in the logs folder."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -25,7 +25,7 @@ def banner(*, live: bool) -> list[str]:
 
 
 def opening(loaded: Loaded, begun: Begun) -> list[str]:
-    """What the disk held."""
+    """What was found on disk."""
     lines = ["", RULE, "🔄 RECOVERING STATE FROM PREVIOUS SESSION...", RULE]
     lines += [f"⚠️  {note}" for note in loaded.notes]
     lines += [f"⚠️  {note}" for note in begun.notes]
@@ -36,7 +36,7 @@ def opening(loaded: Loaded, begun: Begun) -> list[str]:
         text = (
             "No previous state found (clean start)"
             if not loaded.found_anything
-            else ("No state could be applied: IBKR's own records are all there is")
+            else "No state could be applied: only IBKR's own records are used"
         )
         return [*lines, text]
     lines.append(f"📂 Loaded state file from {_when(loaded.saved_at, state)} ({loaded.source})")
@@ -48,7 +48,7 @@ def opening(loaded: Loaded, begun: Begun) -> list[str]:
 
 
 def validation(rows: Iterable[Row], snapshot: BrokerSnapshot) -> list[str]:
-    """IBKR's positions, then one line a decision."""
+    """IBKR's positions, then a line for each decision."""
     lines = ["", "🔄 VALIDATING POSITIONS WITH IBKR PORTFOLIO..."]
     held = [p for p in snapshot.positions if p.quantity]
     lines += [f"🔄 IBKR POSITION: {p.symbol} {p.quantity} shares @ avg ${p.avg_cost:.2f}" for p in held]
@@ -61,16 +61,16 @@ def validation(rows: Iterable[Row], snapshot: BrokerSnapshot) -> list[str]:
 
 
 def row_line(row: Row) -> str:
-    """One decision in words."""
+    """One decision as a line of text."""
     if row.decision in ("matched", "adopted", "partial_taken"):
         return f"{MARKS[row.severity]} RECOVERED: {row.symbol} {row.text}"
     return f"{MARKS[row.severity]} {row.symbol}: {row.text}"
 
 
 def closing(state: TraderState, *, resumed: bool) -> list[str]:
-    """Attempts, analytics, and the table of what is held and how it is guarded."""
+    """Attempts, analytics, and the table of positions with their stops."""
     lines: list[str] = []
-    if resumed or state.trades:  # trades that IBKR alone told of count as well
+    if resumed or state.trades:  # there may be trades that were rebuilt from IBKR's records alone
         lines += ["", "🔄 RESTORING ATTEMPT COUNTS..."]
         lines += [
             f"  {row.symbol}: {row.count} {row.side.lower()} attempts at ${row.pivot:.2f}" for row in state.attempts
@@ -94,7 +94,7 @@ def closing(state: TraderState, *, resumed: bool) -> list[str]:
 
 
 def position_table(state: TraderState) -> str:
-    """One row a position: what is held, where its stop is, and under which permId."""
+    """A row for each position: shares, entry, stop and its permId, P&L."""
     rows = []
     for position in state.positions.values():
         stop = state.protective_stop(position)
@@ -124,7 +124,7 @@ def write_report(
     now: datetime,
     timings_ms: dict[str, float],
 ) -> None:
-    """The same as JSON: logs/recovery/<date>/<name>. Blocking."""
+    """Write the report as JSON: logs/recovery/<date>/<name>. Blocking."""
     content: dict[str, Any] = {
         "session_id": state.session_id,
         "time": now.isoformat(),
@@ -157,7 +157,7 @@ def _limits(state: TraderState) -> list[str]:
 
 
 def _quoted(previous: TraderState) -> list[str]:
-    """What a state that is not applied said of its positions: to be read beside what the account holds."""
+    """The positions of a state that is not applied, for comparison with the account."""
     return [
         f"   on {previous.trading_date} it held {p.symbol} {p.side} {p.held} shares @ ${p.entry_price:.2f}, "
         f"entered {p.entry_time:%Y-%m-%d %H:%M:%S}"

@@ -26,7 +26,7 @@ _MISSING_HINT = "Run the scanner for that trading date, or give its folder with 
 
 
 def _others(folder: Path) -> str:
-    """What is there instead, for the error's sake."""
+    """The folder's contents, for the error text."""
     try:
         names = sorted(entry.name for entry in folder.glob("scanner_results_*.json"))
     except OSError:

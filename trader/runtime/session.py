@@ -1,7 +1,7 @@
-"""One trading session: take up the state, pass the gate, report, trade, and end in good order.
+"""One trading session: load the state, pass the protection gate, report, trade, and end.
 
-Entries are closed until the protection gate has passed; what is not needed to protect (scanner's file, bars,
-history) comes after it.
+Entries are closed until the protection gate has passed. What does not protect positions (bars, history,
+checkpoints) comes after it.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ END_TIMEOUT_S = 10.0
 
 
 class TradingSession:
-    """Assembles the parts around one state and one connection, and runs them."""
+    """Builds the parts of a session for one state and one connection, and runs them."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class TradingSession:
         queue: Queue,
         stopping: Stopping,
     ) -> None:
-        """queue: where the broker of `connected` puts its facts."""
+        """queue: takes the facts of the broker in `connected`."""
         self.config = config
         self.options = options
         self.clock = clock
@@ -92,7 +92,7 @@ class TradingSession:
         return self.manager.state
 
     async def run(self, mark: Callable[[str], None]) -> int:
-        """Trade until told to stop; the exit code. Errors that carry one are raised. mark: told of each step."""
+        """Trade until the run ends; the exit code. Raises TraderError. mark: called with the name of each step."""
         self._mark = mark
         self._check_resume()
         begun = self._begin()
@@ -102,7 +102,7 @@ class TradingSession:
         self._recording = asyncio.create_task(asyncio.to_thread(self.record.start, symbols, resumed=begun.resumed))
         self.loop = self._make_loop(setups)
         async with serve(self.manager.folder, self.requests):
-            # Once the socket is there: who found no trader has left a pause request, or asks again.
+            # After the socket exists: a command that found no trader left a pause request, or finds the socket now.
             await take_pause_request(self.manager, self.clock.now())
             return await self._recover_and_trade(self.loop, begun, scanner_error)
 
@@ -118,36 +118,36 @@ class TradingSession:
         )
         return Loop(self._queue, self.manager, self.connected.broker, self.clock, settings, self)
 
-    # What the loop asks of the session
+    # Effects, called by the loop
 
     def reply(self, request_id: int, content: dict[str, Any]) -> None:
         """Answer a request of the operator."""
         self.requests.answer(request_id, content)
 
     def save_soon(self) -> None:
-        """Write a snapshot before its regular time; a start writes its own."""
+        """Write a snapshot soon. Before trading there are no timers; a start writes its own snapshot."""
         if self._timers is not None:
             self._timers.request_save()
 
     def reconnect(self) -> None:
-        """The connection is lost: bring it back."""
+        """The connection is lost: reconnect."""
         self._keeper.lost()
 
     def stop(self, reason: str) -> None:
-        """End the run in good order."""
+        """End the run without an error."""
         self.stopping.ask(reason)
 
     def reach_step(self, name: str) -> None:
-        """A step of the recovery, for its timings."""
+        """Note the time of a step of the recovery."""
         self._mark(name)
 
     def take_recovered(self, recovered: fx.RecoveryFinished | fx.RecoveryRefused) -> None:
-        """The recovery is over, one way or the other."""
+        """The recovery is over: finished or refused."""
         if not self._recovered.done():
             self._recovered.set_result(recovered)
 
     def take_opened(self, count: int) -> None:
-        """The market is open to the engine."""
+        """Print how many symbols are monitored."""
         say(f"✓ Subscribed to {count} symbols")
 
     def fail(self, error: BaseException) -> None:
@@ -160,14 +160,14 @@ class TradingSession:
 
     # Starting and ending
 
-    def _tell(self, message: Message) -> None:
+    def _put(self, message: Message) -> None:
         self._queue.put_nowait(message)
 
     async def _recover_and_trade(self, loop: Loop, begun: Begun, scanner_error: ScannerError | None) -> int:
-        """The protection gate, the report, and then the market. The operator is answered all the while."""
+        """Pass the protection gate, report, and trade. Requests of the operator are answered throughout."""
         say("\n".join(report.opening(self.manager.loaded, begun)))
         self._begin_tasks(self._keeper.heartbeat(), self._keeper.keep_up(), loop.run())
-        self._tell(RecoveryStarted())
+        self._put(RecoveryStarted())
         if not await self.stopping.unless_asked(self._recovered):
             return await self._end()
         recovered = self._recovered.result()
@@ -187,7 +187,7 @@ class TradingSession:
         return await self._trade(loop)
 
     async def _refuse(self, rows: tuple[Row, ...]) -> None:
-        """A conflict refuses the start. ConflictError."""
+        """Refuse the start because of a conflict. Raises ConflictError."""
         conflicts = [row for row in rows if row.decision == "conflict"]
         say("\n".join(report.row_line(row) for row in rows))
         await self.manager.save()
@@ -195,11 +195,11 @@ class TradingSession:
         text = "; ".join(f"{row.symbol}: {row.text}" for row in conflicts)
         raise ConflictError(
             f"The state and IBKR contradict each other ({text}).",
-            "Settle it in TWS, or start with --accept-broker to take IBKR's count.",
+            "Resolve it in TWS, or start with --accept-broker to take IBKR's count.",
         )
 
     async def _recorded(self) -> None:
-        """The session's file is written while the state and IBKR are compared; its error comes up here."""
+        """Wait for the session's file, which is written during the comparison. Raises its error."""
         if self._recording is not None:
             await self._recording
 
@@ -215,7 +215,7 @@ class TradingSession:
         elif found is None:
             why = "there is no state on disk"
         elif session.trading_date not in ("", found.trading_date):
-            why = f"it was of {session.trading_date}, and the state on disk is of {found.trading_date}"
+            why = f"its trading date is {session.trading_date}, and the state on disk is of {found.trading_date}"
         else:
             today = self.clock.trading_date().isoformat()
             why = mismatch(found, today, self.connected.account, self.connected.endpoint.identity)
@@ -226,7 +226,7 @@ class TradingSession:
             )
 
     def _begin(self) -> Begun:
-        """Take up the state of this date, account and gateway, or set it aside (invariant 8)."""
+        """Continue the state on disk if date, account and gateway are the same; else set it aside (invariant 8)."""
         begun = self.manager.begin(
             self.clock.trading_date().isoformat(),
             self.connected.account,
@@ -236,14 +236,14 @@ class TradingSession:
             fresh=self.options.fresh,
         )
         if self.manager.loaded.doubtful:
-            _log.warning("Events may be missing on disk; IBKR's own records take their place.")
+            _log.warning("Events may be missing on disk; IBKR's own records are used instead.")
         for symbol, cause in list(self.state.halt_causes.items()):
             if cause == "defect":  # a new run may try again
                 self.manager.record(SymbolReleased(time=self.clock.now(), symbol=symbol))
         return begun
 
     def _load_setups(self) -> tuple[SetupList, ScannerError | None]:
-        """The scanner's setups. Without them nothing is entered; what is held is managed all the same."""
+        """The scanner's setups. Without them nothing is entered, but positions are managed."""
         try:
             setups = load_setups(self.config.files.scanner_dir, self.clock.trading_date(), self.config.universe)
         except ScannerError as error:
@@ -255,7 +255,7 @@ class TradingSession:
         return setups, None
 
     async def _keep_report(self, rows: list[Row], begun: Begun) -> None:
-        """For later readers. The plan was carried out and said already, so a failure warns and no more."""
+        """Keep the report as a file. A failure is logged as a warning: the report was printed already."""
         notes = [*self.manager.loaded.notes, *begun.notes]
         try:
             await asyncio.to_thread(
@@ -274,15 +274,15 @@ class TradingSession:
             _log.warning("The report of this recovery was not kept: %s", error)
 
     async def _trade(self, loop: Loop) -> int:
-        """Monitor the market and trade until the end is asked for."""
-        from state.storage.checkpoints import CheckpointStore  # imported behind the gate: a restart protects first
+        """Monitor the market and trade until the run is asked to end."""
+        from state.storage.checkpoints import CheckpointStore  # after the protection gate, so that a start is fast
 
         assert self.record is not None
         checkpoints = CheckpointStore(self.manager.folder, self.manager.session_id)
         parameters = self.record.parameters
-        timers = Timers(self.config, self.manager, checkpoints, self._tell, self._account_values, parameters)
+        timers = Timers(self.config, self.manager, checkpoints, self._put, self._account_values, parameters)
         self._timers = timers
-        self._tell(TradingStarted())
+        self._put(TradingStarted())
         self._begin_tasks(*timers.tasks())
         await self.stopping.event.wait()
         await self._end_tasks()
@@ -291,7 +291,7 @@ class TradingSession:
         return await self._end(self._account_values().get("portfolio_value"))
 
     def _begin_tasks(self, *work: Coroutine[Any, Any, None]) -> None:
-        """Let work go on beside the rest until the session ends."""
+        """Run each as a task until the session ends."""
         for job in work:
             task = asyncio.create_task(job)
             task.add_done_callback(self._check_task)
@@ -306,12 +306,12 @@ class TradingSession:
             await self.loop.end()
 
     def _check_task(self, task: "asyncio.Task[None]") -> None:
-        """A task that ends with an error ends the run: nothing goes on half alive."""
+        """A task that ends with an error ends the run: it must not continue without that task."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(error)
 
     async def _end(self, value: float | None = None) -> int:
-        """Final save, session closed, stops left. After a failed disk nothing is written any more."""
+        """Save, close the session's record, and leave the stops. After a failed flush nothing more is written."""
         await self._end_tasks()
         failure = self.stopping.failure
         if self.manager.failure is not None:
@@ -334,7 +334,7 @@ class TradingSession:
         return 0
 
     async def _in_time(self, work: Coroutine[Any, Any, object]) -> None:
-        """A disk that does not answer any more must not keep the run from ending. DiskSilentError."""
+        """Wait for work on the disk. Raises DiskSilentError after END_TIMEOUT_S, so that the run can end."""
         try:
             async with asyncio.timeout(END_TIMEOUT_S):
                 await work
@@ -342,7 +342,7 @@ class TradingSession:
             raise DiskSilentError(self.manager.folder.path, END_TIMEOUT_S) from None
 
     def _account_values(self) -> dict[str, float]:
-        """The account at the last complete answer."""
+        """The account's values in IBKR's last complete answer, in its base currency; empty if there is none."""
         snapshot = self.loop.view.snapshot if self.loop is not None else None
         if snapshot is None:
             return {}
@@ -355,7 +355,7 @@ class TradingSession:
 
 
 async def take_pause_request(manager: StateManager, now: datetime) -> None:
-    """A pause or unpause that was asked for while no trader ran becomes part of the state. now: session time."""
+    """Record the pause or unpause that was requested while no trader ran. now: session time."""
     try:
         request = read_pause_request(manager.folder)
     except CorruptFileError as error:
@@ -368,4 +368,4 @@ async def take_pause_request(manager: StateManager, now: datetime) -> None:
     event = Paused(time=now, reason=request.reason) if request.paused else Unpaused(time=now)
     await manager.record_durably(event)
     forget_pause_request(manager.folder)
-    _log.warning("%s, as asked for while no trader ran: %s.", event.kind(), request.reason)
+    _log.warning("%s, as requested while no trader ran: %s.", event.kind(), request.reason)

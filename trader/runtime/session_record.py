@@ -1,4 +1,4 @@
-"""The session's own file: who ran, on what, since when, and how it ended. Trading does not depend on it."""
+"""The session's own file: account, gateway, start, symbols, settings, results. Trading does not depend on it."""
 
 import os
 from datetime import UTC, datetime
@@ -13,10 +13,10 @@ from trader.runtime.connection import Connected
 
 
 class SessionRecord:
-    """Writes `sessions/<id>.json` at the start, when the money is known, and at the end."""
+    """Writes `sessions/<id>.json`: at the start, at the first complete answer of IBKR, and at the end."""
 
     def __init__(self, config: Config, manager: StateManager, store: SessionStore, connected: Connected) -> None:
-        self._memory = manager
+        self._manager = manager
         self._store = store
         self.parameters = msgspec.to_builtins(
             {"entry": config.entry, "size": config.size, "exit": config.exit, "risk": config.risk}
@@ -32,7 +32,7 @@ class SessionRecord:
         )
 
     def start(self, symbols: list[str], *, resumed: bool) -> None:
-        """Before anything is compared, so that a crash in the recovery is seen as one."""
+        """Write the file before the comparison, so that a crash during the recovery is recorded as one."""
         self._session.symbols = symbols
         if resumed:
             earlier = [s for s in self._store.list() if s.trading_date == self._session.trading_date]
@@ -40,13 +40,13 @@ class SessionRecord:
         self._store.start(self._session)
 
     def set_initial_value(self, value: float) -> None:
-        """The portfolio's value at the first complete answer."""
+        """The net liquidation value at the first complete answer."""
         self._session.initial_value = value
         self._store.update(self._session)
 
     def finish(self, status: Literal["completed", "crashed"], value: float | None, reason: str) -> None:
-        """The session's results."""
-        state = self._memory.state
+        """Write the session's results. value: the last net liquidation value, if known."""
+        state = self._manager.state
         self._store.finish(
             self._session.session_id, status, datetime.now(UTC), value, state.daily_pnl, len(state.closed), reason
         )

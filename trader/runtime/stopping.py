@@ -1,4 +1,4 @@
-"""How a run ends: asked to by a signal or the day's end, or because nothing more may be written."""
+"""How a run ends: on a signal, at the end of the day, or because of an error."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ _log = logging.getLogger("trader.runtime.app")
 
 
 class Stopping:
-    """One event, its reason, and the error that caused it, if one did."""
+    """The request to end the run: an event, its reason, and the error that caused it, or None."""
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
@@ -18,19 +18,19 @@ class Stopping:
         self.failure: TraderError | None = None
 
     def ask(self, reason: str) -> None:
-        """End the run in good order; a second call changes nothing."""
+        """End the run without an error. The first reason counts."""
         self.reason = self.reason or reason
         self.event.set()
 
     def fail(self, error: TraderError) -> None:
-        """End the run because of an error that carries the exit code."""
+        """End the run because of an error; it has the exit code. The first error counts."""
         if self.failure is None:
             self.failure = error
             _log.critical("%s", error)
         self.ask(error.what)
 
     async def unless_asked(self, work: "asyncio.Future[Any]") -> bool:
-        """Wait for work; False if the end came first, and the work was cancelled. Its error is raised."""
+        """Wait for the work, and raise its error. False if the run ends first; then the work is cancelled."""
         asked = asyncio.ensure_future(self.event.wait())
         try:
             await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""What runs beside the engine for as long as it does: ticks, saves, checkpoints, the disk. Real time."""
+"""What runs besides the engine: ticks, saves, checkpoints, and checks of the disk. Real time."""
 
 import asyncio
 import logging
@@ -26,14 +26,14 @@ SILENT = "the disk does not answer"
 
 
 class Timers:
-    """Real-time timers. What the engine has to know goes to it as a message, through `tell`."""
+    """Real-time timers. put: takes messages for the engine."""
 
     def __init__(
         self,
         config: Config,
         manager: StateManager,
         checkpoints: CheckpointStore,
-        tell: Callable[[Message], None],
+        put: Callable[[Message], None],
         account_values: Callable[[], dict[str, float]],
         parameters: dict[str, Any],
     ) -> None:
@@ -41,20 +41,20 @@ class Timers:
         self.config = config
         self.checkpoints = checkpoints
         self._manager = manager
-        self._tell = tell
+        self._put = put
         self._account_values = account_values
         self._parameters = parameters
         self._save_requested = asyncio.Event()
-        self._held: set[str] = set()  # reasons for which the engine was told to close the entries
+        self._held: set[str] = set()  # reasons to close the entries, as sent to the engine
         self._last_checkpoint = datetime.now(UTC)
 
     def tasks(self) -> list[Coroutine[None, None, None]]:
-        """All of them, to be run until the session ends."""
+        """All timers, each to be run as a task until the session ends."""
         timers = [self.ticks(), self.save_regularly(), self.checkpoint_regularly()]
         return [*timers, self.make_room(), self.check_disk(), self.notice_silent_disk()]
 
     async def notice_silent_disk(self) -> None:
-        """A disk that stops answering fails no call: it is seen by what stays undurable. Entries wait for it."""
+        """Close the entries while events stay undurable: a disk that stops answering fails no call."""
         manager = self._manager
         expected, since = manager.state.sequence, time.monotonic()
         while True:
@@ -68,7 +68,7 @@ class Timers:
                 self._hold(SILENT, alert)
 
     async def check_disk(self) -> None:
-        """Once: does this folder's disk keep what it promises? If not, the operator has to know."""
+        """Check once whether the folder's disk keeps what was flushed; raise an alert if not."""
         try:
             found = await asyncio.to_thread(probe, self._manager.folder)
         except SyncFailedError as error:
@@ -78,23 +78,23 @@ class Timers:
         else:
             for text in found.warnings:
                 _log.warning("NOT DURABLE: %s.", text)
-                self._tell(OperatorAlert(f"The logs folder is not durable: {text}."))
+                self._put(OperatorAlert(f"The logs folder is not durable: {text}."))
 
     async def ticks(self) -> None:
-        """For what depends on time alone: the time rule, the end of the day, entry timeouts."""
+        """Send a Tick every TICK_S: for the time rule, the end of the day and entry timeouts."""
         while True:
             await asyncio.sleep(TICK_S)
-            self._tell(Tick())
+            self._put(Tick())
 
     def request_save(self) -> None:
-        """A snapshot soon, instead of at the next regular time."""
+        """Write a snapshot soon, before the next regular one."""
         self._save_requested.set()
 
     async def save_regularly(self) -> None:
-        """A snapshot every `save_interval_s`, and at once after a fill. A failed one is loud (f01)."""
+        """Write a snapshot every `save_interval_s`, and soon after a fill. A failure closes the entries (f01)."""
         while True:
             try:
-                async with asyncio.timeout(self.config.files.save_interval_s):  # wait_for of 3.11 can miss a cancel
+                async with asyncio.timeout(self.config.files.save_interval_s):  # 3.11's wait_for can lose a cancel
                     await self._save_requested.wait()
                 await asyncio.sleep(SAVE_GAP_S)  # a burst of fills makes one snapshot
             except TimeoutError:
@@ -103,7 +103,7 @@ class Timers:
             await self.save()
 
     async def save(self) -> None:
-        """One snapshot. If it fails the journal still holds everything; entries close until one succeeds."""
+        """Write a snapshot. If it fails, the journal still has everything; entries close until one succeeds."""
         manager = self._manager
         failed_before = bool(manager.last_save_error)
         if not await manager.save():
@@ -114,7 +114,7 @@ class Timers:
             self._release(NOT_SAVED)
 
     async def checkpoint_regularly(self) -> None:
-        """Often while positions are open, rarely while not. A failure warns, and trading goes on."""
+        """Take checkpoints, more often while positions are open."""
         files = self.config.files
         waited_s = 0.0
         while True:
@@ -129,7 +129,7 @@ class Timers:
                 await self.checkpoint()
 
     async def checkpoint(self) -> None:
-        """Take one, prune what is old. A failure warns, and trading goes on; the next one is tried."""
+        """Take a checkpoint and prune old ones. A failure is logged as a warning, and trading goes on."""
         files, store, manager = self.config.files, self.checkpoints, self._manager
         try:
             await store.take(manager, self._account_values(), self._parameters, datetime.now(UTC))
@@ -149,7 +149,7 @@ class Timers:
             self._last_checkpoint = datetime.now(UTC)
 
     async def make_room(self) -> None:
-        """Remove what is old before space runs out, and say so in time where that is not enough."""
+        """Remove old files, and raise an alert if the disk is still nearly full."""
         logs_dir = self.config.files.logs_dir
         while True:
             try:
@@ -163,19 +163,19 @@ class Timers:
                 if pruned.tight:
                     self._manager.drop_covered()
                     free_mib = pruned.free_bytes / 2**20
-                    self._tell(OperatorAlert(f"Only {free_mib:.0f} MiB are free on the disk of {logs_dir}."))
+                    self._put(OperatorAlert(f"Only {free_mib:.0f} MiB are free on the disk of {logs_dir}."))
             await asyncio.sleep(MAKE_ROOM_S)
 
     def _warn_if_overdue(self) -> None:
         text = overdue(self._last_checkpoint, self.config.files.checkpoint_interval_s, datetime.now(UTC))
         if text:
-            self._tell(OperatorAlert(text))
+            self._put(OperatorAlert(text))
 
     def _hold(self, reason: str, alert: str = "") -> None:
         self._held.add(reason)
-        self._tell(EntriesHeld(reason, alert))
+        self._put(EntriesHeld(reason, alert))
 
     def _release(self, reason: str) -> None:
         if reason in self._held:
             self._held.discard(reason)
-            self._tell(EntriesReleased(reason))
+            self._put(EntriesReleased(reason))

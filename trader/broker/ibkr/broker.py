@@ -1,12 +1,12 @@
-"""The broker port over the TWS API: one connection at a time, every question bounded, every answer whole or none.
+"""The broker port over the TWS API: one connection at a time, a timeout for every question, no partial answers.
 
-    connect      socket, handshake, account names, next order id; nothing is asked for silently
-    snapshot     five questions, each to its end marker, asked anew if something changed meanwhile; else Unknown
-    send         the tickets of one call in one write, ahead of everything else that waits
-    facts        what the `Listener` heard; this module only asks and sends
+    connect      socket, handshake, account names, next order id; sends no request of its own accord
+    snapshot     five questions, each up to its end marker, repeated if something changed meanwhile; else Unknown
+    send         the tickets of one call in one write, before everything else that waits
+    facts        from the `Listener`; this module only asks and sends
 
-A snapshot whose answer was lost leaves the connection in doubt (see `questions`): before the next one it is
-renewed, with the same client id, and the subscriptions are asked for anew.
+A late answer could be taken for the answer to the next question (see `questions`). So after a lost answer this
+module reconnects before the next snapshot, with the same client id, and subscribes again.
 """
 
 import asyncio
@@ -32,15 +32,23 @@ from trader.broker.ibkr.questions import (
 )
 from trader.broker.ibkr.snapshots import PARTS, build_snapshot
 from trader.broker.ibkr.translate import ACCOUNT_TAGS, bars_between, history_chunks, instrument_of
-from trader.broker.port import Bar, BrokerAnswer, ConnectionFact, FactSink, Instrument, OrderTicket, Unknown
+from trader.broker.port import (
+    HISTORY_S,
+    Bar,
+    BrokerAnswer,
+    ConnectionFact,
+    FactSink,
+    Instrument,
+    OrderTicket,
+    Unknown,
+)
 from trader.errors import BrokerError, BrokerUnreachableError, ClientIdInUseError
 
-SNAPSHOT_TRIES = 5  # while fills keep coming in between
+SNAPSHOT_TRIES = 5  # while fills arrive in between
 RENEW_TRIES = 3
-RENEW_PAUSE_S = 0.2  # TWS may take a moment to see that the old connection is gone
-HISTORY_CHUNK_S = 3600  # IBKR's limit for 5-second bars
-HISTORY_PATIENCE = 5  # history comes from another server: times the answer timeout
-NO_DATA = 162  # also "HMDS query returned no data": nothing was traded then
+RENEW_PAUSE_S = 0.2  # TWS may need a moment to see that the old connection is closed
+HISTORY_PATIENCE = 5  # history comes from another server: so many times the answer timeout
+NO_DATA = 162  # also "HMDS query returned no data": nothing was traded in that time
 _log = logging.getLogger(__name__)
 
 
@@ -63,9 +71,9 @@ class IbkrBroker:
         answer_timeout_s: float = 4.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`sink` gets each fact as it comes. `now` dates the snapshots: the session's clock.
+        """sink: gets each fact as it arrives. now: session time, which dates the snapshots.
 
-        `connect_timeout_s` bounds TCP and API start each.
+        connect_timeout_s: for the TCP connection, and again for the API's start.
         """
         self._sink = sink
         self._where = f"{host}:{port}"
@@ -87,7 +95,7 @@ class IbkrBroker:
 
     @property
     def connected(self) -> bool:
-        """Whether the socket is up and the API has started; says nothing about TWS's own line to IBKR."""
+        """Whether the socket is up and the API has started. TWS's own connection to IBKR may be down."""
         return self._client is not None and self._client.isReady()
 
     @property
@@ -96,7 +104,7 @@ class IbkrBroker:
         return tuple(self._client.getAccounts()) if self._client is not None and self.connected else ()
 
     async def connect(self) -> None:
-        """One try, in place of any connection before. BrokerUnreachableError, or ClientIdInUseError on 326."""
+        """Try once; an earlier connection is closed. BrokerUnreachableError, or ClientIdInUseError on 326."""
         async with self._connecting:
             await self.disconnect()
             listener = Listener(self._client_id, self._sink, self._renew_data)
@@ -125,11 +133,11 @@ class IbkrBroker:
         if code == CLIENT_ID_IN_USE:
             return ClientIdInUseError(
                 f"Client id {self._client_id} is in use at {self._where}.",
-                "Stop the other program, or wait until TWS has let go of a crashed one; orders belong to this id.",
+                "Stop the other program, or wait until TWS has released a crashed one; orders belong to this id.",
             )
-        if listener.heard_anything:
+        if listener.received_anything:
             return BrokerUnreachableError(
-                f"What answers at {self._where} started no API session: {text or 'it went silent or closed'}.",
+                f"The program at {self._where} started no API session: {text or 'no answer, or it closed'}.",
                 "Check that it is TWS or IB Gateway, logged in, with the API enabled for this computer.",
             )
         if isinstance(error, OSError) and not isinstance(error, TimeoutError):
@@ -138,12 +146,12 @@ class IbkrBroker:
                 "Start TWS or IB Gateway and enable its API, or correct --gateway.",
             )
         return BrokerUnreachableError(
-            f"{self._where} accepted the connection and then said nothing, or was not reached in time.",
-            "Check that it is TWS or IB Gateway, that no dialog waits for you there, and the address.",
+            f"{self._where} accepted the connection and sent nothing, or was not reached in time.",
+            "Check that it is TWS or IB Gateway, that no dialog is open there, and the address.",
         )
 
     async def disconnect(self) -> None:
-        """Close the socket; orders stay at IBKR. No fact is told of it."""
+        """Close the socket; orders stay at IBKR. The sink gets no fact about it."""
         client, listener = self._client, self._listener
         self._client = None
         self._subscriptions = dict.fromkeys(self._subscriptions)
@@ -162,7 +170,7 @@ class IbkrBroker:
     async def _ask(
         self, text: str, request: Callable[[PacedClient, int], object], timeout_s: float = 0.0, key: str = ""
     ) -> list[Any]:
-        """Ask one question; `key` is its kind where IBKR gives it no id. Raises as `Questions.answer`."""
+        """Ask one question. key: its kind, for a question without an id. Raises as `Questions.answer`."""
         client, listener = self._connection()
         request_id = self._request_id()
         question = listener.questions.ask(key or request_id, text)
@@ -176,22 +184,21 @@ class IbkrBroker:
     # Questions
 
     async def current_time(self) -> int:
-        """The broker's clock, whole seconds since the epoch; the heartbeat. Raises BrokerUnreachableError."""
+        """The broker's time, whole seconds since the epoch; the heartbeat. Raises BrokerUnreachableError."""
         async with self._asking_time:
             _, listener = self._connection()
-            before = listener.times_heard
+            before = listener.times_received
             try:
                 rows = await self._ask(TIME, lambda client, _: client.ask_time(), key=TIME)
             except BrokerUnreachableError:
-                if (
-                    listener.times_heard > before
-                ):  # an answer came, though not the last one: nothing older is on its way
+                # IBKR answers the time, though too late. The connection works, so late answers are not waited for.
+                if listener.times_received > before:
                     listener.questions.forget_owed(TIME)
                 raise
             return int(rows[-1])
 
     async def snapshot(self, account: str) -> BrokerAnswer:
-        """Everything that IBKR holds of one account, or `Unknown` with what stayed open; no BrokerError."""
+        """Everything that IBKR has of one account, or `Unknown` with the missing parts; no BrokerError."""
         async with self._asking:
             try:
                 await self._renew_if_in_doubt()
@@ -206,13 +213,13 @@ class IbkrBroker:
                         return answer
             except BrokerError as error:
                 return Unknown(PARTS, str(error))
-            return Unknown(PARTS, "the account kept changing while it was asked for")
+            return Unknown(PARTS, f"the account changed during each of {SNAPSHOT_TRIES} requests")
 
     async def _ask_all(self, account: str, listener: Listener) -> BrokerAnswer:
         if listener.broken_by:
             return Unknown(PARTS, f"TWS has lost IBKR's servers (message {listener.broken_by})")
-        # The filter's client id 0 means every client in some versions and only client 0 in others, so our own
-        # client's executions are asked for as well.
+        # Client id 0 in the filter means every client in some versions of TWS, and only client 0 in others. So the
+        # executions of this client are asked for as well.
         answers = await asyncio.gather(
             self._ask(POSITIONS, lambda c, _: c.ask_positions(), key=POSITIONS),
             self._ask(OPEN_ORDERS, lambda c, _: c.ask_open_orders(), key=OPEN_ORDERS),
@@ -236,7 +243,7 @@ class IbkrBroker:
 
         try:
             return await self._ask(ACCOUNT_VALUES, request)
-        finally:  # it is a subscription, and two may be open at once
+        finally:  # it is a subscription, and IBKR allows two at a time
             if self._client is not None and self.connected and asked:
                 self._client.end_account_values(asked[0])
 
@@ -245,7 +252,7 @@ class IbkrBroker:
         owed = [kind for kind in listener.questions.owed if kind != TIME]
         if not owed:
             return
-        _log.warning("The answer for %s never came; connecting anew before asking again", " and ".join(owed))
+        _log.warning("IBKR did not answer for %s; reconnecting before it is asked again", " and ".join(owed))
         for attempt in range(1, RENEW_TRIES + 1):
             try:
                 await self.connect()
@@ -257,22 +264,22 @@ class IbkrBroker:
             await asyncio.sleep(RENEW_PAUSE_S)
 
     async def instrument(self, symbol: str) -> Instrument:
-        """The US stock of this symbol. Raises BrokerError naming it where IBKR knows none (200) or several."""
+        """The US stock of this symbol. Raises BrokerError if IBKR knows none (message 200) or several."""
         try:
             rows = await self._ask(f"the contract of {symbol}", lambda client, i: client.ask_contract(i, symbol))
         except RefusedError as error:
             raise BrokerError(
-                f"IBKR does not know the stock {symbol}: {error.what}", "Correct the symbol, or leave it out."
+                f"IBKR does not know the stock {symbol}: {error.what}", "Correct the symbol, or remove it."
             ) from error
         return instrument_of(symbol, rows)
 
     async def history(self, symbol: str, end: datetime, seconds: int) -> list[Bar]:
         """5-second bars of regular trading hours that start in [end - seconds, end), oldest first.
 
-        Waits as IBKR's pacing demands, so bound it where that matters. Raises BrokerError.
+        Waits as long as IBKR's pacing demands; a caller that cannot wait needs a timeout. Raises BrokerError.
         """
         bars: list[Bar] = []
-        for chunk_end, chunk_s in history_chunks(end, seconds, HISTORY_CHUNK_S):
+        for chunk_end, chunk_s in history_chunks(end, seconds, HISTORY_S):
             rows = await self._ask_history(symbol, chunk_end, chunk_s)
             bars += bars_between(rows, chunk_end - timedelta(seconds=chunk_s), chunk_end)
         return bars
@@ -293,18 +300,18 @@ class IbkrBroker:
     # Market data
 
     def subscribe(self, symbol: str) -> None:
-        """Real-time bars and last prices from now on, across reconnects; the second call for a symbol is idle."""
+        """Real-time bars and last prices from now on, across reconnects. A symbol's second call does nothing."""
         if self._subscriptions.get(symbol) is None:
             self._subscriptions[symbol] = None
             if self.connected:
                 self._request_data(symbol)
 
     def resubscribe_all(self) -> None:
-        """Ask for all subscriptions anew. It happens by itself after each connect and after message 1101."""
+        """Subscribe again to the data of every symbol. Done after each connect and after message 1101."""
         self._renew_data("")
 
     def _renew_data(self, symbol: str) -> None:
-        """Ask anew for the data of one symbol, or of all (empty)."""
+        """Subscribe again to the data of one symbol, or of every symbol (empty)."""
         if self.connected:
             for name in [symbol] if symbol else list(self._subscriptions):
                 self._request_data(name)
@@ -324,21 +331,21 @@ class IbkrBroker:
     # Orders
 
     def free_order_id(self, above: int = 0) -> int:
-        """An order id above `above`, above what IBKR said is free, and above every one sent before.
+        """The lowest id above `above`, above each one sent, and not below the next valid id of IBKR.
 
-        Raises BrokerError without a connection, or where IBKR's numbers have run out.
+        Raises BrokerError without a connection, or if the next id is too large for this program.
         """
         _, listener = self._connection()
         order_id = max(listener.next_order_id, listener.highest_order_id + 1, above + 1, self._sent_order_id + 1)
         if order_id >= FIRST_REQUEST_ID:
             raise BrokerError(
-                f"The next order id would be {order_id}, beyond what this program can use.",
+                f"The next order id would be {order_id}, which is too large for this program.",
                 "Reset the API order ids in TWS (Global Configuration, API, Settings), with no order open.",
             )
         return order_id
 
     def send(self, tickets: list[OrderTicket]) -> None:
-        """Write the orders in one go; the same id again modifies. Raises BrokerError before anything is written."""
+        """Write the orders in one write; the same id again modifies. BrokerError: nothing was written."""
         client, listener = self._connection()
         for ticket in tickets:
             listener.orders.sent(ticket, self._client_id)

@@ -1,9 +1,13 @@
-"""The socket side of ib_insync, made strict: the only module that imports the client library.
+"""The socket side of ib_insync, with stricter checks: the only module that imports the client library.
 
-Taken from ib_insync 0.9.86: the connection, the handshake, the encoding of requests and the decoding of messages.
-Replaced: its framing (a frame of any length was believed, and garbage raised inside the event loop), its decoder's
-habit of logging a message that it cannot read and going on as if it had not come, and its throttle, which made a
-stop wait behind a hundred subscriptions. `ib_async` has the same four classes; to change over, change the imports.
+Used from ib_insync 0.9.86: the connection, the handshake, the encoding of requests and the decoding of messages.
+Replaced:
+
+- its framing: it accepts a frame of any length, and invalid bytes raise inside the event loop;
+- its decoder's error handling: it logs a message that it cannot read and continues without it;
+- its throttle: a stop would wait behind a hundred subscriptions.
+
+`ib_async` has the same classes; to change to it, change the imports.
 """
 # ruff: noqa: N802, FBT003 - the library's names and its positional flags
 # The library types its objects, not its client:
@@ -34,21 +38,21 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024  # TWS's largest messages are scanner paramet
 CLOSE_TIMEOUT_S = 1.0
 EXECUTION_TIME_FIELD = 15
 LAST_PRICES = ("4", "68")  # last, delayed last
-_HEARD = frozenset((3, 4, 5, 9, 10, 11, 15, 17, 49, 50, 52, 53, 55, 59, 61, 62, 63, 64, 101, 102))
+_DECODED = frozenset((3, 4, 5, 9, 10, 11, 15, 17, 49, 50, 52, 53, 55, 59, 61, 62, 63, 64, 101, 102))
 _log = logging.getLogger(__name__)
 
 
 class StrictDecoder(Decoder):
-    """Decodes the messages that the listener hears; each that cannot be read is reported to it."""
+    """Decodes the messages that the listener takes, and reports to it each one that cannot be read."""
 
     def __init__(self, listener: Listener) -> None:
         super().__init__(listener, 0)  # type: ignore[arg-type]  # it calls methods by name, no more
         self._listener = listener
-        self._handlers = {str(number): self.handlers[number] for number in _HEARD}
+        self._handlers = {str(number): self.handlers[number] for number in _DECODED}
         self._handlers["1"] = self._tick_price
 
     def wrap(self, methodName: str, types: list[type], skip: int = 2) -> Any:  # noqa: N803
-        """As the library's, but what goes wrong is not swallowed here."""
+        """As the library's, but errors are raised."""
         readers = [_READERS[kind] for kind in types]
         method = getattr(self.wrapper, methodName, None)
 
@@ -65,7 +69,7 @@ class StrictDecoder(Decoder):
             return
         try:
             handler(fields)
-        except Exception as error:  # noqa: BLE001 - any failure to read one message is reported, none ends the line
+        except Exception as error:  # noqa: BLE001 - an unreadable message is reported and ends no connection
             self._listener.undecodable(int(fields[0]), fields, error)
 
     def _tick_price(self, fields: list[str]) -> None:
@@ -73,7 +77,7 @@ class StrictDecoder(Decoder):
             self._listener.last_price(int(fields[2]), float(fields[4]))
 
     def execDetails(self, fields: list[str]) -> None:
-        """The library knows no zone EDT, and takes EST for one without summer: the time goes in as epoch."""
+        """Pass the time as epoch seconds: the library does not know EDT and takes EST as a zone without DST."""
         fields[EXECUTION_TIME_FIELD] = str(int(parse_time(fields[EXECUTION_TIME_FIELD]).timestamp()))
         super().execDetails(fields)
 
@@ -98,17 +102,17 @@ class PacedClient(Client):
         loop = asyncio.get_running_loop()
         self.lanes = SendLanes(self.conn.sendMsg, loop.time, loop.call_at)
         self._logger = _log.getChild("library")
-        self._logger.setLevel(logging.CRITICAL)  # it says twice, as errors, what the broker's exceptions say once
+        self._logger.setLevel(logging.CRITICAL)  # it logs, twice, what the broker's exceptions report
 
     def reset(self) -> None:
         super().reset()
-        lanes: SendLanes | None = getattr(self, "lanes", None)  # the library resets once before there are any
+        lanes: SendLanes | None = getattr(self, "lanes", None)  # the library calls reset before `lanes` is set
         if lanes is not None and (unsent := lanes.clear()):
             _log.error("The connection ended before %d messages about orders were sent", unsent)
 
     @contextmanager
     def together(self, lane: Lane) -> Iterator[None]:
-        """What is requested inside goes out in one write on this lane; nothing does if the block raises."""
+        """Send the requests of the block in one write on this lane. If the block raises, nothing is sent."""
         self._batch = []
         try:
             yield
@@ -146,7 +150,7 @@ class PacedClient(Client):
         self._listener.tcpDataProcessed()
 
     def _begin(self, fields: list[str]) -> bool:
-        """The messages until the connection is ready; False if they are not TWS's."""
+        """Take a message that comes before the connection is ready; False if the peer is not TWS."""
         if not self._serverVersion:
             if len(fields) != 2 or not fields[0].isdigit() or int(fields[0]) < self.MinClientVersion:
                 self._give_up(f"a greeting that is not TWS's ({','.join(fields)[:60]!r})")
@@ -154,7 +158,7 @@ class PacedClient(Client):
             self._serverVersion = self.decoder.serverVersion = int(fields[0])
             self.connState = Client.CONNECTED
             self.startApi()
-            fields.clear()  # the greeting is no message
+            fields.clear()  # the greeting is not decoded as a message
             return True
         if fields[:1] == ["9"]:
             self._hasReqId = True
@@ -179,11 +183,11 @@ class PacedClient(Client):
         await self.connectAsync(host, port, client_id, timeout_s)
 
     async def close(self) -> None:
-        """Close the socket; what was written before still goes out, unless the peer does not read it in time."""
+        """Close the socket. Bytes written before are still sent, if the peer reads them in time."""
         transport = self.conn.transport
         try:
             self.disconnect()
-        except OSError:  # the peer has reset the connection first
+        except OSError:  # the peer has reset the connection
             self.reset()
         if transport is None:
             return
@@ -193,13 +197,13 @@ class PacedClient(Client):
         except TimeoutError:
             transport.abort()
 
-    # Questions. Those with a request id get their answer under it.
+    # Questions. The answer carries the request id, if the question has one.
 
     def ask_time(self) -> None:
         self.reqCurrentTime()
 
     def ask_positions(self) -> None:
-        """All positions of all accounts; from then on each change too."""
+        """All positions of all accounts, and from then on each change."""
         self.reqPositions()
 
     def ask_open_orders(self) -> None:
@@ -207,25 +211,25 @@ class PacedClient(Client):
         self.reqAllOpenOrders()
 
     def ask_completed_orders(self) -> None:
-        """Orders that were filled or cancelled today, by whatever program or hand."""
+        """Orders that were filled or cancelled today, of every client and of TWS itself."""
         self.reqCompletedOrders(False)
 
     def ask_executions(self, request_id: int, account: str, client_id: int) -> None:
-        """Today's executions of one account; client id 0 stands for all clients (mostly: see `ibkr`)."""
+        """Today's executions of one account. client_id: 0 for all clients; see `IbkrBroker._ask_all`."""
         self.reqExecutions(request_id, ExecutionFilter(clientId=client_id, acctCode=account))
 
     def ask_account_values(self, request_id: int, tags: Sequence[str]) -> None:
         self.reqAccountSummary(request_id, "All", ",".join(tags))
 
     def end_account_values(self, request_id: int) -> None:
-        """End the subscription that `ask_account_values` is: only two may be open at once."""
+        """End the subscription that `ask_account_values` opened: IBKR allows two at a time."""
         self.cancelAccountSummary(request_id)
 
     def ask_contract(self, request_id: int, symbol: str) -> None:
         self.reqContractDetails(request_id, stock(symbol))
 
     def ask_bars(self, request_id: int, symbol: str, end: datetime, seconds: int) -> None:
-        """5-second bars of regular trading hours up to `end`; their times come as epoch seconds."""
+        """5-second bars of regular trading hours up to `end`; IBKR sends their times as epoch seconds."""
         last = f"{end.astimezone(UTC):%Y%m%d-%H:%M:%S}"  # TWS's notation for UTC
         self.reqHistoricalData(
             request_id, stock(symbol), last, f"{seconds} S", "5 secs", "TRADES", True, 2, False, None
@@ -234,7 +238,7 @@ class PacedClient(Client):
     # Market data and orders
 
     def subscribe(self, bars_id: int, prices_id: int, symbol: str) -> None:
-        """Real-time 5-second bars under one id, prices under the other."""
+        """Real-time 5-second bars under one request id, prices under the other."""
         with self.together(Lane.SUBSCRIPTIONS):
             self.reqRealTimeBars(bars_id, stock(symbol), 5, "TRADES", True, None)
             self.reqMktData(prices_id, stock(symbol), "", False, False, None)
@@ -256,12 +260,12 @@ class PacedClient(Client):
 
 
 def stock(symbol: str, con_id: int = 0) -> Any:
-    """The US stock of this symbol, routed by IBKR."""
+    """The contract of a US stock, routed by IBKR (SMART)."""
     return Stock(symbol, "SMART", "USD", conId=con_id)
 
 
 def order_of(ticket: OrderTicket) -> Any:
-    """The library's order of a ticket."""
+    """A ticket as the library's order."""
     order = Order(
         action=ticket.action,
         totalQuantity=ticket.quantity,

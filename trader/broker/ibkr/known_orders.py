@@ -1,7 +1,7 @@
-"""The orders that one connection has named, so that a message with ids alone can be told as an order.
+"""The orders that one connection has described, so that a message with ids alone can be reported as an order.
 
-orderStatus carries neither orderRef nor contract. TWS reissues order ids after a restart of its own, so an order
-id is believed only where the permId does not contradict it; the permId is the account's one stable name.
+orderStatus carries neither orderRef nor contract. TWS may reissue order ids after its own restart, so an order id
+counts only if the permId does not contradict it. The permId identifies an order permanently.
 """
 
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ class KnownOrders:
         self._by_id: dict[tuple[int, int], BrokerOrder] = {}
 
     def find(self, client_id: int, order_id: int, perm_id: int) -> BrokerOrder | None:
-        """The order of these ids; None also where the order id now belongs to another permId."""
+        """The order with these ids; None also if the order id now belongs to another permId."""
         if perm_id and perm_id in self._by_perm:
             return self._by_perm[perm_id]
         found = self._by_id.get((client_id, order_id)) if order_id > 0 else None
@@ -35,7 +35,7 @@ class KnownOrders:
         return order
 
     def sent(self, ticket: OrderTicket, client_id: int) -> None:
-        """A ticket is about to be written: a new order, or the change of one that is known."""
+        """A ticket is about to be written: a new order, or the change of a known one."""
         before = self.find(client_id, ticket.order_id, 0)
         if before is None or before.order_ref != ticket.order_ref:
             self.keep(ticket_order(ticket, client_id))

@@ -1,8 +1,8 @@
-"""What the client library's decoder calls for each message: rows go to the questions, news to the queue of facts.
+"""Takes each message from the client library's decoder: answers go to the questions, the rest to the sink as facts.
 
-Nothing is decided or sent from here; the trader's own loop does that. ib_insync's own Wrapper is not used: it
-marks a live order Cancelled on any error it does not know, adds corrections to fills, and takes a lost answer for
-an empty one. The method names are the decoder's.
+Nothing is decided or sent here; the trader's loop does that. ib_insync's own Wrapper is not used: it marks a live
+order Cancelled on any error that it does not know, adds corrections to fills, and treats a lost answer as an empty
+one. The method names are the decoder's.
 """
 # ruff: noqa: N802, N803 - the decoder calls these names
 
@@ -52,9 +52,9 @@ from trader.broker.port import (
 )
 from trader.errors import BrokerError, BrokerUnreachableError, MarketDataError
 
-LIVE = -1  # the request id of an execution that nobody asked for
+LIVE = -1  # the request id of an execution that no request asked for
 CLIENT_ID_IN_USE = 326
-BARS_ENDED = 10225  # a bust: IBKR has ended this subscription to bars
+BARS_ENDED = 10225  # "bust event": IBKR has ended this subscription to bars
 _FARM_IS_OK = (2104, 2106, 2158)
 _PARTS = {
     61: POSITIONS,
@@ -69,13 +69,13 @@ _log = logging.getLogger(__name__)
 
 
 class Listener:
-    """What one connection hears. `account` is the only account whose facts are told; empty tells none.
+    """The messages of one connection. Only facts of `account` are reported; none while it is empty.
 
-    `data_lost` is called, outside the callbacks, with the symbol whose subscription IBKR ended, or "" for all.
+    data_lost: called, outside the callbacks, with the symbol whose subscription IBKR has ended, or "" for all.
     """
 
     def __init__(self, client_id: int, sink: FactSink, data_lost: Callable[[str], None]) -> None:
-        self.ib = self  # the decoder looks for a time zone there
+        self.ib = self  # the decoder reads TimezoneTWS through it
         self.TimezoneTWS = "US/Eastern"
         self.account = ""
         self.questions = Questions()
@@ -84,19 +84,19 @@ class Listener:
         self.symbols: dict[int, str] = {}  # request id of a subscription -> symbol
         self.next_order_id = 0
         self.highest_order_id = 0
-        self.times_heard = 0
-        self.changes = 0  # news that a snapshot must not straddle
-        self.heard_anything = False
+        self.times_received = 0
+        self.changes = 0  # counts what makes a snapshot under way inconsistent
+        self.received_anything = False
         self.refusal: tuple[int, str] | None = None  # the last error before the connection was ready
         self.broken_by = 0  # 1100 or 2110 while TWS has lost IBKR's servers
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.prices: dict[str, float] = {}
-        self._told: dict[int | tuple[int, int], BrokerOrder] = {}
+        self._reported: dict[int | tuple[int, int], BrokerOrder] = {}
         self._client_id = client_id
         self._sink = sink
         self._data_lost = data_lost
 
-    def _tell(self, fact: Fact) -> None:
+    def _report(self, fact: Fact) -> None:
         self._sink(fact)
 
     # The connection
@@ -105,29 +105,29 @@ class Listener:
         """The handshake is done."""
 
     def setEventsDone(self) -> None:
-        """The socket is closed, by whomever."""
+        """The socket is closed, by either side."""
         if not self.closed.done():
             self.closed.set_result(None)
 
     def connectionClosed(self) -> None:
         """The socket of a connection that was ready was closed by the other side."""
-        error = BrokerUnreachableError("The connection to TWS or IB Gateway was lost.", "It is tried again.")
+        error = BrokerUnreachableError("The connection to TWS or IB Gateway was lost.", "The trader tries again.")
         self.questions.fail_all(error)
-        self._tell(ConnectionFact("down", error.what))
+        self._report(ConnectionFact("down", error.what))
 
     def tcpDataArrived(self) -> None:
-        self.heard_anything = True
+        self.received_anything = True
 
     def tcpDataProcessed(self) -> None:
         if self.prices:
             prices, self.prices = self.prices, {}
-            self._tell(PricesFact(prices))
+            self._report(PricesFact(prices))
 
     def undecodable(self, message_id: int, fields: list[str], error: Exception) -> None:
-        """A message could not be read. An answer that it was part of is incomplete, and so no answer."""
+        """A message could not be read. The answer that it belongs to is incomplete, and fails."""
         _log.error("Message %d of IBKR cannot be read (%s): %s", message_id, error, ",".join(fields)[:500])
         part = _PARTS.get(message_id)
-        hint = "Nothing is concluded from it; report the message, which is in the log."
+        hint = "The answer is not used. Report the message, which is in the log."
         failure = BrokerError(f"A part of IBKR's answer (message {message_id}) cannot be read.", hint)
         if part is not None:
             self.changes += 1
@@ -147,7 +147,7 @@ class Listener:
         """Error, warning or notice; `reqId` is a question's, a subscription's or an order's id, or -1."""
         if self.next_order_id == 0 and not is_notice(errorCode):
             self.refusal = (errorCode, errorString)
-        if self._is_about_line(errorCode, errorString):
+        if self._is_about_connection(errorCode, errorString):
             return
         if not is_notice(errorCode) and self.questions.fail(reqId, RefusedError(errorCode, errorString)):
             return
@@ -156,23 +156,23 @@ class Listener:
         order_id = reqId if 0 < reqId < FIRST_REQUEST_ID else -1
         order = self.orders.find(self._client_id, order_id, 0)
         symbol = self.symbols.get(reqId) or (order.symbol if order else "")
-        self._tell(MessageFact(errorCode, errorString, order_id, symbol, order.order_ref if order else ""))
+        self._report(MessageFact(errorCode, errorString, order_id, symbol, order.order_ref if order else ""))
 
-    def _is_about_line(self, code: int, text: str) -> bool:
-        line = connection_fact_of(code, text)
-        if line is None and self.broken_by == 2110 and code in _FARM_IS_OK:
-            line = ConnectionFact("restored", f"{code} {text}")
-        if line is None:
+    def _is_about_connection(self, code: int, text: str) -> bool:
+        fact = connection_fact_of(code, text)
+        if fact is None and self.broken_by == 2110 and code in _FARM_IS_OK:
+            fact = ConnectionFact("restored", f"{code} {text}")
+        if fact is None:
             return False
-        self.broken_by = code if line.state == "broken" else 0
+        self.broken_by = code if fact.state == "broken" else 0
         self.changes += 1
-        if line.data_lost:
+        if fact.data_lost:
             asyncio.get_running_loop().call_soon(self._data_lost, "")
-        self._tell(line)
+        self._report(fact)
         return True
 
     def currentTime(self, time: int) -> None:
-        self.times_heard += 1
+        self.times_received += 1
         self.questions.row(TIME, time)
         self.questions.end(TIME)
 
@@ -180,7 +180,7 @@ class Listener:
 
     def position(self, account: str, contract: Any, posSize: float, avgCost: float) -> None:
         if not is_managed_kind(contract):
-            _log.debug("Position of %s %s is kept apart", contract.secType, contract.symbol)
+            _log.debug("Position in %s %s is ignored: not a US stock", contract.secType, contract.symbol)
             return
         position = position_of(account, contract, posSize, avgCost)
         if self.questions.is_open(POSITIONS):
@@ -188,7 +188,7 @@ class Listener:
             return
         self.changes += 1
         if account == self.account:
-            self._tell(PositionFact(position))
+            self._report(PositionFact(position))
 
     def positionEnd(self) -> None:
         self.questions.end(POSITIONS)
@@ -209,14 +209,14 @@ class Listener:
         before = self.orders.find(order.clientId, orderId, order.permId)
         found = self.orders.keep(open_order_of(contract, order, orderState, before.filled if before else 0))
         self.questions.row(OPEN_ORDERS, (found.client_id, found.order_id, found.perm_id))
-        self._tell_order(found)
+        self._report_order(found)
 
-    def _tell_order(self, order: BrokerOrder) -> None:
-        """Told once: IBKR says most things twice, and all of it again in each answer."""
+    def _report_order(self, order: BrokerOrder) -> None:
+        """Report an order once: IBKR sends most openOrder messages twice, and all of them again in each answer."""
         key = order.perm_id or (order.client_id, order.order_id)
-        if order.account == self.account and self._told.get(key) != order:
-            self._told[key] = order
-            self._tell(OrderFact(order))
+        if order.account == self.account and self._reported.get(key) != order:
+            self._reported[key] = order
+            self._report(OrderFact(order))
 
     def openOrderEnd(self) -> None:
         self.questions.end(OPEN_ORDERS)
@@ -240,7 +240,7 @@ class Listener:
                 "Status %s of an order that IBKR has not described: id %d, permId %d", status, orderId, permId
             )
         elif order.account == self.account:
-            self._tell(OrderFact(order))
+            self._report(OrderFact(order))
 
     def completedOrder(self, contract: Any, order: Any, orderState: Any) -> None:
         if is_managed_kind(contract):
@@ -258,7 +258,7 @@ class Listener:
             return
         self.changes += 1
         if found.account == self.account:
-            self._tell(ExecutionFact(found))
+            self._report(ExecutionFact(found))
 
     def execDetailsEnd(self, reqId: int) -> None:
         self.questions.end(reqId)
@@ -267,7 +267,7 @@ class Listener:
         commission = amount_or_none(report.commission)
         if commission is not None:
             self.commissions[report.execId] = commission
-            self._tell(CommissionFact(report.execId, commission))
+            self._report(CommissionFact(report.execId, commission))
 
     # Instruments and market data
 
@@ -284,7 +284,7 @@ class Listener:
         self.questions.end(reqId)
 
     def last_price(self, req_id: int, price: float) -> None:
-        """A trade's price. The newest of each symbol is told once per read of the socket (f20: never NaN)."""
+        """A trade's price. The newest of each symbol is reported once per read of the socket (f20: never NaN)."""
         symbol = self.symbols.get(req_id)
         if symbol is not None and 0.0 < price < math.inf:
             self.prices[symbol] = price
@@ -300,4 +300,4 @@ class Listener:
         except MarketDataError as error:
             _log.warning("%s: %s", symbol, error)
         else:
-            self._tell(BarFact(symbol, bar))
+            self._report(BarFact(symbol, bar))

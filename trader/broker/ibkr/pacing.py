@@ -1,6 +1,6 @@
-"""IBKR's limits on what a client may ask: messages a second, and requests for history.
+"""IBKR's limits for a client: messages a second, and requests for history.
 
-Limits: https://interactivebrokers.github.io/tws-api/historical_limitations.html, and 50 messages a second, of
+Sources: https://interactivebrokers.github.io/tws-api/historical_limitations.html, and 50 messages a second, of
 which ib_insync uses 45.
 """
 
@@ -17,20 +17,20 @@ SAME_CONTRACT_MAX = 5
 
 
 class Lane(IntEnum):
-    """What a message is for; a lower lane goes first."""
+    """What a message is for. A lower number is sent first."""
 
     ORDERS = 0
     QUESTIONS = 1
     SUBSCRIPTIONS = 2
 
 
-# Messages in one second up to which each lane may write. Whoever subscribes to a hundred symbols leaves room for
-# the heartbeat, and both leave room for a stop.
+# Messages in one second up to which each lane may write. So a hundred subscriptions leave room for the heartbeat,
+# and both leave room for a stop.
 LIMITS = {Lane.ORDERS: 45, Lane.QUESTIONS: 38, Lane.SUBSCRIPTIONS: 30}
 
 
 class SendLanes:
-    """The throttle of one socket: orders overtake the rest, and what is given together is written together."""
+    """The throttle of one socket: orders are sent first, and frames put together are written together."""
 
     def __init__(
         self,
@@ -47,12 +47,12 @@ class SendLanes:
         self._timer_set = False
 
     def put(self, frames: Sequence[bytes], lane: Lane) -> None:
-        """Write the frames in one go, as soon as the limit allows."""
+        """Write the frames in one write, as soon as the limit allows."""
         self._waiting[lane].append(frames)
         self._drain()
 
     def clear(self) -> int:
-        """Forget what waits: the connection is gone. Returns how many messages about orders were never sent."""
+        """Drop what waits: the connection has ended. Returns the number of order messages that were not sent."""
         unsent = sum(len(frames) for frames in self._waiting[Lane.ORDERS])
         for waiting in self._waiting.values():
             waiting.clear()
@@ -85,13 +85,13 @@ class SendLanes:
 
 
 class HistoryPacer:
-    """Says how long a request for history must wait. Times are monotonic seconds."""
+    """How long a request for history has to wait. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._all: deque[tuple[float, str, object]] = deque()
 
     def wait_s(self, symbol: str, request: object, now: float) -> float:
-        """Seconds until this request is allowed; 0 if it is now. `request` is equal for identical requests."""
+        """Seconds until this request is allowed; 0 if it is now. request: compares equal if it is identical."""
         while self._all and now - self._all[0][0] >= HISTORY_WINDOW_S:
             self._all.popleft()
         free_at = [now]
@@ -104,5 +104,5 @@ class HistoryPacer:
         return max(free_at) - now
 
     def asked(self, symbol: str, request: object, now: float) -> None:
-        """The request goes out now."""
+        """The request is sent now."""
         self._all.append((now, symbol, request))

@@ -1,10 +1,11 @@
-"""The questions that are open at the broker, their rows so far, and the answers that are still owed.
+"""The questions that wait for an answer, their rows so far, and the answers that are still owed.
 
-IBKR answers a question with rows and an end marker. Most carry the question's id; positions, open orders,
-completed orders and the time do not. If such an answer comes too late, the next question of its kind could take
-it for its own. Answers of one kind come in the order of the questions, so each question that was given up counts
-as one owed end marker: rows before an owed end marker are the old question's and are thrown away. Where the
-answer was not late but lost, the debt stays; the broker then renews the connection before it asks again.
+IBKR answers a question with rows and an end marker. Most carry the question's id. Positions, open orders, completed
+orders and the time do not: a late answer could be taken for the answer to the next question of the same kind.
+
+Answers of one kind come in the order of the questions. So each question that timed out counts as one owed end
+marker, and rows before an owed end marker are dropped. If the answer was lost and not late, the end marker stays
+owed; the broker then reconnects before it asks again.
 """
 
 import asyncio
@@ -15,9 +16,9 @@ from typing import Any
 from state.errors import InvariantError
 from trader.errors import BrokerError, BrokerUnreachableError
 
-FIRST_REQUEST_ID = 2_000_000_000  # far above order ids: an error names an id, not what it is an id of
+FIRST_REQUEST_ID = 2_000_000_000  # far above order ids: an error's id may be a request's or an order's
 
-# What is asked for, in the words of the errors; for those without an id also their kind.
+# What is asked for, as error texts name it. For a question without an id it is also the kind.
 POSITIONS = "positions"
 OPEN_ORDERS = "open orders"
 COMPLETED_ORDERS = "completed orders"
@@ -29,7 +30,7 @@ Key = int | str  # a request id, or the kind of a question that has none
 
 
 class RefusedError(BrokerError):
-    """IBKR answered one question with an error; `code` is IBKR's number for it."""
+    """IBKR answered a question with an error. code: IBKR's message code."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"IBKR refused a question: {code} {text}.", "Look the code up in IBKR's message codes.")
@@ -38,7 +39,7 @@ class RefusedError(BrokerError):
 
 @dataclass(eq=False, slots=True)
 class Question:
-    """One question. `rows` is the answer so far; `done` is set by the end marker, or fails."""
+    """One question. rows: the answer so far. done: set by the end marker, or fails."""
 
     key: Key
     text: str
@@ -56,11 +57,11 @@ class Questions:
 
     @property
     def owed(self) -> tuple[str, ...]:
-        """Kinds of question without id whose answers were given up and may still come."""
+        """Kinds of questions without an id whose answers timed out and may still arrive."""
         return tuple(kind for kind, count in self._owed.items() if count > 0)
 
     def ask(self, key: Key, text: str) -> Question:
-        """Open a question; call it before the request is written. `words` name it in errors."""
+        """Open a question; call it before the request is written. text: names it in errors."""
         if key in self._open:
             raise InvariantError(f"The broker was asked for {text} while the same question was open.")
         question = Question(key, text, asyncio.get_running_loop().create_future())
@@ -92,18 +93,18 @@ class Questions:
                 self._owed[question.key] += 1
 
     def is_open(self, key: Key) -> bool:
-        """Whether rows of this key belong to an answer: to an open question's, or to an owed one's."""
+        """Whether rows of this key belong to an answer, of an open question or an owed one."""
         return key in self._open or (isinstance(key, str) and self._owed[key] > 0)
 
     def row(self, key: Key, row: object) -> bool:
-        """One row of an answer; False if nobody asked (or nobody waits any more)."""
+        """One row of an answer; False if no such question is open."""
         question = self._open.get(key)
         if question is not None:
             question.rows.append(row)
         return question is not None
 
     def end(self, key: Key) -> None:
-        """The end marker. An owed one ends an older question: what came before it was not for the open one."""
+        """The end marker. An owed one ends an older question: the rows before it are not the open question's."""
         question = self._open.get(key)
         if isinstance(key, str) and self._owed[key] > 0:
             self._owed[key] -= 1
@@ -125,7 +126,7 @@ class Questions:
         return True
 
     def fail_where(self, text: str, error: BrokerError) -> None:
-        """Fail each open question that is named by these words."""
+        """Fail each open question with this text."""
         for question in list(self._open.values()):
             if question.text == text:
                 self.fail(question.key, error)
@@ -136,5 +137,5 @@ class Questions:
             self.fail(key, error)
 
     def forget_owed(self, kind: str) -> None:
-        """Take the owed answers of this kind as lost for good."""
+        """No longer expect the owed answers of this kind."""
         self._owed.pop(kind, None)

@@ -1,4 +1,4 @@
-"""One broker snapshot out of five answers; or `Unknown`, naming what is missing. Pure."""
+"""One broker snapshot out of the answers, or `Unknown` with the missing parts. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -24,18 +24,22 @@ def build_snapshot(
 ) -> BrokerAnswer:
     """The account's snapshot.
 
-    `answers`: the rows (or the error) of positions, open orders as (client id, order id, permId), completed
-    orders, executions of all clients, executions of our client, and account values, in this order. `orders`
-    holds the newest description of each open order, `commissions` the reports by execution id.
+    answers: the rows (or the error) of positions, open orders as (client id, order id, permId), completed orders,
+    executions of all clients, executions of this client, and account values, in this order. orders: the newest
+    description of each open order. commissions: the reports, by execution id.
     """
     missing = {name: str(found) for name, found in zip(_QUESTIONS, answers, strict=True) if _lost(found)}
     if missing:
         return Unknown(tuple(name for name in PARTS if name in missing), " ".join(dict.fromkeys(missing.values())))
-    positions, open_ids, completed, everyones, ours, money = (list(rows) for rows in answers if not _lost(rows))  # type: ignore[arg-type]
-    values = account_values_of(account, money)
+    positions, open_ids, completed, of_all_clients, of_this_client, account_rows = (
+        list(rows)  # type: ignore[arg-type]
+        for rows in answers
+        if not _lost(rows)
+    )
+    values = account_values_of(account, account_rows)
     if values is None:
-        return Unknown((ACCOUNT_VALUES,), f"IBKR's answer does not name all values of account {account}.")
-    executions = _executions(account, [*everyones, *ours], commissions)
+        return Unknown((ACCOUNT_VALUES,), f"IBKR's answer does not have all values of account {account}.")
+    executions = _executions(account, [*of_all_clients, *of_this_client], commissions)
     return BrokerSnapshot(
         account=account,
         taken_at=taken_at,
@@ -59,7 +63,7 @@ def _positions(account: str, rows: list[BrokerPosition]) -> tuple[BrokerPosition
 def _executions(
     account: str, rows: list[BrokerExecution], commissions: Mapping[str, float]
 ) -> tuple[BrokerExecution, ...]:
-    """Each execution once, with the commission reported by now, in time order."""
+    """Each execution once, with the commission if it was reported, in time order."""
     once = {row.exec_id: row for row in rows if row.account == account}
     joined = (replace(row, commission=commissions.get(row.exec_id, row.commission)) for row in once.values())
     return tuple(sorted(joined, key=lambda row: row.time))

@@ -1,8 +1,8 @@
-"""IBKR's objects as the port's plain values. Pure, and by the objects' attributes alone: no client library here.
+"""IBKR's objects as the port's plain values. Pure; reads the objects' attributes and imports no client library.
 
-Quantities come as floats and leave as whole shares. IBKR writes "not set" as 0.0 or as the largest double, and
-both leave as None. A value that is no number raises ValueError: the message that carried it then counts as
-undecodable, and an answer it belongs to as incomplete.
+Quantities come as floats and are returned as whole shares. IBKR writes "not set" as 0.0 or as the largest double;
+both become None. A value that is no number raises ValueError: its message then counts as undecodable, and the
+answer that it belongs to as incomplete.
 """
 
 import logging
@@ -30,7 +30,7 @@ from trader.errors import BrokerError, MarketDataError
 UNSET_DOUBLE = 1.7976931348623157e308
 ACCOUNT_TAGS = ("NetLiquidation", "BuyingPower", "TotalCashValue")
 _SIDES = {"BOT": "BOT", "BUY": "BOT", "SLD": "SLD", "SELL": "SLD"}
-_LINE_STATES: dict[int, Literal["broken", "restored"]] = {
+_CONNECTION_STATES: dict[int, Literal["broken", "restored"]] = {
     1100: "broken",  # between TWS and IBKR's servers
     2110: "broken",
     1101: "restored",  # market data subscriptions are lost
@@ -38,11 +38,11 @@ _LINE_STATES: dict[int, Literal["broken", "restored"]] = {
 }
 _log = logging.getLogger(__name__)
 
-# Any: ib_insync's Contract, Order, OrderState, Execution and ContractDetails, told apart by the parameter's name.
+# Any: ib_insync's Contract, Order, OrderState, Execution or ContractDetails, as the parameter's name says.
 
 
 def is_managed_kind(contract: Any) -> bool:
-    """Whether the contract is a stock in dollars, the only kind that this program knows how to hold."""
+    """Whether the contract is a stock in dollars, the only kind that this program manages."""
     return contract.secType == "STK" and contract.currency in ("USD", "")
 
 
@@ -75,7 +75,7 @@ def position_of(account: str, contract: Any, quantity: float, avg_cost: float) -
 
 
 def _action(text: str) -> Action:
-    if text not in ("BUY", "SELL"):  # SSHORT and SLONG belong to institutions
+    if text not in ("BUY", "SELL"):  # SSHORT and SLONG are for institutional accounts
         return "SELL" if text.startswith("S") else "BUY"
     return cast("Action", text)
 
@@ -94,7 +94,6 @@ def _order(contract: Any, order: Any, status: str, quantity: int, filled: int, t
         quantity=quantity,
         filled=filled,
         order_type=order.orderType,
-        limit_price=price_or_none(order.lmtPrice),
         stop_price=price_or_none(order.trailStopPrice if trailing else order.auxPrice),
         status=status,
         parent_id=order.parentId,
@@ -104,7 +103,7 @@ def _order(contract: Any, order: Any, status: str, quantity: int, filled: int, t
 
 
 def open_order_of(contract: Any, order: Any, order_state: Any, filled: int) -> BrokerOrder:
-    """An openOrder message. It does not say how much was filled: that comes from orderStatus and executions."""
+    """An openOrder message. It has no filled quantity: that comes from orderStatus and executions."""
     quantity = whole(order.totalQuantity)
     if order_state.status == "Filled":
         filled = quantity
@@ -112,7 +111,7 @@ def open_order_of(contract: Any, order: Any, order_state: Any, filled: int) -> B
 
 
 def completed_order_of(contract: Any, order: Any, order_state: Any) -> BrokerOrder:
-    """A completedOrder message. A filled one reports quantity 0, and no one carries order or client id."""
+    """A completedOrder message. It has no order id and no client id; a filled order's has quantity 0."""
     filled = whole(order.filledQuantity) if order.filledQuantity != UNSET_DOUBLE else 0
     quantity = max(whole(order.totalQuantity), filled)
     found = _order(contract, order, order_state.status, quantity, filled, order_state.completedStatus or "")
@@ -120,7 +119,7 @@ def completed_order_of(contract: Any, order: Any, order_state: Any) -> BrokerOrd
 
 
 def ticket_order(ticket: OrderTicket, client_id: int) -> BrokerOrder:
-    """An order of ours as it is before IBKR has said anything about it."""
+    """An own order as it is before IBKR's first message about it."""
     return BrokerOrder(
         order_ref=ticket.order_ref,
         perm_id=0,
@@ -133,7 +132,6 @@ def ticket_order(ticket: OrderTicket, client_id: int) -> BrokerOrder:
         quantity=ticket.quantity,
         filled=0,
         order_type=ticket.order_type,
-        limit_price=None,
         stop_price=ticket.stop_price,
         status="PendingSubmit",
         parent_id=ticket.parent_id,
@@ -141,7 +139,7 @@ def ticket_order(ticket: OrderTicket, client_id: int) -> BrokerOrder:
 
 
 def execution_of(contract: Any, execution: Any, commission: float | None) -> BrokerExecution:
-    """An execDetails message. Orders of other programs may carry any order id, TWS's own an unset one."""
+    """An execDetails message. An order of another program may have any order id, one of TWS itself an unset one."""
     order_id = execution.orderId if execution.orderId != 2**31 - 1 else 0
     price = price_or_none(execution.price)
     if price is None or execution.side not in _SIDES:
@@ -165,13 +163,13 @@ def execution_of(contract: Any, execution: Any, commission: float | None) -> Bro
 
 
 def with_executions(order: BrokerOrder, executions: Iterable[BrokerExecution]) -> BrokerOrder:
-    """The order with at least what its executions say was filled: an orderStatus may be late or lost."""
+    """The order, filled at least as far as its executions show: an orderStatus may be late or lost."""
     executed = max((e.cum_quantity for e in executions if e.perm_id and e.perm_id == order.perm_id), default=0)
     return replace(order, filled=max(order.filled, executed))
 
 
 def account_values_of(account: str, rows: Iterable[tuple[str, str, str]]) -> AccountValues | None:
-    """The account's money from (account, tag, value) rows; None if one of the three is missing or no number."""
+    """The account's values from (account, tag, value) rows; None if one of the tags is missing or no number."""
     found: dict[str, float] = {}
     for row_account, tag, text in rows:
         if row_account == account and tag in ACCOUNT_TAGS:
@@ -188,26 +186,26 @@ def account_values_of(account: str, rows: Iterable[tuple[str, str, str]]) -> Acc
 
 
 def instrument_of(symbol: str, rows: list[Any]) -> Instrument:
-    """The one stock that the contract details name. Raises BrokerError for none, or for several."""
+    """The only stock among the contract details. Raises BrokerError if there is none, or several."""
     stocks = {row.contract.conId: row for row in rows if is_managed_kind(row.contract)}
     if len(stocks) != 1:
         raise BrokerError(
             f"IBKR knows {len(stocks)} US stocks under the symbol {symbol}.",
-            "Correct the symbol in the scanner's file, or leave it out.",
+            "Correct the symbol in the scanner's file, or remove it.",
         )
     ((con_id, details),) = stocks.items()
     return Instrument(symbol, con_id, details.minTick or 0.01, details.liquidHours, details.timeZoneId)
 
 
 def bar_of(start: datetime, open_: float, high: float, low: float, close: float, volume: float) -> Bar:
-    """A 5-second bar. Raises MarketDataError for one that cannot be."""
+    """A 5-second bar. Raises MarketDataError for an invalid one."""
     bar = Bar(start, open_, high, low, close, max(volume, 0.0))  # -1: IBKR does not know the volume
     check_bar(bar)
     return bar
 
 
 def bars_between(rows: Iterable[Any], start: datetime, end: datetime) -> list[Bar]:
-    """The bars that start in [start, end), by start, each once; one that cannot be is left out, as a gap."""
+    """The bars that start in [start, end), by start, each once; an invalid one is left out, as a gap."""
     bars: dict[datetime, Bar] = {}
     for row in rows:
         try:
@@ -231,11 +229,11 @@ def history_chunks(end: datetime, seconds: int, chunk_s: int) -> list[tuple[date
 
 
 def connection_fact_of(code: int, text: str) -> ConnectionFact | None:
-    """1100 and 2110: broken; 1101 and 1102: restored, the first with its market data lost. None for the rest."""
-    state = _LINE_STATES.get(code)
+    """1100 and 2110: broken. 1101: restored, market data subscriptions are lost. 1102: restored. Else None."""
+    state = _CONNECTION_STATES.get(code)
     return ConnectionFact(state, f"{code} {text}", data_lost=code == 1101) if state else None
 
 
 def is_notice(code: int) -> bool:
-    """Whether a message with a question's id is a notice that leaves the question open (2100 to 2199, 10167)."""
+    """Whether a message with a question's id is a notice, so that the question stays open (2100-2199, 10167)."""
     return 2100 <= code < 2200 or code == 10167

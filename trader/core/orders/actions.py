@@ -1,4 +1,4 @@
-"""What may have to be done at IBKR so that a position has its one stop: values; the desk alone sends them."""
+"""What has to be done at IBKR so that each position has exactly one stop: values. `closing.carry_out` sends."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from state.domain.model import Action
 
 
 class PlaceStop(msgspec.Struct, frozen=True):
-    """Guard a position that has no live stop."""
+    """Place a stop for a position without a live one."""
 
     symbol: str
     action: Action
@@ -15,7 +15,7 @@ class PlaceStop(msgspec.Struct, frozen=True):
 
 
 class ModifyStop(msgspec.Struct, frozen=True):
-    """Bring a stop to the size and price that the position wants. `quantity` counts what it filled already."""
+    """Change a stop to the size and price that the position needs. quantity: including what it has filled."""
 
     symbol: str
     order_ref: str
@@ -25,7 +25,7 @@ class ModifyStop(msgspec.Struct, frozen=True):
 
 
 class CancelOrder(msgspec.Struct, frozen=True):
-    """Take back an order of ours that guards nothing, or too much."""
+    """Cancel an own order that protects no position, or is one too many."""
 
     symbol: str
     order_ref: str
@@ -34,7 +34,7 @@ class CancelOrder(msgspec.Struct, frozen=True):
 
 
 class ExitAtMarket(msgspec.Struct, frozen=True):
-    """Leave a position that cannot be guarded."""
+    """Close a position for which IBKR accepts no stop."""
 
     symbol: str
     action: Action
@@ -46,7 +46,7 @@ BrokerAction = PlaceStop | ModifyStop | CancelOrder | ExitAtMarket
 
 
 def describe(action: BrokerAction) -> str:
-    """An action in words."""
+    """An action as text for the operator."""
     if isinstance(action, PlaceStop):
         return f"has no live stop: {action.action} {action.quantity} at {action.stop_price:.2f} is to be placed"
     if isinstance(action, ModifyStop):

@@ -1,4 +1,4 @@
-"""What IBKR tells about orders and executions, into events of the books. Decides nothing and sends nothing."""
+"""IBKR's reports on orders and executions into events. Decides nothing and sends nothing."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,13 +17,13 @@ from state.domain.model import Order, RefusalKind, TraderState
 from trader.broker.port import CANCELLED_STATUSES, BrokerExecution, BrokerOrder, CommissionFact, MessageFact
 from trader.time_zones import EASTERN
 
-# Codes that say that IBKR did not take the order (message codes of the TWS API); anything else is asked about.
+# Message codes with which IBKR refuses an order. After any other code a comparison finds out what became of it.
 REFUSALS = frozenset({103, 110, 200, 201, 203, 321, 388, 404, 434, 460})
 CANCELLATION = 202
 
 
 def order_events(state: TraderState, order: BrokerOrder, now: datetime) -> Iterator[Event]:
-    """An openOrder or orderStatus of an order of ours; nothing for foreign ones."""
+    """The events of an openOrder or orderStatus message; none for an order that the state does not have."""
     known = state.orders.get(order.order_ref)
     if known is None:
         return
@@ -38,12 +38,12 @@ def order_events(state: TraderState, order: BrokerOrder, now: datetime) -> Itera
         yield _changed(known, "cancelled", order, now)
     elif order.status == "Inactive":
         yield _changed(known, "rejected", order, now, refusal="inactive")
-    elif order.status != "Filled" and known.is_live:  # what filled is known from executions alone (f17)
+    elif order.status != "Filled" and known.is_live:  # only executions record fills (f17)
         yield _changed(known, "working", order, now)
 
 
 def execution_event(state: TraderState, execution: BrokerExecution, now: datetime) -> ExecutionSeen | None:
-    """An execution that the books do not hold and that concerns them, or None."""
+    """The event of an execution; None if it is known, or belongs to no known order or position."""
     if not is_new_execution(state, execution.exec_id):
         return None
     trade_id = ""
@@ -60,14 +60,14 @@ def execution_event(state: TraderState, execution: BrokerExecution, now: datetim
         side=execution.side,
         shares=execution.shares,
         price=execution.price,
-        executed_at=execution.time.astimezone(EASTERN),  # the day is read in the exchange's time
+        executed_at=execution.time.astimezone(EASTERN),  # session time is US Eastern
         perm_id=execution.perm_id,
         trade_id=trade_id,
     )
 
 
 def commission_event(state: TraderState, fact: CommissionFact, now: datetime) -> CommissionSeen | None:
-    """A commission that joins an execution of the books, once."""
+    """The event of a commission of a known execution; None if it is recorded already."""
     execution = state.executions.get(split_exec_id(fact.exec_id)[0])
     if execution is None or execution.exec_id != fact.exec_id or execution.commission == fact.commission:
         return None
@@ -75,7 +75,7 @@ def commission_event(state: TraderState, fact: CommissionFact, now: datetime) ->
 
 
 def message_events(state: TraderState, fact: MessageFact, now: datetime) -> Iterator[Event]:
-    """An error about an order of ours. Only a clear refusal ends it; anything else has to be asked about."""
+    """The events of an error about an own order. Only a code in REFUSALS ends it; others need a comparison."""
     order = find_order(state, fact.order_id)
     if order is None or not order.is_live:
         return
@@ -96,7 +96,7 @@ def message_events(state: TraderState, fact: MessageFact, now: datetime) -> Iter
 
 
 def find_order(state: TraderState, order_id: int) -> Order | None:
-    """Our live order under an order id. Ids may be reissued by the Gateway, so the newest one is meant (p03)."""
+    """The own order with this order id, or None. IB Gateway may reissue ids: the newest order counts (p03)."""
     found = [order for order in state.orders.values() if order.order_id == order_id]
     return found[-1] if found else None
 

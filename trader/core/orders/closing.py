@@ -1,15 +1,15 @@
-"""How a position is closed: the stop is the closing order, for partial and full exits alike.
+"""How a position is closed: through its stop, for partial and full exits alike.
 
-A full exit brings the stop to the market by a modify. A partial exit makes the stop smaller, and leaves once IBKR
-has confirmed that. So all closing orders together never exceed what is held, whatever fills first and whenever the
-program dies (f14, f15): a position cannot be reversed by its own exits, and it always has its stop.
+A full exit modifies the stop so that it triggers at once. A partial exit makes the stop smaller, and the exit order
+is sent once IBKR has confirmed that. So the closing orders together never exceed what is held, whatever fills first
+and whenever the program dies (f14, f15): exits cannot reverse a position, and it always has its stop.
 """
 
 from collections.abc import Sequence
 from typing import Literal
 
 from state.domain.events import OrderIntended
-from state.domain.model import OrderReason, Position, exit_action, sign
+from state.domain.model import OrderReason, PartialReason, Position, exit_action, sign
 from trader.broker.port import BrokerOrder
 from trader.core.numbers import round_to_tick
 from trader.core.orders.actions import BrokerAction, CancelOrder, ExitAtMarket, ModifyStop, PlaceStop, describe
@@ -18,20 +18,18 @@ from trader.core.orders.sending import cancel, closing_order, modified, send, se
 from trader.core.turn import Turn
 from trader.core.view import PendingPartial
 
-THROUGH = 0.005  # how far beyond the last price a stop is brought to execute at once
-CONFIRM_S = 2.0  # real seconds in which IBKR confirms a smaller stop
+THROUGH = 0.005  # of the price: how far through the market a stop is moved to trigger at once
+CONFIRM_S = 2.0  # real seconds within which IBKR has to confirm a smaller stop
 STOP_REASONS: dict[str, OrderReason] = {"breakeven": "breakeven_stop_hit", "trail": "trailing_stop_hit"}
-
-PartialReason = Literal["partial_1r", "partial_target1"]
 
 
 def take_partial(
     turn: Turn, position: Position, shares: int, reason: PartialReason, price: float, tick: float
 ) -> None:
-    """Sell (buy back) some of a position: the stop shrinks now, and once IBKR says so the exit goes out.
+    """Sell (buy back) a part of a position: make the stop smaller, and send the exit once IBKR confirms it.
 
-    A stop that filled before the change reached it has closed all there was: then no exit may leave. Without an
-    answer in time none leaves either; the next comparison makes the stop whole again.
+    If the stop fills before the change reaches IBKR, the position is closed and no exit is sent. Without a
+    confirmation in time none is sent either; the next comparison enlarges the stop again.
     """
     stop = turn.state.protective_stop(position)
     covered = wanted_stop_size(turn.state, position)
@@ -53,7 +51,7 @@ def take_partial(
 
 
 def take_stop_report(turn: Turn, order: BrokerOrder) -> None:
-    """An order as IBKR reports it: where it is the stop of a pending partial, the exit leaves or is given up."""
+    """Take an order report. If it is about the stop of a pending partial, send the exit or give it up."""
     partial = turn.view.partials.get(order.symbol)
     if partial is None or partial.stop_ref != order.order_ref:
         return
@@ -67,7 +65,7 @@ def take_stop_report(turn: Turn, order: BrokerOrder) -> None:
 
 
 def expire_partials(turn: Turn) -> None:
-    """Give up each partial whose smaller stop IBKR has not confirmed in time."""
+    """Give up each pending partial whose stop IBKR has not confirmed in time."""
     for symbol, partial in list(turn.view.partials.items()):
         if turn.moment.real_s >= partial.until_s:
             _give_up(turn, symbol, partial)
@@ -80,14 +78,14 @@ def _give_up(turn: Turn, symbol: str, partial: PendingPartial) -> None:
 
 
 def _exit(turn: Turn, position: Position, shares: int, reason: OrderReason) -> None:
-    """Send an exit at the market."""
+    """Send a market exit."""
     order = closing_order(turn, position, "exit", shares, exit_action(position.side), reason)
     text = f"{position.symbol}: {reason}, {shares} of {position.held} shares"
     send(turn, [ticket(turn, order)], [OrderIntended(time=turn.moment.now, order=order)], text)
 
 
 def move_stop(turn: Turn, position: Position, price: float, reason: Literal["breakeven", "trail"]) -> None:
-    """Bring the stop to a better price."""
+    """Move the stop to a better price."""
     stop = turn.state.protective_stop(position)
     if stop is None:
         return
@@ -97,7 +95,7 @@ def move_stop(turn: Turn, position: Position, price: float, reason: Literal["bre
 
 
 def close(turn: Turn, position: Position, reason: OrderReason, price: float, tick: float) -> None:
-    """Bring the stop to the market so that it sells (buys back) all that is held, now. price: the last one."""
+    """Move the stop through the market, so that it closes all that is held at once. price: the last trade."""
     stop = turn.state.protective_stop(position)
     if stop is None:
         turn.log("warning", f"{position.symbol}: {reason} waits until its stop is confirmed.")
@@ -110,13 +108,13 @@ def close(turn: Turn, position: Position, reason: OrderReason, price: float, tic
 
 
 def is_closing(turn: Turn, position: Position) -> bool:
-    """Whether the stop was brought to the market already."""
+    """Whether the stop was moved through the market already."""
     stop = turn.state.protective_stop(position)
     return stop is not None and stop.closing
 
 
 def resize_stop(turn: Turn, position: Position) -> None:
-    """Make the stop as large as what is held, less exits in flight."""
+    """Change the stop to what is held, less pending exits."""
     stop = turn.state.protective_stop(position)
     size = wanted_stop_size(turn.state, position)
     if stop is None or size == 0 or stop.quantity - stop.filled == size:
@@ -126,7 +124,7 @@ def resize_stop(turn: Turn, position: Position) -> None:
 
 
 def carry_out(turn: Turn, actions: Sequence[BrokerAction]) -> None:
-    """Send what a comparison decided."""
+    """Send the orders that a comparison decided on."""
     for action in actions:
         if isinstance(action, PlaceStop):
             _place_stop(turn, action)

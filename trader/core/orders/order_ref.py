@@ -1,11 +1,11 @@
-"""The orderRef: a name that IBKR keeps with every order and execution of ours, unique for ever.
+"""The orderRef: IBKR keeps it with every order and execution; each one is used once.
 
-    ps60-TSLA-L-E2-0h4kq9x2mz                 the entry of the second attempt; it names the trade
+    ps60-TSLA-L-E2-0h4kq9x2mz                 the entry of the second attempt; also the trade's id
     ps60-TSLA-L-S2-0h4kq9x2mz.0h4kq9x2n1      a stop of that trade
     ps60-TSLA-L-X2-0h4kq9x2mz.0h4kr1c7p3      an exit of that trade
 
-strategy, symbol, side, role with attempt, trade token, order token: at most 40 ASCII characters. With all
-files lost, these names and IBKR's executions are enough to tell what is ours and which trade it belongs to.
+Parts: strategy, symbol, side, role with attempt, trade token, order token; at most 40 ASCII characters. If all
+files are lost, the references and IBKR's executions show which orders and positions are own, and of which trade.
 """
 
 import re
@@ -29,7 +29,7 @@ _LETTER_ROLE: dict[str, Role] = {letter: role for role, letter in _ROLE_LETTER.i
 
 
 class OrderRef(msgspec.Struct, frozen=True):
-    """What a reference says."""
+    """The parts of an orderRef. text: the whole reference."""
 
     symbol: str
     side: Side
@@ -40,13 +40,13 @@ class OrderRef(msgspec.Struct, frozen=True):
 
     @property
     def trade_id(self) -> str:
-        """The entry's reference, which names the whole trade."""
+        """The entry's reference, which is the trade's id."""
         letter = "L" if self.side == "LONG" else "S"
         return f"{STRATEGY}-{self.symbol}-{letter}-E{self.attempt}-{self.trade_token}"
 
 
 def parse_ref(text: str) -> OrderRef | None:
-    """The parts of a reference of ours, or None for anything else: then the order is foreign."""
+    """The parts of this strategy's reference; None for any other text, whose order is foreign."""
     match = _PATTERN.fullmatch(text)
     if match is None or (match["role"] == "E") != (match["order"] is None):
         return None
@@ -55,21 +55,21 @@ def parse_ref(text: str) -> OrderRef | None:
 
 
 def entry_ref(symbol: str, side: Side, attempt: int, token: str) -> str:
-    """The reference of a new entry, which is also the trade's id. token: `make_token`, never used before."""
+    """The reference of a new entry, also the trade's id. token: of `make_token`, not used before."""
     return _checked(f"{STRATEGY}-{symbol}-{side[0]}-E{attempt}-{token}")
 
 
 def closing_ref(
     trade_id: str, role: Literal["stop", "exit"], symbol: str, side: Side, attempt: int, token: str
 ) -> str:
-    """The reference of a new stop or exit of a trade, adopted ones included: those give their own token twice."""
+    """The reference of a new stop or exit. An adopted trade has no trade token: its `token` is used twice."""
     parent = parse_ref(trade_id)
     trade_token = parent.trade_token if parent is not None else token
     return _checked(f"{STRATEGY}-{symbol}-{side[0]}-{_ROLE_LETTER[role]}{attempt}-{trade_token}.{token}")
 
 
 def make_token(number: int, run_token: str) -> str:
-    """Ten characters for a count of milliseconds since 2020 and the two characters of a run."""
+    """Ten characters: a count of milliseconds since 2020 in base 32, and the two characters of the run."""
     text = ""
     for _ in range(8):
         number, digit = divmod(number, 32)
@@ -80,7 +80,7 @@ def make_token(number: int, run_token: str) -> str:
 def _checked(text: str) -> str:
     if len(text) > LENGTH_MAX or parse_ref(text) is None:
         raise InvariantError(
-            f"{text!r} is not an order reference that IBKR keeps whole.",
+            f"{text!r} is no valid order reference of at most {LENGTH_MAX} characters.",
             "Symbols of up to 7 characters are supported.",
         )
     return text

@@ -1,7 +1,7 @@
-"""Which orders have to be placed, changed or taken back so that every managed position has exactly one live stop.
+"""Which orders have to be placed, changed or cancelled so that every managed position has exactly one live stop.
 
-The stop's size is what is held less what pending exits of ours will sell: all orders together can never close
-more than is there (invariant 4).
+The stop's size is what is held, less what pending exits will close. So the closing orders together never exceed
+what is held (invariant 4).
 """
 
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from trader.core.orders.actions import BrokerAction, CancelOrder, ExitAtMarket, 
 from trader.core.orders.order_ref import OrderRef, parse_ref
 
 PRICE_TOLERANCE = 0.005
-REFUSALS_MAX = 3  # stops refused before the position is left, exits refused before only a person can help
+REFUSALS_MAX = 3  # refused stops until the position is closed; refused exits until only the operator can act
 
 
 def wanted_stop_size(state: TraderState, position: Position) -> int:
-    """Shares that the stop has to cover: held, less what exits that are on their way will close."""
+    """Shares that the stop has to cover: what is held, less what pending exits will close."""
     exits = sum(
         order.pending
         for order in state.live_orders(position.symbol)
@@ -28,9 +28,9 @@ def wanted_stop_size(state: TraderState, position: Position) -> int:
 
 
 def stop_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[BrokerAction]:
-    """What to send so that the gate can pass. Only orders of ours, under our client id, are ever touched."""
+    """What to send so that the protection gate can pass. Only own orders of this client id are ever touched."""
     actions: list[BrokerAction] = []
-    mine = [
+    own = [
         (order, ref)
         for order in snapshot.open_orders
         if not order.is_closed
@@ -38,12 +38,12 @@ def stop_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -
         and (ref := parse_ref(order.order_ref)) is not None
         and order.client_id == client_id
     ]
-    symbols = {ref.symbol for _, ref in mine} | set(state.positions)
+    symbols = {ref.symbol for _, ref in own} | set(state.positions)
     for symbol in sorted(symbols):
-        orders = [(order, ref) for order, ref in mine if ref.symbol == symbol]
+        orders = [(order, ref) for order, ref in own if ref.symbol == symbol]
         position = state.positions.get(symbol)
         agreed = position is not None and position.quantity == snapshot.quantity(symbol)
-        if symbol in state.halted and not agreed:  # in conflict; what a defect halted is guarded on
+        if symbol in state.halted and not agreed:  # a conflict; a symbol halted by a defect keeps its stop
             actions += _enlarging(symbol, orders, snapshot.quantity(symbol))
         elif position is None:
             actions += _orphans(state, symbol, orders, snapshot.quantity(symbol))
@@ -53,14 +53,14 @@ def stop_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """One reason why the protection gate stays shut."""
+    """One reason why the protection gate does not pass."""
 
     symbol: str
     text: str
 
 
 def violations(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[Violation]:
-    """Why the gate stays shut; empty means that every managed position has its one right stop."""
+    """Why the protection gate does not pass; empty if every managed position has exactly one correct stop."""
     problems: list[Violation] = []
     for position in state.positions.values():
         if position.symbol in state.halted:
@@ -93,7 +93,7 @@ def _protect(
     if size == 0:
         return actions
     if keep is None:
-        actions += _protect_anew(state, position, size)
+        actions += _replace_missing_stop(state, position, size)
     elif keep.remaining != size or not _same_price(keep.stop_price, position.stop_price):
         actions.append(
             ModifyStop(position.symbol, keep.order_ref, keep.order_id, keep.filled + size, position.stop_price)
@@ -101,14 +101,14 @@ def _protect(
     return actions
 
 
-def _protect_anew(state: TraderState, position: Position, size: int) -> list[BrokerAction]:
-    """A new stop; where IBKR has refused several, out: a position is not held without one."""
+def _replace_missing_stop(state: TraderState, position: Position, size: int) -> list[BrokerAction]:
+    """Place a new stop; close the position if IBKR has refused several: none is held without a stop."""
     closing = exit_action(position.side)
     if _refusals(state, position, "stop") < REFUSALS_MAX:
         return [PlaceStop(position.symbol, closing, size, position.stop_price)]
     if _refusals(state, position, "exit") < REFUSALS_MAX:
         return [ExitAtMarket(position.symbol, closing, size, f"IBKR refused its stop {REFUSALS_MAX} times")]
-    return []  # `violations` says that nothing of ours can help any more
+    return []  # `violations` reports it: only the operator can act
 
 
 def _refusals(state: TraderState, position: Position, role: Role) -> int:
@@ -117,7 +117,7 @@ def _refusals(state: TraderState, position: Position, role: Role) -> int:
 
 
 def _best_stop(state: TraderState, position: Position, stops: list[BrokerOrder]) -> BrokerOrder | None:
-    """The stop the books know (its permId, where two carry its name), or else the nearest to the wanted price."""
+    """The stop of the state (by permId, if two carry its orderRef), or else the nearest to the wanted price."""
     known = state.orders.get(position.stop_ref)
     named = [order for order in stops if order.order_ref == position.stop_ref]
     for order in named:
@@ -129,7 +129,7 @@ def _best_stop(state: TraderState, position: Position, stops: list[BrokerOrder])
 def _wrong_side(
     position: Position, orders: list[tuple[BrokerOrder, OrderRef]], closing: str
 ) -> Iterable[BrokerAction]:
-    """A stop or an exit of ours that would enlarge the position."""
+    """Cancel own stops and exits that would enlarge the position."""
     return [
         CancelOrder(position.symbol, order.order_ref, order.order_id, "it is on the wrong side of the position")
         for order, ref in orders
@@ -140,10 +140,10 @@ def _wrong_side(
 def _orphans(
     state: TraderState, symbol: str, orders: list[tuple[BrokerOrder, OrderRef]], quantity: int
 ) -> Iterable[BrokerAction]:
-    """Without a position only an entry that still works, together with its stop, has a reason to be there.
+    """Without a position only a working entry with its stop is kept; other own orders are cancelled.
 
-    A stop of an earlier date stays as long as the account holds the shares that it guards (`quantity`, signed):
-    they are not managed any more, and they are not stripped of their stop either.
+    A stop of an earlier date is kept as well while the account holds the shares that it closes: that position is no
+    longer managed, but keeps its stop. quantity: signed shares of the account.
     """
     stops = {ref.trade_token for _, ref in orders if ref.role == "stop"}
     entries = {ref.trade_token for _, ref in orders if ref.role == "entry"}
@@ -163,13 +163,13 @@ def _orphans(
 
 
 def _ended(state: TraderState, order: BrokerOrder, ref: OrderRef) -> bool:
-    """Whether the books know the order's trade, and that it is over: shares still there are not its own."""
+    """Whether the order's trade is in the state and closed: then shares still held belong to another trade."""
     known = state.orders.get(order.order_ref)
     return (known.trade_id if known is not None else ref.trade_id) in state.closed
 
 
 def _enlarging(symbol: str, orders: list[tuple[BrokerOrder, OrderRef]], quantity: int) -> Iterable[BrokerAction]:
-    """In a halted symbol only what would make the account's position larger is taken back."""
+    """In a halted symbol cancel only orders that would enlarge the account's position."""
     for order, _ in orders:
         grows = (order.action == "BUY") == (quantity > 0)
         if quantity and grows and order.is_working:

@@ -1,12 +1,14 @@
-"""Intents and tickets: how an order is recorded and sent, and what is in flight.
+"""Intents and tickets: how an order is recorded and sent, and which orders are in flight.
 
-Every order of this trader leaves through `send`: its intent is an event, and the SendOrders effect waits until that
-event is durable (invariant 1).
+Every order goes through `send`: its intent is an event, and the SendOrders effect waits until that event is durable
+(invariant 1).
 """
 
 import math
 from collections.abc import Sequence
 from typing import Literal
+
+from msgspec.structs import replace
 
 from state.domain.events import Event, OrderIntended, OrderModifyIntended, SignalTaken
 from state.domain.model import Action, Order, OrderReason, Position, Role
@@ -17,12 +19,12 @@ from trader.core.orders.order_ref import EPOCH_MS, closing_ref, make_token
 from trader.core.turn import Turn
 from trader.errors import BrokerError
 
-UNANSWERED_S = 5.0  # real seconds after which IBKR's silence about a new order says something
-CHANGING_S = 1.5  # real seconds for which IBKR's picture of a changed order may still be the old one
+UNANSWERED_S = 5.0  # real seconds for which IBKR may not list a new order yet
+CHANGING_S = 1.5  # real seconds for which IBKR may still report a changed order as it was before
 
 
 def in_flight(turn: Turn) -> set[str]:
-    """OrderRefs whose absence or size at IBKR proves nothing yet: not answered, or changed a moment ago."""
+    """OrderRefs whose absence or size at IBKR proves nothing yet: not acknowledged, or changed a moment ago."""
     view, now = turn.view, turn.moment.real_s
     view.sent_at_s = {ref: at for ref, at in view.sent_at_s.items() if now - at < UNANSWERED_S}
     view.changed_at_s = {ref: at for ref, at in view.changed_at_s.items() if now - at < CHANGING_S}
@@ -38,19 +40,19 @@ def _unanswered(turn: Turn, order_ref: str) -> bool:
 def send(turn: Turn, tickets: Sequence[OrderTicket], intents: Sequence[Event], text: str) -> None:
     """Record the intents and have the tickets written once they are durable. text: for the log."""
     if turn.settings.dry_run:
-        _say_instead(turn, tickets[0].symbol, intents, text)
+        _log_dry_run(turn, tickets[0].symbol, intents, text)
         return
     new = tuple(intent.order.order_ref for intent in intents if isinstance(intent, OrderIntended))
     view = turn.view
     view.activity += 1
-    view.sent_at_s |= dict.fromkeys(new, math.inf)  # until it is written, IBKR cannot know of it
+    view.sent_at_s |= dict.fromkeys(new, math.inf)  # in flight at least until it is written
     view.changed_at_s |= {ticket.order_ref: math.inf for ticket in tickets if ticket.order_ref not in new}
     turn.record(*intents)
     turn.do(SendOrders(tuple(tickets), new, text))
 
 
 def take_sent(turn: Turn, message: OrdersSent) -> None:
-    """The orders are on the wire: from now on IBKR's silence about them counts."""
+    """The orders were written: the time in which IBKR has to acknowledge them starts."""
     view, now = turn.view, turn.moment.real_s
     view.activity += 1
     view.sent_at_s |= {ref: now for ref in message.new if ref in view.sent_at_s}
@@ -58,7 +60,7 @@ def take_sent(turn: Turn, message: OrdersSent) -> None:
 
 
 def take_not_sent(turn: Turn, message: OrdersNotSent) -> None:
-    """The connection was down: the next comparison proves that the orders were never sent."""
+    """There was no connection: the next comparison records that the orders were not sent."""
     view = turn.view
     view.activity += 1
     for ref in (*message.new, *message.changed):
@@ -73,32 +75,32 @@ def take_not_sent(turn: Turn, message: OrdersNotSent) -> None:
 
 
 def cancel(turn: Turn, order_id: int, order_ref: str, symbol: str) -> None:
-    """Have an order of this client cancelled; a dry run cancels nothing."""
+    """Cancel an order of this client; a dry run cancels nothing."""
     if not turn.settings.dry_run:
         turn.view.changed_at_s[order_ref] = turn.moment.real_s
         turn.do(SendCancel(order_id, symbol))
 
 
 def cancel_order(turn: Turn, order: Order, why: str) -> None:
-    """Cancel one of our orders, and say why."""
+    """Cancel an own order. why: for the log."""
     turn.log("info", f"{order.symbol}: cancelling {order.order_ref}: {why}.")
     cancel(turn, order.order_id, order.order_ref, order.symbol)
 
 
 def next_token(turn: Turn) -> str:
-    """The part of an order reference that no earlier run, and no other order of this one, can have used.
+    """The unique part of an order reference, not used by an earlier run or another order of this one.
 
-    It counts real milliseconds, never the session's clock, which a replayed day repeats; the run's two random
-    characters guard against a system clock that was set back.
+    It counts real milliseconds and not session time, which a replayed day repeats. The two random characters of the
+    run make it unique if the computer's clock was set back.
     """
     turn.view.last_token = max(turn.view.last_token + 1, turn.moment.wall_ms - EPOCH_MS)
     return make_token(turn.view.last_token, turn.settings.run_name)
 
 
 def next_order_id(turn: Turn) -> int:
-    """An order id above everything that this account's state or IBKR has used. Raises BrokerError without one."""
+    """An order id above every one that the state or IBKR has used. Raises BrokerError if there is none."""
     if turn.moment.free_order_id == 0:
-        raise BrokerError(turn.moment.no_order_id or "There is no connection to IBKR.", "It is tried again.")
+        raise BrokerError(turn.moment.no_order_id or "There is no connection to IBKR.", "The trader tries again.")
     return max(turn.moment.free_order_id, turn.state.order_id_high + 1)
 
 
@@ -114,7 +116,7 @@ def new_order(
     action: Action,
     reason: OrderReason,
 ) -> Order:
-    """An order as it is intended now."""
+    """An order of this trader with its intent's time, type and client id filled in."""
     return Order(
         order_ref=ref,
         role=role,
@@ -139,7 +141,7 @@ def closing_order(
     action: Action,
     reason: OrderReason,
 ) -> Order:
-    """A new stop or exit of a position. Raises BrokerError where no order id is to be had."""
+    """A new stop or exit of a position. Raises BrokerError if there is no order id."""
     ref = closing_ref(position.trade_id, role, position.symbol, position.side, position.attempt, next_token(turn))
     order_id = next_order_id(turn)
     return new_order(
@@ -148,7 +150,7 @@ def closing_order(
 
 
 def ticket(turn: Turn, order: Order, *, parent_id: int = 0, transmit: bool = True) -> OrderTicket:
-    """A new order as it is sent."""
+    """The ticket of a new order."""
     return OrderTicket(
         order_id=order.order_id,
         order_ref=order.order_ref,
@@ -168,7 +170,7 @@ def ticket(turn: Turn, order: Order, *, parent_id: int = 0, transmit: bool = Tru
 def modified(
     turn: Turn, stop: Order, quantity: int, price: float, reason: OrderReason, *, closing: bool = False
 ) -> OrderModifyIntended:
-    """The intent to change a stop. quantity: shares that it filled already included."""
+    """The intent to change a stop. quantity: including what it has filled."""
     return OrderModifyIntended(
         time=turn.moment.now,
         order_ref=stop.order_ref,
@@ -180,26 +182,19 @@ def modified(
 
 
 def send_modified(turn: Turn, stop: Order, change: OrderModifyIntended, text: str, order_id: int = 0) -> None:
-    """Send the change of a stop. order_id: where IBKR lists it under another one than the state."""
+    """Send the change of a stop. order_id: the one that IBKR lists, if it differs from the state's."""
     parent = turn.state.orders.get(stop.parent_ref)
-    changed = OrderTicket(
+    changed = replace(
+        ticket(turn, stop, parent_id=parent.order_id if parent is not None and parent.is_live else 0),
         order_id=order_id or stop.order_id,
-        order_ref=stop.order_ref,
-        account=turn.settings.account,
-        symbol=stop.symbol,
-        con_id=stop.con_id,
-        action=stop.action,
         quantity=change.quantity,
-        order_type="STP",
         stop_price=change.stop_price,
-        tif="GTC",
-        parent_id=parent.order_id if parent is not None and parent.is_live else 0,
     )
     send(turn, [changed], [change], text)
 
 
-def _say_instead(turn: Turn, symbol: str, intents: Sequence[Event], text: str) -> None:
-    """What a dry run would send; once, though it is due again with each price for as long as it is not done."""
-    if isinstance(intents[-1], SignalTaken) or turn.view.dry_run_said.get(symbol) != text:
+def _log_dry_run(turn: Turn, symbol: str, intents: Sequence[Event], text: str) -> None:
+    """Log what a dry run would send. Once: it is decided again at each price, since nothing is ever sent."""
+    if isinstance(intents[-1], SignalTaken) or turn.view.dry_run_logged.get(symbol) != text:
         turn.log("info", f"Dry run, not sent. {text}.")
-    turn.view.dry_run_said[symbol] = text
+    turn.view.dry_run_logged[symbol] = text

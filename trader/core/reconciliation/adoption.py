@@ -1,33 +1,31 @@
-"""Taking a position over from the account, because the operator said so: `adopt SYM` and `--accept-broker`."""
+"""Takes over a position of the account on the operator's command: `adopt SYM` and `--accept-broker`."""
 
 from datetime import datetime
 
 from state.domain.events import Event, PositionAdjusted, PositionAdopted, SymbolReleased
 from state.domain.model import Position, Side, TraderState, sign
 from trader.broker.port import BrokerPosition
+from trader.core.sizing import ESTIMATED_RISK, estimated_targets
 from trader.core.strategy.ps60.setups import Setup
-
-ESTIMATED_STOP = 0.01  # of the price: where an adopted position's stop goes without a better place
 
 
 def adoption(
     symbol: str, holding: BrokerPosition, setup: Setup | None, price: float | None, now: datetime
 ) -> PositionAdopted:
-    """A managed position with IBKR's shares and average cost; pivot, targets and stop are estimates.
+    """The event of a managed position with IBKR's shares and average cost. Pivot, targets and stop are estimated.
 
-    price: the last one known, or None. The stop goes to the scanner's pivot where that is on the right side of
-    cost and price, else 1 % away from the worse of the two.
+    price: the last trade, or None. The stop is the scanner's pivot if that is on the right side of cost and price,
+    else 1 % away from the worse of the two.
     """
     side: Side = "LONG" if holding.quantity > 0 else "SHORT"
     towards = sign(side)
     cost = holding.avg_cost
     worse = min(cost, price or cost) if side == "LONG" else max(cost, price or cost)
-    stop = round(worse * (1 - towards * ESTIMATED_STOP), 2)
+    stop = round(worse * (1 - towards * ESTIMATED_RISK), 2)
     pivot = setup.pivot(side) if setup is not None else stop
     if setup is not None and (worse - pivot) * towards > 0:
         stop = pivot
-    risk = abs(cost - stop) or cost * ESTIMATED_STOP
-    estimated = tuple(round(cost + towards * step * risk, 2) for step in (2, 3, 4))
+    estimated = (round(target, 2) for target in estimated_targets(side, cost, stop))
     target1, target2, target3 = setup.targets(side) if setup is not None else estimated
     return PositionAdopted(
         time=now,
@@ -56,7 +54,7 @@ def adoption(
 def acceptance(
     state: TraderState, symbol: str, holding: BrokerPosition | None, setup: Setup | None, now: datetime
 ) -> list[Event]:
-    """The operator accepts what IBKR holds of a symbol in conflict: our trade ends, IBKR's position is ours."""
+    """The operator accepts IBKR's count of a symbol in conflict: the trade ends, and IBKR's position is adopted."""
     events: list[Event] = []
     position = state.positions.get(symbol)
     if position is not None:

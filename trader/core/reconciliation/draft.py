@@ -1,12 +1,12 @@
-"""A copy of the state that reconciliation may try its events on, so that deciding stays free of effects."""
+"""A copy of the state on which reconciliation tries its events, so that the decision changes nothing."""
 
 from datetime import datetime
 
 import msgspec
 
-from state.domain.apply import apply
 from state.domain.events import Event
 from state.domain.model import TraderState
+from state.domain.recording import record
 
 
 class Draft:
@@ -18,6 +18,6 @@ class Draft:
         self.events: list[Event] = []
 
     def record(self, event: Event) -> None:
-        """Apply an event here and keep it for the books."""
-        apply(self.state, msgspec.convert(msgspec.to_builtins(event), type(event)), self.state.sequence + 1)
+        """Apply an event to the copy, and collect it for the state. Raises InvariantError, as for the state."""
+        record(self.state, event)
         self.events.append(event)

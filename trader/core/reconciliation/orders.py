@@ -1,47 +1,48 @@
-"""What IBKR's orders and executions add to the books: the facts, before any decision about shares.
+"""What IBKR's orders and executions add to the state: the facts, before any decision about share counts.
 
-Executions are walked in time order, so that a trade by hand joins the position that was open when it happened.
-An order that is not among the open ones is looked for in the executions and the completed orders before it is
-called gone.
+Executions are recorded in order of time, so that a manual trade joins the position that was open then. An order
+that is not open is looked for among executions and completed orders before it is recorded as cancelled or not sent.
 """
 
 from collections.abc import Collection, Mapping
+from typing import get_args
 
 from state.domain.events import AlertRaised, OrderAcknowledged, OrderChanged, OrderRecovered
-from state.domain.model import UNKNOWN_PATH, EntryPlan, Order, OrderReason
+from state.domain.model import UNKNOWN_PATH, EntryPlan, Order, OrderReason, PartialReason, sign
 from trader.broker.port import BrokerExecution, BrokerOrder, BrokerSnapshot, CommissionFact
 from trader.core.orders.broker_events import commission_event, execution_event
 from trader.core.orders.order_ref import OrderRef, parse_ref
 from trader.core.reconciliation.draft import Draft
+from trader.core.sizing import ESTIMATED_RISK, estimated_targets
 from trader.core.strategy.ps60.setups import Setup
 
-PARTIALS: tuple[OrderReason, ...] = ("partial_1r", "partial_target1")
+PARTIALS: tuple[PartialReason, ...] = get_args(PartialReason)  # in the order in which they are taken
 
 
 def record_facts(
     draft: Draft, snapshot: BrokerSnapshot, setups: Mapping[str, Setup], in_flight: Collection[str]
 ) -> None:
-    """Book every execution and order status that the snapshot holds and the state does not.
+    """Record every execution and order status that is in the snapshot and not in the state.
 
-    setups: the scanner's, for the pivot and targets of an entry whose plan was lost.
+    setups: of the scanner, for the pivot and targets of an entry whose plan was lost.
     in_flight: orderRefs sent so recently that their absence proves nothing yet.
     """
     _recover_unknown_orders(draft, snapshot, setups)
     for execution in sorted(snapshot.executions, key=lambda e: (e.time, e.cum_quantity)):
-        _book_execution(draft, execution)
+        _record_execution(draft, execution)
     for execution in snapshot.executions:
-        _book_commission(draft, execution)
+        _record_commission(draft, execution)
     _acknowledge_open(draft, snapshot)
     _conclude_missing(draft, snapshot, in_flight)
 
 
-def _book_execution(draft: Draft, execution: BrokerExecution) -> None:
+def _record_execution(draft: Draft, execution: BrokerExecution) -> None:
     event = execution_event(draft.state, execution, draft.now)
     if event is not None:
         draft.record(event)
 
 
-def _book_commission(draft: Draft, execution: BrokerExecution) -> None:
+def _record_commission(draft: Draft, execution: BrokerExecution) -> None:
     if execution.commission is None:
         return
     event = commission_event(draft.state, CommissionFact(execution.exec_id, execution.commission), draft.now)
@@ -50,7 +51,7 @@ def _book_commission(draft: Draft, execution: BrokerExecution) -> None:
 
 
 def _recover_unknown_orders(draft: Draft, snapshot: BrokerSnapshot, setups: Mapping[str, Setup]) -> None:
-    """Orders with a reference of ours that the files do not hold: rebuilt, entries first."""
+    """Rebuild own orders that are at IBKR and not in the state, entries first."""
     found: dict[str, OrderRef] = {}
     for ref_text in (
         *(order.order_ref for order in (*snapshot.open_orders, *snapshot.completed_orders)),
@@ -101,9 +102,9 @@ def _rebuilt_order(ref: OrderRef, snapshot: BrokerSnapshot, draft: Draft, setup:
 
 
 def _likely_reason(ref: OrderRef, draft: Draft) -> OrderReason:
-    """Why an order must have been sent. A trade's exits are its partials, in the order of their references.
+    """The likely reason of a rebuilt order. A trade's first exits are its partials, in order of their references.
 
-    Taken for what they were, so that no partial is taken a second time.
+    So no partial is taken a second time.
     """
     if ref.role != "exit":
         return "entry" if ref.role == "entry" else "stop_loss_hit"
@@ -112,18 +113,16 @@ def _likely_reason(ref: OrderRef, draft: Draft) -> OrderReason:
 
 
 def _estimated_plan(ref: OrderRef, snapshot: BrokerSnapshot, setup: Setup | None) -> EntryPlan:
-    """What an entry must have meant: the scanner's pivot and targets, its stop as IBKR knows it.
+    """The likely plan of a rebuilt entry: the scanner's pivot and targets, and the stop as IBKR has it.
 
-    Without a setup of that symbol the stop stands for the pivot, and the targets are multiples of the risk.
+    Without a setup of the symbol, the pivot is the stop price and the targets are multiples of the risk.
     """
     price = next((e.price for e in snapshot.executions if e.order_ref == ref.text), 0.0)
-    towards = 1 if ref.side == "LONG" else -1
     pivot = setup.pivot(ref.side) if setup is not None else 0.0
-    stop = _stop_price_of_trade(ref, snapshot) or pivot or price * (1 - 0.01 * towards) or 1.0
+    stop = _stop_price_of_trade(ref, snapshot) or pivot or price * (1 - ESTIMATED_RISK * sign(ref.side)) or 1.0
     price = price or stop
-    risk = abs(price - stop) or price * 0.01
-    steps = (price + towards * step * risk for step in (2, 3, 4))
-    target1, target2, target3 = setup.targets(ref.side) if setup is not None else tuple(steps)
+    estimated = estimated_targets(ref.side, price, stop)
+    target1, target2, target3 = setup.targets(ref.side) if setup is not None else estimated
     return EntryPlan(
         side=ref.side,
         pivot=pivot or stop,
@@ -152,9 +151,9 @@ def _acknowledge_open(draft: Draft, snapshot: BrokerSnapshot) -> None:
     for ref, found in by_ref.items():
         known = draft.state.orders[ref]
         for order in found:
-            new_perm = order.perm_id and order.perm_id != known.perm_id
-            unheard = new_perm and (order.perm_id not in known.other_perm_ids or len(found) == 1)
-            if unheard or known.status in ("intended", "unknown"):
+            other_perm = order.perm_id and order.perm_id != known.perm_id
+            new_perm = other_perm and (order.perm_id not in known.other_perm_ids or len(found) == 1)
+            if new_perm or known.status in ("intended", "unknown"):
                 draft.record(
                     OrderAcknowledged(time=draft.now, order_ref=ref, perm_id=order.perm_id, order_id=order.order_id)
                 )
@@ -182,7 +181,7 @@ def _acknowledge_open(draft: Draft, snapshot: BrokerSnapshot) -> None:
 
 
 def _conclude_missing(draft: Draft, snapshot: BrokerSnapshot, in_flight: Collection[str]) -> None:
-    """Our live orders that are not open at IBKR: filled, ended, or never sent."""
+    """Own live orders that are not open at IBKR: filled, cancelled, or never sent."""
     open_refs = {order.order_ref for order in snapshot.open_orders}
     completed = {order.order_ref: order for order in snapshot.completed_orders}
     for ref, order in list(draft.state.orders.items()):
@@ -190,7 +189,7 @@ def _conclude_missing(draft: Draft, snapshot: BrokerSnapshot, in_flight: Collect
             continue
         done = completed.get(ref)
         if done is not None and done.status == "Filled" and order.filled < order.quantity:
-            continue  # IBKR says filled and its executions are still to come: nothing is concluded yet
+            continue  # filled, but the executions have not arrived yet: nothing is concluded
         if done is None and not order.perm_id and not order.filled:
             status, text = (
                 "not_sent",

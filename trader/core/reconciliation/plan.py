@@ -1,4 +1,4 @@
-"""What reconciliation decides: rows for people, events for the books, actions for IBKR."""
+"""What reconciliation decides: rows for the operator, events for the state, actions at IBKR."""
 
 from typing import Literal
 
@@ -34,7 +34,7 @@ Decision = Literal[
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One decision about one symbol, in words, with what it rests on."""
+    """One decision about one symbol, as text. evidence: the fills that it is based on."""
 
     symbol: str
     decision: Decision
@@ -44,16 +44,11 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct):
-    """All decisions of one comparison. `complete` is False where IBKR gave no complete answer."""
+    """All decisions of one comparison. complete: whether IBKR gave a complete answer."""
 
     complete: bool
     rows: list[Row] = msgspec.field(default_factory=list)
     events: list[Event] = msgspec.field(default_factory=list)
     actions: list[BrokerAction] = msgspec.field(default_factory=list)
     conflicts: list[str] = msgspec.field(default_factory=list)  # symbols
-    uncertain: bool = False  # a count differs and no execution says why: worth asking twice
-
-    @property
-    def quiet(self) -> bool:
-        """Nothing to book and nothing to send: the books and IBKR agree."""
-        return self.complete and not self.events and not self.actions and not self.conflicts
+    uncertain: bool = False  # a count differs and no execution explains it: ask IBKR a second time

@@ -1,7 +1,7 @@
-"""Share counts, symbol by symbol: what the state says, what IBKR says, and which row of the table that is.
+"""Share counts, symbol by symbol: the state, IBKR, and the row of the decision table (`docs/RECOVERY.md`).
 
-By the time this runs, every execution and order status that IBKR told is booked on the draft. What still
-differs has no execution that explains it, and IBKR wins (invariant 3) unless the difference is a conflict.
+Every execution and order status of IBKR's answer is in the draft before. A difference that remains has no execution
+that explains it: IBKR's count is taken (invariant 3), unless the difference is a conflict.
 """
 
 from state.domain.events import ForeignSeen, PositionAdjusted, SymbolHalted, SymbolReleased
@@ -11,11 +11,11 @@ from trader.core.reconciliation.draft import Draft
 from trader.core.reconciliation.plan import Decision, Plan, Row
 
 SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 1.5, 0.5, 1 / 3, 0.25, 0.2, 0.1, 0.05)
-SPLIT_TOLERANCE = 0.02  # of the cost basis: commissions are in IBKR's average cost and not in our entry price
+SPLIT_TOLERANCE = 0.02  # of the cost basis: IBKR's average cost includes commissions, the entry price does not
 
 
 def compare_symbols(before: TraderState, draft: Draft, snapshot: BrokerSnapshot, plan: Plan) -> None:
-    """One row for every symbol that the books or the account hold, with the events that settle it."""
+    """Add a row for every symbol of the state or the account, and the events that resolve a difference."""
     holdings = {p.symbol: p for p in snapshot.positions if p.quantity}
     known = {*before.positions, *draft.state.positions, *draft.state.foreign, *holdings}
     known |= {p.symbol for p in draft.state.closed.values() if p.oversold} | set(draft.state.halted)
@@ -50,7 +50,7 @@ def _compare_open(
 def _agreed_row(before: TraderState, after: TraderState, position: Position) -> Row:
     was = before.positions.get(position.symbol)
     text = f"{position.side} {position.held} shares @ ${position.entry_price:.2f}"
-    evidence = tuple(_fill_words(after, key) for key in position.fills if key not in before.executions)
+    evidence = tuple(_fill_text(after, key) for key in position.fills if key not in before.executions)
     if was is None:
         note = "values estimated" if position.estimated else "pivot, targets and stop from the intent"
         return Row(position.symbol, "adopted", f"{text}, entered while away; {note}", "info", evidence)
@@ -62,17 +62,17 @@ def _agreed_row(before: TraderState, after: TraderState, position: Position) -> 
 def _changed_row(
     before: TraderState, after: TraderState, position: Position, text: str, evidence: tuple[str, ...]
 ) -> Row:
-    """Executions that were not known explain the new count: those of our orders, or of somebody's hand in TWS."""
+    """The count changed by executions that were not known: of own orders, or of a manual trade."""
     was_held = before.positions[position.symbol].held
     manual = any(after.executions[key].manual for key in position.fills if key not in before.executions)
     grown: Decision = "count_corrected" if manual else "entry_filled"
     decision: Decision = grown if position.held > was_held else "partial_taken"
-    text = f"{text}: {was_held} -> {position.held} by {'a manual trade' if manual else 'our executions'}"
+    text = f"{text}: {was_held} -> {position.held} by {'a manual trade' if manual else 'own executions'}"
     return Row(position.symbol, decision, text, "warning" if manual else "info", evidence)
 
 
-def _conflict(draft: Draft, plan: Plan, symbol: str, ours: int, theirs: int) -> None:
-    reason = f"the state says {ours:+d} shares, IBKR says {theirs:+d}"
+def _conflict(draft: Draft, plan: Plan, symbol: str, in_state: int, at_broker: int) -> None:
+    reason = f"the state says {in_state:+d} shares, IBKR says {at_broker:+d}"
     if symbol not in draft.state.halted:
         draft.record(SymbolHalted(time=draft.now, symbol=symbol, reason=reason, cause="conflict"))
     plan.conflicts.append(symbol)
@@ -80,7 +80,7 @@ def _conflict(draft: Draft, plan: Plan, symbol: str, ours: int, theirs: int) -> 
 
 
 def _release(draft: Draft, symbol: str) -> None:
-    """Books and account agree again: what halted the symbol was settled, unless it was a defect of the program."""
+    """State and account agree: release the symbol, unless a defect of the program has halted it."""
     if draft.state.halt_causes.get(symbol, "defect") != "defect":
         draft.record(SymbolReleased(time=draft.now, symbol=symbol))
 
@@ -89,8 +89,8 @@ def _looks_split(position: Position, holding: BrokerPosition) -> bool:
     ratio = abs(holding.quantity) / position.held
     if not any(abs(ratio - known) < 1e-9 for known in SPLIT_RATIOS):
         return False
-    ours, theirs = position.held * position.entry_price, abs(holding.quantity) * holding.avg_cost
-    return abs(theirs - ours) <= SPLIT_TOLERANCE * ours
+    cost, broker_cost = position.held * position.entry_price, abs(holding.quantity) * holding.avg_cost
+    return abs(broker_cost - cost) <= SPLIT_TOLERANCE * cost
 
 
 def _halt_for_split(draft: Draft, plan: Plan, position: Position, holding: BrokerPosition) -> None:
@@ -104,7 +104,7 @@ def _halt_for_split(draft: Draft, plan: Plan, position: Position, holding: Broke
 
 
 def _take_count(before: TraderState, draft: Draft, plan: Plan, position: Position, held: int) -> None:
-    """No execution explains the difference: IBKR's count, an estimated price, a warning."""
+    """No execution explains the difference: take IBKR's count, with an estimated price and a warning."""
     plan.uncertain = True
     was, symbol = position.held, position.symbol
     draft.record(
@@ -117,7 +117,7 @@ def _take_count(before: TraderState, draft: Draft, plan: Plan, position: Positio
         )
     )
     if held == 0:
-        text = f"{position.side} {was} shares are gone and no execution says how: not restored, exit unknown"
+        text = f"{position.side} {was} shares are gone and no execution explains it: not restored, exit unknown"
         plan.rows.append(Row(symbol, "closed_unexplained", text, "warning"))
         return
     text = f"the state says {was} shares, IBKR says {held}: using IBKR's count, no execution explains it"
@@ -128,9 +128,9 @@ def _compare_flat(
     before: TraderState, draft: Draft, symbol: str, holding: BrokerPosition | None, plan: Plan
 ) -> None:
     state = draft.state
-    flipped = [p for p in state.closed.values() if p.symbol == symbol and p.oversold]
+    oversold = [p for p in state.closed.values() if p.symbol == symbol and p.oversold]
     quantity = holding.quantity if holding is not None else 0
-    if flipped and quantity and quantity == -sign(flipped[-1].side) * flipped[-1].oversold:
+    if oversold and quantity and quantity == -sign(oversold[-1].side) * oversold[-1].oversold:
         _conflict(draft, plan, symbol, 0, quantity)
         return
     if symbol in before.positions:
@@ -172,12 +172,12 @@ def _closed_row(before: TraderState, state: TraderState, was: Position) -> Row:
         f"{was.side} {was.held} shares closed while away at ${trade.exit_price:.2f} "
         f"({trade.exit_reason}), P&L ${trade.realized_pnl:+.2f}: not restored"
     )
-    evidence = tuple(_fill_words(state, key) for key in trade.fills if key not in before.executions)
+    evidence = tuple(_fill_text(state, key) for key in trade.fills if key not in before.executions)
     if manual:
         return Row(was.symbol, "closed_by_hand", text, "warning", evidence)
     return Row(was.symbol, "closed_while_down", text, "info", evidence)
 
 
-def _fill_words(state: TraderState, key: str) -> str:
+def _fill_text(state: TraderState, key: str) -> str:
     fill = state.executions[key]
     return f"{fill.time:%H:%M:%S} {fill.side} {fill.shares} @ {fill.price:.2f} {fill.order_ref or 'manual'}"

@@ -1,6 +1,6 @@
-"""The decision: books and IBKR compared, symbol by symbol. A pure function; nothing is sent and nothing written.
+"""The decision: state and IBKR compared, symbol by symbol. A pure function; it sends nothing and writes nothing.
 
-The same function decides at start, after every reconnect, and while trading. `docs/RECOVERY.md` has the table.
+The same function decides at a start, after every reconnect, and while trading. `docs/RECOVERY.md` has the table.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,9 +26,9 @@ def reconcile(
     setups: Mapping[str, Setup],
     in_flight: Collection[str] = (),
 ) -> Plan:
-    """Decide what the books have to learn and what has to be sent. `state` stays as it is.
+    """Decide which events to record and which orders to send. `state` is not changed.
 
-    in_flight: orderRefs that were sent moments ago; that IBKR does not list them yet proves nothing.
+    in_flight: orderRefs sent moments ago; their absence at IBKR proves nothing yet.
     """
     if isinstance(answer, Unknown):
         return _unknown(state, answer)
@@ -49,14 +49,14 @@ def reconcile(
 
 
 def _too_early(action: BrokerAction, state: TraderState, in_flight: Collection[str]) -> bool:
-    """An order of that symbol is on its way: wait for it rather than act on half a picture."""
+    """Whether an order of the action's symbol is in flight: then IBKR's answer may be older than the order."""
     return any(
         ref in in_flight and state.orders[ref].symbol == action.symbol for ref in in_flight if ref in state.orders
     )
 
 
 def _unknown(state: TraderState, answer: Unknown) -> Plan:
-    """No complete answer: everything stays as it is (invariant 2)."""
+    """No complete answer: nothing is changed (invariant 2)."""
     missing = ", ".join(answer.missing) or "everything"
     rows = [
         Row(
@@ -74,7 +74,7 @@ def _unknown(state: TraderState, answer: Unknown) -> Plan:
 
 
 def _order_rows(before: TraderState, after: TraderState, plan: Plan) -> None:
-    """What became of entries that were on their way."""
+    """A row for each entry that was not closed before: what became of it."""
     for ref, order in after.orders.items():
         was = before.orders.get(ref)
         if order.role != "entry" or (was is not None and was.status == order.status and not order.is_live):
@@ -108,7 +108,7 @@ def _action_rows(plan: Plan) -> None:
 
 
 def _foreign_client_rows(state: TraderState, snapshot: BrokerSnapshot, client_id: int, plan: Plan) -> None:
-    """Our own orders under another client id can be seen but not managed."""
+    """Rows for own orders under another client id: IBKR lists them, but this client cannot change them."""
     for order in snapshot.open_orders:
         if order.order_ref in state.orders and order.client_id not in (client_id, 0):
             text = (

@@ -1,4 +1,4 @@
-"""Measures over closed 1-minute candles. Each is None where there are too few candles to mean anything."""
+"""Measures over closed 1-minute candles. Each is None if there are too few candles."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def true_ranges(candles: Sequence[Candle]) -> list[float]:
 
 
 def atr(candles: Sequence[Candle], n: int = ATR_CANDLES) -> float | None:
-    """Plain mean of the true range of the last `n` candles, in dollars; None below five candles.
+    """Mean true range of the last `n` candles, in dollars; None below five candles.
 
-    The candle before the last `n`, where there is one, lends its close. A plain mean, not Wilder's running
-    one: it depends on a fixed number of candles, so a restart from the buffer comes to the same value.
+    The candle before the last `n`, if there is one, gives the previous close. A plain mean and not Wilder's running
+    one: it depends on a fixed number of candles, so that a restart from the buffer gives the same value.
     """
     if len(candles) < FEWEST_CANDLES:
         return None

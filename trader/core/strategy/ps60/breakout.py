@@ -1,22 +1,22 @@
 """The three entry paths, judged on closed 1-minute candles.
 
-A signal at a candle is a pure function of that candle and the `lookback_candles(rules)` before it: there is no
-memory to lose, so a restart that refills the buffer comes to the same signals as a run that never stopped.
-`docs/RULES.md` works each path through by hand. All of it mirrors for SHORT.
+A signal is a pure function of a candle and the `lookback_candles(rules)` before it. So a restart that refills the
+buffer gives the same signals as a run that never stopped. `docs/RULES.md` has a worked example of each path. The
+rules below are for LONG; SHORT mirrors them.
 
 - *Break*: a candle closes beyond the pivot, and the candle of the minute before closed not beyond it.
 - *Momentum*, at the break candle: volume at least `momentum_volume_ratio` times the mean of the up to 20
   candles before it (at least five), and a body in the break's direction of at least `momentum_body_pct` of its
   open or `momentum_body_atr` times the ATR of the candles before it.
 - *Pullback and retest*, after a break without momentum: within `retest_bars` a candle's low comes within
-  `retest_pct` of the pivot, or through it; and that candle, or one within `retest_bars` of it, closes beyond
+  `retest_pct` of the pivot, or goes through it; and that candle, or one within `retest_bars` of it, closes beyond
   the pivot and beyond the close before it, on at least `retest_volume_ratio` times the mean volume.
 - *Sustained*, after a break without momentum: each of the next `sustained_minutes` candles closes beyond the
   pivot, and none gives back more than `sustained_give_back_pct` of the pivot.
 
-A break ends with its first signal. A candle that confirms an earlier break's retest, and is a break itself (the
-pullback went through the pivot), starts no watch of its own. Minutes must follow one another without a hole:
-a break across a gap in the candles is no break, and a gap ends the watch.
+A break ends with its first signal. If the pullback went through the pivot, the candle that confirms the retest is a
+break as well; it is not followed as a new one. The candles must be consecutive: a break across a gap does not
+count, and after a gap a break is no longer followed.
 """
 
 from __future__ import annotations
@@ -41,9 +41,11 @@ SIDES: tuple[Side, ...] = ("LONG", "SHORT")
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """A confirmed break. `price` is the close of the candle at `candle_time`, whose volume over the mean of
-    the candles before it is `volume_ratio`; the break is identified by symbol, side and `break_time`, the
-    start of the candle that broke."""
+    """A confirmed break, identified by symbol, side and `break_time`.
+
+    price: the close of the candle at `candle_time`, in dollars. volume_ratio: that candle's volume over the mean of
+    the candles before it. break_time: the start of the candle that broke the pivot.
+    """
 
     symbol: str
     side: Side
@@ -57,12 +59,13 @@ class Signal(msgspec.Struct, frozen=True):
 
 def lookback_candles(rules: EntryRules) -> int:
     """How many candles before a candle its signal can depend on."""
-    # The candle may confirm a break that is a watch away, which may be the retest of one a watch before it.
+    # A candle may confirm a break that is `candles_after_break` before it, and that break's candle may confirm the
+    # retest of another one as far before.
     return max(VOLUME_CANDLES, ATR_CANDLES + 1) + 2 * candles_after_break(rules) + 1
 
 
 def candles_after_break(rules: EntryRules) -> int:
-    """How many candles after its break a signal can come."""
+    """How many candles after a break its signal can come."""
     return max(2 * _retest_candles(rules), rules.sustained_minutes)
 
 
@@ -77,7 +80,7 @@ def volume_ratio(candles: Sequence[Candle]) -> float | None:
 
 
 class Breakout:
-    """One symbol's breaks of one side's pivot."""
+    """Finds the signals of one symbol on one side."""
 
     def __init__(self, setup: Setup, side: Side, rules: EntryRules) -> None:
         self.setup = setup
@@ -87,9 +90,9 @@ class Breakout:
         self._sign = sign(side)
 
     def on_candle(self, candles: Sequence[Candle]) -> Signal | None:
-        """The signal that the last of `candles` (closed, in order of time) gives, if any.
+        """The signal of the last of `candles` (closed, in order of time), or None.
 
-        Where two breaks are confirmed by one candle, its own momentum comes first, then the older break.
+        If one candle confirms two breaks, its own momentum comes first, then the older break.
         """
         window = candles[-lookback_candles(self.rules) - 1 :]
         last = len(window) - 1
@@ -123,7 +126,7 @@ class Breakout:
         )
 
     def _outcome(self, candles: Sequence[Candle], start: int) -> tuple[int, EntryPath | None]:
-        """Where a break at `start` gives its signal, and by which path; (-1, None) if there is none (yet)."""
+        """The index at which a break at `start` gives its signal, and the path; (-1, None) if there is none yet."""
         if not self._breaks(candles, start):
             return -1, None
         if self._momentum(candles, start):
@@ -143,7 +146,7 @@ class Breakout:
         return -1, None
 
     def _confirms(self, candles: Sequence[Candle], at: int) -> bool:
-        """Whether the candle gave the signal of an earlier break, so that it begins nothing new."""
+        """Whether the candle gave the signal of an earlier break; then it is not a new break."""
         earlier = range(max(1, at - candles_after_break(self.rules)), at)
         return any(self._outcome(candles, start)[0] == at for start in earlier)
 
@@ -164,7 +167,7 @@ class Breakout:
         return at_least(self.pivot * self.rules.retest_pct / 100, (nearest - self.pivot) * self._sign)
 
     def _again(self, candles: Sequence[Candle], at: int) -> bool:
-        """Whether the candle breaks again: beyond pivot and last close, on enough volume."""
+        """Whether the candle breaks again: it closes beyond the pivot and the last close, on enough volume."""
         close = candles[at].close
         if not self._beyond(close) or (close - candles[at - 1].close) * self._sign <= 0:
             return False

@@ -1,19 +1,19 @@
-"""What to do with an open position at a price: partials, stop moves, closes. Pure; the stop itself is at IBKR.
+"""What to do with an open position at a price: partials, stop moves, closes. Pure.
 
-In R, the distance from entry to initial stop, gained per share:
+R is the distance from entry to initial stop. The rules:
 
-1. At `flatten_at`: out (`end_of_day`).
-2. No gain `time_rule_minutes` after the entry, or later, and no partial yet: out (`time_rule`).
+1. At `flatten_at`: close (`end_of_day`).
+2. From `time_rule_minutes` after the entry: close if there is no gain and no partial was taken (`time_rule`).
 3. At `first_partial_r` R: `first_partial_fraction` of the original shares (`partial_1r`).
 4. At target 1: `second_partial_fraction` of the original shares (`partial_target1`).
-5. After `partial_1r` the stop goes to breakeven, and from then on trails the price by `trail_pct`, never
-   below breakeven. It trails from the first partial on, not only from the second, since a trail above
-   breakeven can only lock in more; steps smaller than `trail_step_pct` of the price are not worth a modify.
+5. After `partial_1r` the stop moves to breakeven, and then trails the price by `trail_pct`, never below breakeven.
+   It trails from the first partial on and not from the second, since a trail above breakeven can only lock in more.
+   Steps smaller than `trail_step_pct` of the price are left out.
 
-A position too small to divide (a fraction of it is less than one share) takes no partial: it goes to breakeven
-at 1R and trails from there. Stops only ever move in the position's favour. A price that is NaN decides nothing
-but the end of the day. While an exit is on its way nothing but the stop is touched (f15), and no partial is
-taken twice for one reason (f06).
+A position too small to divide (a fraction of it is less than one share) takes no partial: its stop moves to
+breakeven at 1R and trails from there. Stops move only in the position's favour. A NaN price decides nothing but the
+end of the day. While an exit order is pending only the stop may change (f15), and no partial is taken twice for one
+reason (f06).
 """
 
 from __future__ import annotations
@@ -24,51 +24,49 @@ from typing import Literal
 
 import msgspec
 
-from state.domain.model import Side, sign
+from state.domain.model import PartialReason, Side, sign
 from trader.config.sections import ExitRules
 from trader.core.numbers import TOLERANCE, at_least, is_price, round_to_tick
 from trader.core.sizing import partial_shares
 
-PartialReason = Literal["partial_1r", "partial_target1"]
 StopReason = Literal["breakeven", "trail"]
 CloseReason = Literal["time_rule", "end_of_day"]
 
 
 class PositionView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the exit rules need to know of a position. Prices in dollars, shares whole and not negative."""
+    """A position as the exit rules see it. Prices in dollars, shares whole and not negative."""
 
     symbol: str
     side: Side
-    shares: int  # entered in all
-    held: int  # still there
+    shares: int  # entered in total
+    held: int  # open now
     entry_price: float
     entry_time: datetime
     initial_stop: float  # NaN or the entry price: R is unknown, so no 1R partial
     stop_price: float  # of the live stop order; NaN: none known, so none is moved
     target1: float  # NaN: unknown
     partials: frozenset[str] = frozenset()  # reasons taken
-    pending_exit_shares: int = 0  # in exit orders on their way, the stop apart
+    pending_exit_shares: int = 0  # of exit orders, without the stop
     min_tick: float = 0.01
 
 
 class TakePartial(msgspec.Struct, frozen=True):
-    """Exit `shares` at the market, and make the stop smaller by as many."""
+    """Exit `shares` at the market, and reduce the stop by as many."""
 
     shares: int
     reason: PartialReason
 
 
 class MoveStop(msgspec.Struct, frozen=True):
-    """Modify the live stop order to `price`."""
+    """Modify the live stop to `price`."""
 
     price: float
     reason: StopReason
 
 
 class Close(msgspec.Struct, frozen=True):
-    """Exit all `shares` held at the market."""
+    """Exit all that is held, at the market."""
 
-    shares: int
     reason: CloseReason
 
 
@@ -78,21 +76,21 @@ Action = TakePartial | MoveStop | Close
 def decide(
     view: PositionView, price: float, now: datetime, rules: ExitRules, flatten_at: datetime | None
 ) -> list[Action]:
-    """What to do now, in this order; an empty list is nothing. At most one partial, and one stop move.
+    """What to do now, in this order; empty for nothing. At most one partial and one stop move.
 
-    `price`: the latest trade; `flatten_at`: `MarketHours.flatten_time`, None if there is none.
+    price: the last trade. flatten_at: `MarketHours.flatten_time`, or None.
     """
     if view.held <= 0:
         return []
     busy = view.pending_exit_shares > 0
     if flatten_at is not None and now >= flatten_at:
-        return [] if busy else [Close(view.held, "end_of_day")]
+        return [] if busy else [Close("end_of_day")]
     if not is_price(price) or not is_price(view.entry_price):
         return []
     actions: list[Action] = []
     if not busy:
         if _time_is_up(view, price, now, rules):
-            return [Close(view.held, "time_rule")]
+            return [Close("time_rule")]
         partial = _partial(view, price, rules)
         if partial is not None:
             actions.append(partial)
@@ -103,12 +101,12 @@ def decide(
 
 
 def gain(view: PositionView, price: float) -> float:
-    """Gain a share at `price`, in dollars; negative is a loss."""
+    """Gain per share at `price`, in dollars; negative for a loss."""
     return (price - view.entry_price) * sign(view.side)
 
 
 def r_multiple(view: PositionView, price: float) -> float | None:
-    """Gain in units of the initial risk; None where that is unknown."""
+    """Gain in units of the initial risk; None if that is unknown."""
     risk = (view.entry_price - view.initial_stop) * sign(view.side)
     return gain(view, price) / risk if math.isfinite(risk) and risk > TOLERANCE else None
 
@@ -132,7 +130,7 @@ def _partial(view: PositionView, price: float, rules: ExitRules) -> TakePartial 
 
 
 def _stop_move(view: PositionView, price: float, rules: ExitRules) -> MoveStop | None:
-    """The better of breakeven and trail, where it is better than the stop that is there."""
+    """The better of breakeven and trail, if it is better than the present stop."""
     if not is_price(view.stop_price) or not _secured(view, price, rules):
         return None
     way = sign(view.side)
@@ -147,12 +145,12 @@ def _stop_move(view: PositionView, price: float, rules: ExitRules) -> MoveStop |
 
 
 def breakeven_price(view: PositionView) -> float:
-    """The entry price on the tick grid, rounded to the position's favour: never a loss before commissions."""
+    """The entry price on the tick grid, rounded in the position's favour: no loss before commissions."""
     return round_to_tick(view.entry_price, view.min_tick, "up" if view.side == "LONG" else "down")
 
 
 def _secured(view: PositionView, price: float, rules: ExitRules) -> bool:
-    """Whether the stop may leave its first place: after the first partial, or 1R where there is none to take."""
+    """Whether the stop may move from its initial price: after the first partial, or at 1R if there is none."""
     if "partial_1r" in view.partials or _at_breakeven(view):
         return True
     r = r_multiple(view, price)

@@ -1,14 +1,13 @@
-"""What stands between a signal and an order: fixed filters in a fixed order; the first that blocks is counted.
+"""The filters that a signal must pass before an order is sent, in a fixed order. The first that blocks is counted.
 
-The names are those of `filter_blocks` in the state. The order goes from what was decided already, over the
-operator and the day's limits, to the market:
+The names are those of `filter_blocks` in the state:
 
 `duplicate_signal`, `avoid_symbol`, `paused`, `circuit_breaker`, `daily_loss_limit`, `not_warm`,
 `entry_window`, `already_held`, `max_attempts`, `max_positions`, `low_volume`, `choppy_market`,
 `room_to_target`.
 
-A fact that is NaN or not known blocks: nothing is entered on what cannot be judged (f20). Filters look at
-entries only; stops and exits never come here (f19).
+A value that is NaN or unknown blocks the entry (f20). Only entries pass through filters; stops and exits do not
+(f19).
 """
 
 from __future__ import annotations
@@ -44,27 +43,27 @@ FILTER_NAMES: tuple[FilterName, ...] = get_args(FilterName)
 
 
 class EntryContext(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts about trader, account and market at the moment of a signal."""
+    """Trader, account and market at the moment of a signal."""
 
     now: datetime
     window: tuple[datetime, datetime] | None  # MarketHours.entry_window; None: no entries today
-    price: float  # what an entry would pay now, dollars
+    price: float  # the last trade, dollars
     target1: float  # Setup.target1_of(side)
     warm: bool
     atr: float | None  # of 1-minute candles, dollars
     range_5m: float | None  # dollars
     attempts: int  # filled entries of this symbol, side and pivot today
-    open_positions: int  # positions and entries on their way, ours and foreign managed ones
-    held: bool  # the account holds the symbol, ours or foreign, or an entry of it is on its way
+    open_positions: int  # managed positions, and pending entries in other symbols
+    held: bool  # the account holds the symbol, own or foreign, or an entry in it is pending
     equity: float  # at the start of the day, dollars
     daily_pnl: float  # today's, dollars
     trades_today: int
     consecutive_losses: int
     consecutive_errors: int
-    breaker_tripped: bool = False  # it stays so for the day
-    paused: bool = False  # by the operator, or because entries are closed for another reason
+    breaker_tripped: bool = False  # or the loss limit is reached; both stay in force for the day
+    paused: bool = False  # by the operator, or entries are closed for another reason, or the symbol is halted
     avoided: bool = False  # the symbol is one of universe.avoid_symbols
-    last_break: datetime | None = None  # break_time of the latest signal judged, same symbol and side
+    last_break: datetime | None = None  # break_time of the latest signal acted upon, same symbol and side
 
 
 def first_block(signal: Signal, context: EntryContext, entry: EntryRules, risk: RiskRules) -> FilterName | None:
@@ -81,7 +80,7 @@ def breaker_trips(consecutive_losses: int, consecutive_errors: int, risk: RiskRu
 
 
 def daily_loss_reached(daily_pnl: float, equity: float, risk: RiskRules) -> bool:
-    """Whether the day's loss is at `max_daily_loss_pct` of the equity, or cannot be told."""
+    """Whether the day's loss has reached `max_daily_loss_pct` of the equity, or is unknown."""
     if not math.isfinite(daily_pnl) or not math.isfinite(equity) or equity <= 0:
         return True
     return daily_pnl <= -equity * risk.max_daily_loss_pct / 100

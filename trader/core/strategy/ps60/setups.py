@@ -1,4 +1,4 @@
-"""The scanner's records: one a symbol becomes a `Setup`, or is skipped with the reason.
+"""The scanner's records: each becomes a `Setup`, or is skipped with the reason.
 
 The file's format and the target formulas are in `docs/RULES.md`; `trader.runtime.scanner_file` reads it.
 """
@@ -21,9 +21,9 @@ from trader.errors import ScannerError
 
 FILE_LIMIT_BYTES = 16 * 1024 * 1024
 RECORD_LIMIT = 10_000
-FARTHEST_TARGET = 10.0  # a target farther from its pivot than so many ranges is taken for a mistake
+FARTHEST_TARGET = 10.0  # a target farther from its pivot than so many ranges is not used
 LEAST_PRICE = 0.01
-MOST_PRICE = 2_000_000.0  # above every US stock, and far below what the state file refuses for a target
+MOST_PRICE = 2_000_000.0  # above every US stock, and far below the limit of the state file
 TEXT_LIMIT = 200
 
 
@@ -50,7 +50,7 @@ class Setup(msgspec.Struct, frozen=True):
         return self.resistance if side == "LONG" else self.support
 
     def targets(self, side: Side) -> tuple[float, float, float]:
-        """Three targets, nearest first. A scan has two for the short side; the third is S - 1.618 h."""
+        """Three targets, nearest first. A scan has two for SHORT; the third is support - 1.618 x range."""
         if side == "LONG":
             return self.target1, self.target2, self.target3
         third = self.support - 1.618 * (self.resistance - self.support)
@@ -69,7 +69,7 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 class SetupList(msgspec.Struct, frozen=True):
-    """What one scanner's file gave. `missing`: symbols that were asked for and are not in it."""
+    """The contents of one scanner's file. missing: symbols of `universe.symbols` that are not in it."""
 
     setups: tuple[Setup, ...]
     skipped: tuple[Skipped, ...]
@@ -86,10 +86,10 @@ class _Unusable(Exception):  # noqa: N818 - not an error of the program: it carr
 
 
 def parse_setups(data: bytes | str, path: Path, rules: UniverseRules) -> SetupList:
-    """The setups of one scanner's file, best score first where `max_symbols` forces a choice.
+    """The setups of one scanner's file; if there are more than `max_symbols`, those with the best scores.
 
-    A bad record is skipped and named in `skipped`; of a symbol that comes twice the first record counts.
-    An empty object, `{}`, means no setups. Raises ScannerError if the file as a whole is unusable.
+    An invalid record is skipped and named in `skipped`. Of two records of a symbol the first counts. An empty
+    object, `{}`, means no setups. Raises ScannerError if the file as a whole cannot be used.
     """
     setups: list[Setup] = []
     skipped: list[Skipped] = []
@@ -180,7 +180,7 @@ def _setup(symbol: str, record: dict[str, Any], rules: UniverseRules) -> Setup:
 
 
 def _targets(record: dict[str, Any], resistance: float, support: float) -> tuple[float, ...]:
-    """The scan's three targets if they make sense, else all three by the formulas."""
+    """The scan's three targets if they are in order and near enough, else all three by the formulas."""
     height = resistance - support
     given = [_number(record.get(key)) for key in ("target1", "target2", "target3")]
     if _in_order([resistance, *given], lambda price: price <= resistance + FARTHEST_TARGET * height):
@@ -189,7 +189,7 @@ def _targets(record: dict[str, Any], resistance: float, support: float) -> tuple
 
 
 def _downsides(record: dict[str, Any], resistance: float, support: float) -> tuple[float, ...]:
-    """The scan's two downsides if they make sense, else both by the formulas, at least one cent."""
+    """The scan's two downsides if they are in order and near enough, else both by the formulas, at least a cent."""
     height = resistance - support
     given = [_number(record.get(key)) for key in ("downside1", "downside2")]
     mirrored = [None if price is None else -price for price in given]

@@ -8,14 +8,14 @@ from state.errors import TraderError
 from trader.core.turn import Turn
 
 
-def guarded(turn: Turn, symbol: str, decide: Callable[[Turn, str], None]) -> None:
-    """Decide on one symbol. What the program raises on purpose becomes an alert; a defect halts the symbol."""
+def isolated(turn: Turn, symbol: str, decide: Callable[[Turn, str], None]) -> None:
+    """Decide on one symbol. A TraderError becomes an alert; any other exception halts the symbol as a defect."""
     try:
         decide(turn, symbol)
     except TraderError as error:
         turn.log("error", f"{symbol}: {error}")
         turn.alert(symbol, str(error))
-    except Exception as error:  # noqa: BLE001 - a defect met in one symbol must not stop the others
+    except Exception as error:  # noqa: BLE001 - a defect in one symbol must not stop the others
         turn.log("error", f"{symbol}: halted by an unexpected error.", traceback.format_exc())
         if symbol not in turn.state.halted:
             reason = f"an unexpected error: {error!r}"
