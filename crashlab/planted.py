@@ -62,7 +62,7 @@ ARCHIVE_TESTS = "tests/storage/test_state_archive.py"
 EXECUTION_TESTS = "tests/domain/test_executions.py"
 DECISION_TABLE = "tests/core/test_decision_table.py"
 CONNECTION_TESTS = "tests/runtime/test_failures_p_connection.py"
-BROKER_TESTS = "tests/broker/test_ibkr_broker.py"
+BROKER_ANSWERS = "tests/broker/test_ibkr_answers.py"
 
 
 def _one(name: str, where: Function, edit: Edit, *killers: str) -> Mutant:
@@ -115,7 +115,7 @@ STATE = (
         InsertBefore("convert", "model['risk'] = {**model['risk'], 'paused': False}"),
         CODEC_TESTS,
         MANAGER_TESTS,
-        "tests/runtime/test_operator.py",
+        "tests/runtime/test_operator_pause.py",
     ),
     _one(
         "last signals not restored",
@@ -163,13 +163,13 @@ TRADER = (
         ReplaceRaise("BrokerUnreachableError", "return question.rows"),
         "tests/broker/test_questions.py",
         CONNECTION_TESTS,
-        BROKER_TESTS,
+        BROKER_ANSWERS,
     ),
     _one(
         "entry re-sent after a restart",
         ENTRY_CONTEXT,
         ReplaceArgument("EntryContext", "last_break", "None"),
-        "tests/lab/test_crashlab_mutants.py::test_i5_a_break_that_was_acted_upon_is_not_acted_upon_after_a_restart",
+        "tests/lab/test_crashlab_mutants.py::test_i5_a_signal_that_was_traded_is_not_traded_again_after_a_restart",
     ),
     _one("stop not resized", PROTECT_POSITION, RemoveOperand("keep remaining"), DECISION_TABLE),
     _one("stop at another price left", PROTECT_POSITION, RemoveOperand("keep _same_price"), DECISION_TABLE),

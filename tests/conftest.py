@@ -1,13 +1,20 @@
-"""What the tests of the crash lab tried, as one table at the end of the run, whatever cores they ran on."""
+"""What all tests share: tests that are coroutines, fixtures, and the crash lab's table at the end of a run."""
 
+import asyncio
+import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from operator_commands import Operator
 
+from crashlab.processes import CALM, Trader, scanner
 from crashlab.report import Tally, table
+from paper_gateway.testing import RunningGateway
+from trader.core import comparison
 
 PROPERTY = "crashlab"
 
@@ -15,6 +22,52 @@ PROPERTY = "crashlab"
 # which takes long enough on a fresh clone to be taken for a slow strategy.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is an `async def` in an event loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+@pytest.fixture
+def gateway() -> Iterator[RunningGateway]:
+    """A paper gateway in a process of its own, at real-time speed. Files that need another one define their own."""
+    with RunningGateway(*CALM) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_gateway() -> Iterator[RunningGateway]:
+    """One gateway for all tests of a file that place no orders."""
+    with RunningGateway(*CALM) as running:
+        yield running
+
+
+@pytest.fixture
+def earlier_logs(shared_gateway: RunningGateway, tmp_path: Path) -> Path:
+    """A logs folder as an earlier session of today left it, with a state, a backup and a journal."""
+    with Trader(shared_gateway, tmp_path, scanner_dir=scanner(tmp_path)) as earlier:
+        earlier.wait_ready()
+        assert earlier.stop() == 0
+    assert (earlier.logs / "trader_state_backup.json").exists()
+    return earlier.logs
+
+
+@pytest.fixture
+def operator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Operator:
+    """Types commands about `tmp_path`/logs."""
+    return Operator(tmp_path / "logs", capsys)
+
+
+@pytest.fixture
+def frequent_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare the state with IBKR every 0.25 s instead of every 2 s, so that no test waits for a comparison."""
+    monkeypatch.setattr(comparison, "COMPARE_S", 0.25)
 
 
 @pytest.fixture

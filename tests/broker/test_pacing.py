@@ -31,7 +31,7 @@ class Loop:
             callback()
 
 
-def test_a_quiet_line_writes_at_once_and_a_batch_in_one_piece() -> None:
+def test_an_idle_connection_writes_at_once_and_a_batch_in_one_piece() -> None:
     loop = Loop()
     loop.lanes.put([b"a", b"b"], Lane.ORDERS)
     assert loop.written == [(100.0, b"ab")]
@@ -76,7 +76,7 @@ def test_a_bracket_that_waits_is_not_overtaken() -> None:
     assert [data for _, data in loop.written[30:]] == [b"o" * 16, b"q"]
 
 
-def test_what_waits_is_forgotten_with_the_connection() -> None:
+def test_waiting_messages_are_dropped_with_the_connection() -> None:
     loop = Loop()
     for _ in range(40):
         loop.lanes.put([b"s"], Lane.SUBSCRIPTIONS)

@@ -74,7 +74,7 @@ def test_a_completed_order_has_its_quantity_from_what_was_filled_and_no_ids_of_a
     assert found.perm_id == 3_000_000_001
 
 
-def test_executions_say_what_a_lost_status_did_not() -> None:
+def test_executions_complete_what_a_lost_status_left_out() -> None:
     partly = open_order_of(CONTRACT, order(), STATE, 10)
     execution: Any = SimpleNamespace(perm_id=partly.perm_id, cum_quantity=60)
     other: Any = SimpleNamespace(perm_id=1, cum_quantity=100)
@@ -123,7 +123,7 @@ def test_history_chunks_cover_the_time_without_a_gap(seconds: int, chunk_s: int)
     assert not chunks or chunks[-1][0] == END
 
 
-def test_the_messages_about_the_line() -> None:
+def test_the_messages_about_the_connection() -> None:
     told = {code: connection_fact_of(code, "") for code in (1100, 1101, 1102, 2110, 2104)}
     states = {code: (fact.state, fact.data_lost) for code, fact in told.items() if fact}
     assert states == {

@@ -44,7 +44,7 @@ def test_row_matched() -> None:
     assert plain(after) == plain(state)
 
 
-def test_row_partial_by_our_executions() -> None:
+def test_row_partial_by_own_executions() -> None:
     seen = answer(
         held(50),
         open_orders=[working_stop(50)],
@@ -60,7 +60,7 @@ def test_row_partial_by_our_executions() -> None:
     assert (plan.actions, plan.uncertain) == ([], False)
 
 
-def test_row_partial_by_our_executions_resizes_a_stop_that_is_still_whole() -> None:
+def test_row_partial_by_own_executions_resizes_a_stop_that_is_still_whole() -> None:
     sold = execution("b.01", EXIT, "SLD", 50, 102.0, 30)
     seen = answer(held(50), open_orders=[working_stop(100)], executions=[ENTRY_FILL, sold])
     plan, after = decided(holding(EXIT_SENT), seen)
@@ -91,7 +91,7 @@ def test_row_count_differs_without_evidence_and_the_execution_comes_later() -> N
     assert later.daily_pnl == pytest.approx(150.0)
 
 
-def test_row_closed_by_our_stop_while_down() -> None:
+def test_row_closed_by_own_stop_while_down() -> None:
     stopped = execution("b.01", STOP, "SLD", 100, 98.9, 30, commission=1.0)
     done = order(STOP, 0, filled=100, status="Filled", order_id=0, client_id=0, perm_id=9_002)
     plan, after = decided(holding(), answer(completed=[done], executions=[ENTRY_FILL, stopped]))
@@ -112,7 +112,7 @@ def test_row_closed_unexplained() -> None:
     assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it protects no position")]
 
 
-def test_row_closed_by_hand() -> None:
+def test_row_closed_manually() -> None:
     manual = execution("b.01", "", "SLD", 100, 104.0, 30, commission=0.0)
     plan, after = decided(holding(), answer(open_orders=[working_stop()], executions=[ENTRY_FILL, manual]))
     assert (decisions(plan), plan.uncertain) == (["closed_by_hand", "orphan_cancelled"], False)
@@ -123,7 +123,7 @@ def test_row_closed_by_hand() -> None:
 
 
 @pytest.mark.parametrize("evidence", [[], [execution("b.01", "", "SLD", 150, 98.0, 30, commission=0.0)]])
-def test_row_flip_is_a_conflict(evidence: list[BrokerExecution]) -> None:
+def test_row_reversal_is_a_conflict(evidence: list[BrokerExecution]) -> None:
     """Whatever the evidence: halted, only what would enlarge the short is taken back, nothing is sold."""
     fills = [ENTRY_FILL, *evidence]
     plan, after = decided(holding(), answer(held(-50), open_orders=[working_stop()], executions=fills))
@@ -192,7 +192,7 @@ def test_row_yesterdays_state_is_quoted_not_applied(tmp_path: Path) -> None:
     assert (decisions(plan), after.positions) == (["foreign"], {})
 
 
-def test_row_yesterdays_stop_goes_on_guarding_yesterdays_shares() -> None:
+def test_row_yesterdays_stop_stays_for_yesterdays_shares() -> None:
     """A good-till-cancelled stop of an earlier date: the position is not managed, and not stripped of it either."""
     plan, _ = decided(told(), answer(held(100), open_orders=[order(OLD_STOP)]))
     assert (decisions(plan), plan.actions) == (["foreign"], [])
@@ -281,7 +281,7 @@ def test_row_stop_on_the_wrong_side() -> None:
     ]
 
 
-def test_row_our_order_without_position() -> None:
+def test_row_own_order_without_position() -> None:
     closed = holding(
         ev.ExecutionSeen(
             time=at(20),
@@ -309,7 +309,7 @@ def test_row_our_order_without_position() -> None:
     )
 
 
-def test_row_our_entry_without_its_stop_is_taken_back() -> None:
+def test_row_own_entry_without_its_stop_is_cancelled() -> None:
     lone = order(TRADE, 200, action="BUY", stop=None, status="Submitted", order_id=1)
     plan, _ = decided(entering(), answer(open_orders=[lone]))
     assert plan.actions == [CancelOrder("TSLA", TRADE, 1, "an entry without its stop")]

@@ -27,14 +27,12 @@ def test_each_timer_that_is_armed_has_a_handler() -> None:
     assert armed == len(engine.TIMERS)
 
 
-def test_the_loop_carries_out_each_effect(tmp_path: Path) -> None:
-    async def carried_out() -> set[type]:
-        queue: Queue = asyncio.Queue()
-        broker = IbkrBroker("127.0.0.1", 1, 1, queue.put_nowait)
-        with StateManager.open(tmp_path, "20251006-134500-aaaa") as manager:
-            clock = Clock()
-            manager.begin("2025-10-06", "DU1", "test", clock.now())
-            settings = Settings(config=Config(), account="DU1", setups={})
-            return set(Loop(queue, manager, broker, clock, settings, MagicMock(spec=Session)).handlers)
-
-    assert asyncio.run(carried_out()) == set(effects.Effect.__subclasses__())
+async def test_the_loop_carries_out_each_effect(tmp_path: Path) -> None:
+    queue: Queue = asyncio.Queue()
+    broker = IbkrBroker("127.0.0.1", 1, 1, queue.put_nowait)
+    with StateManager.open(tmp_path, "20251006-134500-aaaa") as manager:
+        clock = Clock()
+        manager.begin("2025-10-06", "DU1", "test", clock.now())
+        settings = Settings(config=Config(), account="DU1", setups={})
+        loop = Loop(queue, manager, broker, clock, settings, MagicMock(spec=Session))
+    assert set(loop.handlers) == set(effects.Effect.__subclasses__())

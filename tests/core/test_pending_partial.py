@@ -1,4 +1,4 @@
-"""A partial exit is a state and not a wait: the message that ends it releases the exit or gives it up (g29)."""
+"""A partial exit is a state and not a wait: the message that ends it releases the exit or gives it up."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -206,17 +206,14 @@ def test_drop_closes_one_client_and_refuses_for_a_while(gateway: RunningGateway)
             assert time.monotonic() < deadline
 
 
-def test_a_silenced_answer_leaves_ib_insync_connected_with_nothing(gateway: RunningGateway) -> None:
+async def test_a_silenced_answer_leaves_ib_insync_connected_with_nothing(gateway: RunningGateway) -> None:
     gateway.ctl("trade", symbol="TSLA", side="BUY", shares=5)
     gateway.ctl("silence", kind="positions")
-
-    async def scenario(expected: int) -> None:
-        async with connected(gateway, timeout=0.5) as ib:
-            assert len(ib.positions()) == expected
-
-    asyncio.run(scenario(0))
+    async with connected(gateway, timeout=0.5) as ib:
+        assert len(ib.positions()) == 0
     gateway.ctl("silence", kind="positions", off=True)
-    asyncio.run(scenario(1))
+    async with connected(gateway, timeout=0.5) as ib:
+        assert len(ib.positions()) == 1
 
 
 def test_a_delayed_kind_comes_late_and_in_order(gateway: RunningGateway) -> None:
@@ -230,21 +227,18 @@ def test_a_delayed_kind_comes_late_and_in_order(gateway: RunningGateway) -> None
         assert time.monotonic() - begin >= 0.3
 
 
-def test_an_outage_hides_fills_until_executions_are_asked_for_again(gateway: RunningGateway) -> None:
-    async def scenario() -> None:
-        async with connected(gateway) as ib:
-            codes: list[int] = []
-            ib.errorEvent += lambda _, code, *__: codes.append(code)
-            gateway.ctl("code", code=1100)
-            trade = ib.placeOrder(stock(), MarketOrder("BUY", 5))
-            await until(lambda: gateway.truth()["executions"])
-            assert ib.positions() == []
-            gateway.ctl("code", code=1102)
-            await until(lambda: codes == [1100, 1102])
-            assert (trade.fills, ib.fills()) == ([], [])
-            assert len(await asyncio.wait_for(ib.reqExecutionsAsync(), 5)) == 1
-
-    asyncio.run(scenario())
+async def test_an_outage_hides_fills_until_executions_are_asked_for_again(gateway: RunningGateway) -> None:
+    async with connected(gateway) as ib:
+        codes: list[int] = []
+        ib.errorEvent += lambda _, code, *__: codes.append(code)
+        gateway.ctl("code", code=1100)
+        trade = ib.placeOrder(stock(), MarketOrder("BUY", 5))
+        await until(lambda: gateway.truth()["executions"])
+        assert ib.positions() == []
+        gateway.ctl("code", code=1102)
+        await until(lambda: codes == [1100, 1102])
+        assert (trade.fills, ib.fills()) == ([], [])
+        assert len(await asyncio.wait_for(ib.reqExecutionsAsync(), 5)) == 1
 
 
 def test_1101_ends_the_subscriptions() -> None:

@@ -24,21 +24,18 @@ def gateway() -> Iterator[RunningGateway]:
     yield from running("--speed", "60")
 
 
-def test_contract_details_have_hours_of_several_days(gateway: RunningGateway) -> None:
-    async def scenario() -> None:
-        async with connected(gateway) as ib:
-            details = await ib.reqContractDetailsAsync(stock())
-            assert len(details) == 1
-            assert details[0].contract.conId > 0
-            assert details[0].timeZoneId == "US/Eastern"
-            assert details[0].liquidHours.split(";")[0] == "20251006:0930-20251006:1600"
-            assert len(details[0].tradingHours.split(";")) > 2
-            assert details[0].minTick == 0.01
-            by_id = await ib.reqContractDetailsAsync(details[0].contract)
-            assert by_id == details
-            assert await ib.reqContractDetailsAsync(stock("ZZTOP")) == []
-
-    asyncio.run(scenario())
+async def test_contract_details_have_hours_of_several_days(gateway: RunningGateway) -> None:
+    async with connected(gateway) as ib:
+        details = await ib.reqContractDetailsAsync(stock())
+        assert len(details) == 1
+        assert details[0].contract.conId > 0
+        assert details[0].timeZoneId == "US/Eastern"
+        assert details[0].liquidHours.split(";")[0] == "20251006:0930-20251006:1600"
+        assert len(details[0].tradingHours.split(";")) > 2
+        assert details[0].minTick == 0.01
+        by_id = await ib.reqContractDetailsAsync(details[0].contract)
+        assert by_id == details
+        assert await ib.reqContractDetailsAsync(stock("ZZTOP")) == []
 
 
 @pytest.mark.parametrize("version", [157, 163, 164, 176])
@@ -56,105 +53,87 @@ def contract(symbol: str = "TSLA") -> list[str]:
     return ["0", symbol, "STK", "", "0.0", "", "", "SMART", "", "USD", "", ""]
 
 
-def test_ticks_come_with_every_price_that_is_known(gateway: RunningGateway) -> None:
-    async def scenario() -> None:
-        async with connected(gateway) as ib:
-            ticker = ib.reqMktData(stock(), "", False, False)
-            updates: list[float] = []
-            ticker.updateEvent += lambda one: updates.append(one.last)
-            await until(lambda: len(updates) > 5)
-            assert ticker.bid < ticker.ask
-            assert ticker.low <= ticker.last <= ticker.high
-            assert min(ticker.open, ticker.close, ticker.volume, ticker.bidSize) > 0
-            assert ticker.halted == 0
-            ib.cancelMktData(stock())
-            snapshot = await asyncio.wait_for(ib.reqTickersAsync(stock("NVDA")), 5)
-            assert snapshot[0].last > 0
-
-    asyncio.run(scenario())
+async def test_ticks_come_with_every_price_that_is_known(gateway: RunningGateway) -> None:
+    async with connected(gateway) as ib:
+        ticker = ib.reqMktData(stock(), "", False, False)
+        updates: list[float] = []
+        ticker.updateEvent += lambda one: updates.append(one.last)
+        await until(lambda: len(updates) > 5)
+        assert ticker.bid < ticker.ask
+        assert ticker.low <= ticker.last <= ticker.high
+        assert min(ticker.open, ticker.close, ticker.volume, ticker.bidSize) > 0
+        assert ticker.halted == 0
+        ib.cancelMktData(stock())
+        snapshot = await asyncio.wait_for(ib.reqTickersAsync(stock("NVDA")), 5)
+        assert snapshot[0].last > 0
 
 
-def test_real_time_bars_have_no_gap_and_no_repeat(gateway: RunningGateway) -> None:
-    async def scenario() -> None:
-        async with connected(gateway) as ib:
-            series = [ib.reqRealTimeBars(stock(symbol), 5, "TRADES", True) for symbol in ("TSLA", "SOFI")]
-            await until(lambda: all(len(bars) > 30 for bars in series))
-            for bars in series:
-                steps = {later.time - earlier.time for earlier, later in pairwise(bars)}
-                assert steps == {timedelta(seconds=5)}
-                assert all(bar.low <= min(bar.open_, bar.close) for bar in bars)
-                assert all(bar.high >= max(bar.open_, bar.close) for bar in bars)
-
-    asyncio.run(scenario())
+async def test_real_time_bars_have_no_gap_and_no_repeat(gateway: RunningGateway) -> None:
+    async with connected(gateway) as ib:
+        series = [ib.reqRealTimeBars(stock(symbol), 5, "TRADES", True) for symbol in ("TSLA", "SOFI")]
+        await until(lambda: all(len(bars) > 30 for bars in series))
+        for bars in series:
+            steps = {later.time - earlier.time for earlier, later in pairwise(bars)}
+            assert steps == {timedelta(seconds=5)}
+            assert all(bar.low <= min(bar.open_, bar.close) for bar in bars)
+            assert all(bar.high >= max(bar.open_, bar.close) for bar in bars)
 
 
-def test_real_time_bars_equal_the_history_of_the_same_time(gateway: RunningGateway) -> None:
-    async def scenario() -> None:
-        async with connected(gateway) as ib:
-            live = ib.reqRealTimeBars(stock("AMD"), 5, "TRADES", True)
-            await until(lambda: len(live) > 12)
-            history = await ib.reqHistoricalDataAsync(stock("AMD"), "", "600 S", "5 secs", "TRADES", True, 2)
-            known = {bar.date: bar for bar in history}
-            for bar in live[:12]:
-                same = known[bar.time]
-                assert (same.open, same.high, same.low, same.close) == (bar.open_, bar.high, bar.low, bar.close)
-                assert same.volume == bar.volume
-
-    asyncio.run(scenario())
+async def test_real_time_bars_equal_the_history_of_the_same_time(gateway: RunningGateway) -> None:
+    async with connected(gateway) as ib:
+        live = ib.reqRealTimeBars(stock("AMD"), 5, "TRADES", True)
+        await until(lambda: len(live) > 12)
+        history = await ib.reqHistoricalDataAsync(stock("AMD"), "", "600 S", "5 secs", "TRADES", True, 2)
+        known = {bar.date: bar for bar in history}
+        for bar in live[:12]:
+            same = known[bar.time]
+            assert (same.open, same.high, same.low, same.close) == (bar.open_, bar.high, bar.low, bar.close)
+            assert same.volume == bar.volume
 
 
-def test_history_in_both_date_formats_and_by_day(gateway: RunningGateway) -> None:
+async def test_history_in_both_date_formats_and_by_day(gateway: RunningGateway) -> None:
     async def ask(ib: Any, *query: Any, **more: Any) -> Any:
         return await asyncio.wait_for(ib.reqHistoricalDataAsync(stock(), *query, "TRADES", True, **more), 5)
 
-    async def scenario() -> None:
-        async with connected(gateway) as ib:
-            end = "20251006 09:40:00 US/Eastern"
-            bars = await ask(ib, end, "300 S", "1 min")
-            assert [bar.date.strftime("%H:%M") for bar in bars] == ["09:35", "09:36", "09:37", "09:38", "09:39"]
-            epoch = await ask(ib, end, "300 S", "1 min", formatDate=2)
-            assert [bar.close for bar in epoch] == [bar.close for bar in bars]
-            assert epoch[0].date == bars[0].date
-            same_in_utc = await ask(ib, "20251006-13:40:00", "300 S", "1 min")
-            assert list(same_in_utc) == list(bars)
-            assert (await ask(ib, end, "1 D", "1 min"))[0].date.strftime("%H:%M") == "09:30"
-            days = await ask(ib, "20251006 00:00:00 US/Eastern", "5 D", "1 day")
-            assert len(days) >= 3
-
-    asyncio.run(scenario())
+    async with connected(gateway) as ib:
+        end = "20251006 09:40:00 US/Eastern"
+        bars = await ask(ib, end, "300 S", "1 min")
+        assert [bar.date.strftime("%H:%M") for bar in bars] == ["09:35", "09:36", "09:37", "09:38", "09:39"]
+        epoch = await ask(ib, end, "300 S", "1 min", formatDate=2)
+        assert [bar.close for bar in epoch] == [bar.close for bar in bars]
+        assert epoch[0].date == bars[0].date
+        same_in_utc = await ask(ib, "20251006-13:40:00", "300 S", "1 min")
+        assert list(same_in_utc) == list(bars)
+        assert (await ask(ib, end, "1 D", "1 min"))[0].date.strftime("%H:%M") == "09:30"
+        days = await ask(ib, "20251006 00:00:00 US/Eastern", "5 D", "1 day")
+        assert len(days) >= 3
 
 
-def test_kept_up_to_date_bars_grow_and_follow(gateway: RunningGateway) -> None:
-    async def scenario() -> None:
-        async with connected(gateway) as ib:
-            bars = await ib.reqHistoricalDataAsync(stock(), "", "300 S", "30 secs", "TRADES", True, 2, True)
-            begun = len(bars)
-            await until(lambda: len(bars) > begun + 2)
-            times = [bar.date for bar in bars]
-            assert {later - earlier for earlier, later in pairwise(times)} == {timedelta(seconds=30)}
-            finished = bars[-2]
-            exact = await ib.reqHistoricalDataAsync(stock(), "", "300 S", "30 secs", "TRADES", True, 2)
-            same = next(bar for bar in exact if bar.date == finished.date)
-            assert (same.open, same.high, same.low, same.close) == (
-                finished.open,
-                finished.high,
-                finished.low,
-                finished.close,
-            )
-            assert same.volume == finished.volume
-
-    asyncio.run(scenario())
+async def test_kept_up_to_date_bars_grow_and_follow(gateway: RunningGateway) -> None:
+    async with connected(gateway) as ib:
+        bars = await ib.reqHistoricalDataAsync(stock(), "", "300 S", "30 secs", "TRADES", True, 2, True)
+        begun = len(bars)
+        await until(lambda: len(bars) > begun + 2)
+        times = [bar.date for bar in bars]
+        assert {later - earlier for earlier, later in pairwise(times)} == {timedelta(seconds=30)}
+        finished = bars[-2]
+        exact = await ib.reqHistoricalDataAsync(stock(), "", "300 S", "30 secs", "TRADES", True, 2)
+        same = next(bar for bar in exact if bar.date == finished.date)
+        assert (same.open, same.high, same.low, same.close) == (
+            finished.open,
+            finished.high,
+            finished.low,
+            finished.close,
+        )
+        assert same.volume == finished.volume
 
 
-def test_the_current_time_is_the_session_time(gateway: RunningGateway) -> None:
-    async def scenario() -> None:
-        async with connected(gateway) as ib:
-            told = await ib.reqCurrentTimeAsync()
-            assert told.astimezone(EASTERN).date().isoformat() == "2025-10-06"
-            known = datetime.fromisoformat(gateway.ctl("info")["time"])
-            assert timedelta(0) <= known - told < timedelta(minutes=5)
-
-    asyncio.run(scenario())
+async def test_the_current_time_is_the_session_time(gateway: RunningGateway) -> None:
+    async with connected(gateway) as ib:
+        told = await ib.reqCurrentTimeAsync()
+        assert told.astimezone(EASTERN).date().isoformat() == "2025-10-06"
+        known = datetime.fromisoformat(gateway.ctl("info")["time"])
+        assert timedelta(0) <= known - told < timedelta(minutes=5)
 
 
 def test_no_trade_is_skipped_at_high_speed_when_stops_trigger() -> None:

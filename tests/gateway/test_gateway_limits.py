@@ -36,80 +36,60 @@ async def serving(*flags: str) -> AsyncIterator[Any]:
 
 
 @pytest.mark.parametrize("begun", [b"", b"AP", b"API\0", b"API\0\0\0\0\x09v1", b"CTL\0\0\0\0\x05{"])
-def test_a_connection_that_does_not_finish_its_handshake_is_closed(
+async def test_a_connection_that_does_not_finish_its_handshake_is_closed(
     begun: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "HANDSHAKE_TIMEOUT_S", 0.1)
-
-    async def scenario() -> None:
-        async with serving() as gateway:
-            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-            writer.write(begun)
-            assert await asyncio.wait_for(reader.read(), 5) == b""
-            writer.close()
-
-    asyncio.run(scenario())
+    async with serving() as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(begun)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
 
 
-def test_a_client_whose_frame_arrives_too_slowly_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_whose_frame_arrives_too_slowly_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "BODY_TIMEOUT_S", 0.1)
-
-    async def scenario() -> None:
-        async with serving() as gateway:
-            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-            writer.write(b"API\0" + framed(b"v157..176") + framed(b"71\0002\0001\0\0"))
-            await until(lambda: gateway.services.publisher.sessions)
-            await asyncio.sleep(0.15)  # an idle client must not time out
-            assert 1 in gateway.services.publisher.sessions
-            writer.write(b"\0\0\0\x20half a fra")
-            await until(lambda: not gateway.services.publisher.sessions)
-            await asyncio.wait_for(reader.read(), 5)
-            writer.close()
-
-    asyncio.run(scenario())
+    async with serving() as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"API\0" + framed(b"v157..176") + framed(b"71\0002\0001\0\0"))
+        await until(lambda: gateway.services.publisher.sessions)
+        await asyncio.sleep(0.15)  # an idle client must not time out
+        assert 1 in gateway.services.publisher.sessions
+        writer.write(b"\0\0\0\x20half a fra")
+        await until(lambda: not gateway.services.publisher.sessions)
+        await asyncio.wait_for(reader.read(), 5)
+        writer.close()
 
 
-def test_connections_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
-
-    async def scenario() -> None:
-        async with serving() as gateway, connected(gateway, 1), connected(gateway, 2):
-            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-            assert await asyncio.wait_for(reader.read(), 5) == b""
-            writer.close()
-
-    asyncio.run(scenario())
+    async with serving() as gateway, connected(gateway, 1), connected(gateway, 2):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
 
 
-def test_accounts_are_refreshed_without_a_fill(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_accounts_are_refreshed_without_a_fill(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "ACCOUNT_REFRESH_S", 0.05)
-
-    async def scenario() -> None:
-        async with serving("--speed", "60") as gateway, connected(gateway) as ib:
-            gateway.services.brokerage.order_entry.place_manual("TSLA", "BUY", 100, "", None, None)
-            await ib.accountSummaryAsync()
-            updates: dict[str, set[str]] = {"value": set(), "summary": set(), "portfolio": set()}
-            ib.accountValueEvent += lambda one: updates["value"].add(f"{one.tag} {one.value}")
-            ib.accountSummaryEvent += lambda one: updates["summary"].add(f"{one.tag} {one.value}")
-            ib.updatePortfolioEvent += lambda one: updates["portfolio"].add(str(one.marketPrice))
-            await until(lambda: all(len(seen) > 2 for seen in updates.values()))
-
-    asyncio.run(scenario())
+    async with serving("--speed", "60") as gateway, connected(gateway) as ib:
+        gateway.services.brokerage.order_entry.place_manual("TSLA", "BUY", 100, "", None, None)
+        await ib.accountSummaryAsync()
+        updates: dict[str, set[str]] = {"value": set(), "summary": set(), "portfolio": set()}
+        ib.accountValueEvent += lambda one: updates["value"].add(f"{one.tag} {one.value}")
+        ib.accountSummaryEvent += lambda one: updates["summary"].add(f"{one.tag} {one.value}")
+        ib.updatePortfolioEvent += lambda one: updates["portfolio"].add(str(one.marketPrice))
+        await until(lambda: all(len(seen) > 2 for seen in updates.values()))
 
 
-def test_a_client_has_so_many_market_data_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_has_so_many_market_data_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers_market, "MAX_LINES", 2)
-
-    async def scenario() -> None:
-        async with serving() as gateway, connected(gateway) as ib:
-            codes: list[int] = []
-            ib.errorEvent += lambda _, code, *__: codes.append(code)
-            for symbol in ("TSLA", "NVDA", "AMD"):
-                ib.reqMktData(stock(symbol), "", False, False)
-            await until(lambda: 101 in codes)
-            assert len(gateway.services.publisher.sessions[1].subscriptions.ticks) == 2
-
-    asyncio.run(scenario())
+    async with serving() as gateway, connected(gateway) as ib:
+        codes: list[int] = []
+        ib.errorEvent += lambda _, code, *__: codes.append(code)
+        for symbol in ("TSLA", "NVDA", "AMD"):
+            ib.reqMktData(stock(symbol), "", False, False)
+        await until(lambda: 101 in codes)
+        assert len(gateway.services.publisher.sessions[1].subscriptions.ticks) == 2
 
 
 def test_a_client_that_invents_symbols_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,63 +58,51 @@ def test_a_stop_is_held_and_its_modification_acknowledged_twice(gateway: Running
             assert messages[0][16:18] == ["0.0", str(price)]
 
 
-def test_ib_insync_trades_a_bracket_to_its_stop(gateway: RunningGateway) -> None:
-    async def scenario() -> None:
-        async with connected(gateway) as ib:
-            entry, target, stop = ib.bracketOrder("BUY", 10, 500.0, 600.0, 400.0)
-            trades = [ib.placeOrder(stock(), order) for order in (entry, target, stop)]
-            await until(lambda: trades[2].orderStatus.whyHeld == "trigger")
-            assert [trade.orderStatus.status for trade in trades] == ["Filled", "Submitted", "PreSubmitted"]
-            children = gateway.truth()["open_orders"]
-            assert [one["oca_group"] for one in children] == [str(one["parent_perm_id"]) for one in children]
-            gateway.ctl("price", symbol="TSLA", price=399.5)
-            await until(lambda: trades[2].isDone() and trades[1].isDone())
-            assert [trade.orderStatus.status for trade in trades] == ["Filled", "Cancelled", "Filled"]
-            assert trades[2].fills[0].commissionReport.realizedPNL == pytest.approx(
-                10 * (399.49 - trades[0].orderStatus.avgFillPrice) - 2.0, abs=1e-6
-            )
-            await until(lambda: not ib.positions())
-
-    asyncio.run(scenario())
+async def test_ib_insync_trades_a_bracket_to_its_stop(gateway: RunningGateway) -> None:
+    async with connected(gateway) as ib:
+        entry, target, stop = ib.bracketOrder("BUY", 10, 500.0, 600.0, 400.0)
+        trades = [ib.placeOrder(stock(), order) for order in (entry, target, stop)]
+        await until(lambda: trades[2].orderStatus.whyHeld == "trigger")
+        assert [trade.orderStatus.status for trade in trades] == ["Filled", "Submitted", "PreSubmitted"]
+        children = gateway.truth()["open_orders"]
+        assert [one["oca_group"] for one in children] == [str(one["parent_perm_id"]) for one in children]
+        gateway.ctl("price", symbol="TSLA", price=399.5)
+        await until(lambda: trades[2].isDone() and trades[1].isDone())
+        assert [trade.orderStatus.status for trade in trades] == ["Filled", "Cancelled", "Filled"]
+        assert trades[2].fills[0].commissionReport.realizedPNL == pytest.approx(
+            10 * (399.49 - trades[0].orderStatus.avgFillPrice) - 2.0, abs=1e-6
+        )
+        await until(lambda: not ib.positions())
 
 
-def test_cancelling_the_parent_cancels_each_child_with_202(gateway: RunningGateway) -> None:
-    async def scenario() -> None:
-        async with connected(gateway) as ib:
-            codes: list[tuple[int, int]] = []
-            ib.errorEvent += lambda request_id, code, *_: codes.append((request_id, code))
-            orders = ib.bracketOrder("BUY", 10, 300.0, 600.0, 200.0)
-            trades = [ib.placeOrder(stock(), order) for order in orders]
-            await until(lambda: trades[2].orderStatus.whyHeld == "child,trigger")
-            ib.cancelOrder(orders[0])
-            await until(lambda: all(trade.orderStatus.status == "Cancelled" for trade in trades))
-            assert [pair for pair in codes if pair[1] == 202] == [(order.orderId, 202) for order in orders]
-
-    asyncio.run(scenario())
+async def test_cancelling_the_parent_cancels_each_child_with_202(gateway: RunningGateway) -> None:
+    async with connected(gateway) as ib:
+        codes: list[tuple[int, int]] = []
+        ib.errorEvent += lambda request_id, code, *_: codes.append((request_id, code))
+        orders = ib.bracketOrder("BUY", 10, 300.0, 600.0, 200.0)
+        trades = [ib.placeOrder(stock(), order) for order in orders]
+        await until(lambda: trades[2].orderStatus.whyHeld == "child,trigger")
+        ib.cancelOrder(orders[0])
+        await until(lambda: all(trade.orderStatus.status == "Cancelled" for trade in trades))
+        assert [pair for pair in codes if pair[1] == 202] == [(order.orderId, 202) for order in orders]
 
 
-def test_orders_rest_and_fill_while_no_client_is_connected(gateway: RunningGateway) -> None:
-    async def before() -> None:
-        async with connected(gateway) as ib:
-            ib.placeOrder(stock(), LimitOrder("BUY", 5, 430.0, orderRef="rest"))
-            ib.placeOrder(stock(), StopOrder("SELL", 5, 300.0, orderRef="stay"))
-            await until(lambda: all(trade.orderStatus.permId for trade in ib.trades()))
-
-    async def after() -> None:
-        async with connected(gateway) as ib:
-            assert [fill.execution.orderRef for fill in ib.fills()] == ["rest"]
-            assert [(one.contract.symbol, one.position) for one in ib.positions()] == [("TSLA", 5)]
-            open_trades = ib.openTrades()
-            assert [(one.order.orderRef, one.orderStatus.whyHeld) for one in open_trades] == [("stay", "trigger")]
-            open_trades[0].order.auxPrice = 310.0
-            ib.placeOrder(open_trades[0].contract, open_trades[0].order)
-            await until(lambda: gateway.truth()["open_orders"][0]["aux_price"] == 310.0)
-            done = await ib.reqCompletedOrdersAsync(False)
-            assert [(one.order.orderRef, one.orderStatus.status) for one in done] == [("rest", "Filled")]
-
-    asyncio.run(before())
+async def test_orders_rest_and_fill_while_no_client_is_connected(gateway: RunningGateway) -> None:
+    async with connected(gateway) as ib:
+        ib.placeOrder(stock(), LimitOrder("BUY", 5, 430.0, orderRef="rest"))
+        ib.placeOrder(stock(), StopOrder("SELL", 5, 300.0, orderRef="stay"))
+        await until(lambda: all(trade.orderStatus.permId for trade in ib.trades()))
     gateway.ctl("price", symbol="TSLA", price=429.0)
-    asyncio.run(after())
+    async with connected(gateway) as ib:
+        assert [fill.execution.orderRef for fill in ib.fills()] == ["rest"]
+        assert [(one.contract.symbol, one.position) for one in ib.positions()] == [("TSLA", 5)]
+        open_trades = ib.openTrades()
+        assert [(one.order.orderRef, one.orderStatus.whyHeld) for one in open_trades] == [("stay", "trigger")]
+        open_trades[0].order.auxPrice = 310.0
+        ib.placeOrder(open_trades[0].contract, open_trades[0].order)
+        await until(lambda: gateway.truth()["open_orders"][0]["aux_price"] == 310.0)
+        done = await ib.reqCompletedOrdersAsync(False)
+        assert [(one.order.orderRef, one.orderStatus.status) for one in done] == [("rest", "Filled")]
 
 
 def test_orders_belong_to_their_client(gateway: RunningGateway) -> None:
@@ -162,19 +150,16 @@ def test_manual_orders_have_client_id_0_and_can_be_bound(gateway: RunningGateway
         master.read_until(ERROR, "2", bound[3], "202")
 
 
-def test_what_if_answers_and_places_nothing(gateway: RunningGateway) -> None:
-    async def scenario() -> None:
-        async with connected(gateway) as ib:
-            state = await asyncio.wait_for(ib.whatIfOrderAsync(stock(), LimitOrder("BUY", 100, 400.0)), 5)
-            assert (state.initMarginChange, state.commission) == ("10000.0", 1.0)
-
-    asyncio.run(scenario())
+async def test_what_if_answers_and_places_nothing(gateway: RunningGateway) -> None:
+    async with connected(gateway) as ib:
+        state = await asyncio.wait_for(ib.whatIfOrderAsync(stock(), LimitOrder("BUY", 100, 400.0)), 5)
+        assert (state.initMarginChange, state.commission) == ("10000.0", 1.0)
     truth = gateway.truth()
     assert (truth["open_orders"], truth["completed_orders"], truth["executions"]) == ([], [], [])
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("all", ["a", "b", ""]), ("own", [""])])
-def test_client_id_0_in_an_execution_filter_follows_the_option(mode: str, expected: list[str]) -> None:
+async def test_client_id_0_in_an_execution_filter_follows_the_option(mode: str, expected: list[str]) -> None:
     with RunningGateway("--executions-of", mode) as gateway:
         for client_id, reference in ((1, "a"), (2, "b")):
             with RawClient(gateway.port, client_id) as client:
@@ -187,26 +172,23 @@ def test_client_id_0_in_an_execution_filter_follows_the_option(mode: str, expect
                 fills = await asyncio.wait_for(ib.reqExecutionsAsync(UNTYPED.ExecutionFilter(**terms)), 5)
                 return [fill.execution.orderRef for fill in fills]
 
-        assert asyncio.run(ask()) == expected
-        assert asyncio.run(ask(clientId=2)) == ["b"]
+        assert await ask() == expected
+        assert await ask(clientId=2) == ["b"]
         if mode == "all":
-            assert asyncio.run(ask(symbol="NVDA", side="SELL")) == [""]
-            assert asyncio.run(ask(time="20251006 15:00:00 US/Eastern")) == []
+            assert await ask(symbol="NVDA", side="SELL") == [""]
+            assert await ask(time="20251006 15:00:00 US/Eastern") == []
 
 
-def test_accounts_positions_and_values_follow_a_fill(gateway: RunningGateway) -> None:
-    async def scenario() -> None:
-        async with connected(gateway) as ib:
-            ib.placeOrder(stock(), MarketOrder("BUY", 10))
-            await until(lambda: ib.positions() and ib.portfolio())
-            position, item = ib.positions()[0], ib.portfolio()[0]
-            assert (position.position, position.contract.exchange) == (10, "NASDAQ")
-            assert item.averageCost == position.avgCost
-            values = {one.tag: one.value for one in ib.accountValues() if one.currency == "USD"}
-            assert float(values["GrossPositionValue"]) == pytest.approx(10 * item.marketPrice, rel=0.01)
-            summary = {one.tag: float(one.value) for one in await ib.accountSummaryAsync() if one.currency == "USD"}
-            assert summary["BuyingPower"] == pytest.approx(
-                4 * summary["NetLiquidation"] - summary["GrossPositionValue"], abs=0.05
-            )
-
-    asyncio.run(scenario())
+async def test_accounts_positions_and_values_follow_a_fill(gateway: RunningGateway) -> None:
+    async with connected(gateway) as ib:
+        ib.placeOrder(stock(), MarketOrder("BUY", 10))
+        await until(lambda: ib.positions() and ib.portfolio())
+        position, item = ib.positions()[0], ib.portfolio()[0]
+        assert (position.position, position.contract.exchange) == (10, "NASDAQ")
+        assert item.averageCost == position.avgCost
+        values = {one.tag: one.value for one in ib.accountValues() if one.currency == "USD"}
+        assert float(values["GrossPositionValue"]) == pytest.approx(10 * item.marketPrice, rel=0.01)
+        summary = {one.tag: float(one.value) for one in await ib.accountSummaryAsync() if one.currency == "USD"}
+        assert summary["BuyingPower"] == pytest.approx(
+            4 * summary["NetLiquidation"] - summary["GrossPositionValue"], abs=0.05
+        )

@@ -1,6 +1,5 @@
 """Failures that the lab found, each with the shortest test that shows it."""
 
-import asyncio
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,21 +15,17 @@ from trader.config.sections import UniverseRules
 from trader.runtime.scanner_file import load_setups
 
 
-def test_f15_a_partial_that_meets_a_stop_that_has_filled_reverses_nothing(tmp_path: Path) -> None:
+async def test_f15_a_partial_after_the_stop_has_filled_reverses_nothing(tmp_path: Path) -> None:
     """The stop fills at IBKR before its modification arrives. The exit must wait for the confirmation."""
-
-    async def scenario(gateway: RunningGateway) -> None:
+    with RunningGateway(*CALM) as gateway:
         async with live(gateway, tmp_path) as run:
             position = await run.enter("TSLA", "LONG", 100)
             price = await run.price()
             run.set_price(position.stop_price * 0.999)
-            await run.desk.take_partial(position, 50, "partial_1r", price, 0.01)
+            await run.orders.take_partial(position, 50, "partial_1r", price, 0.01)
             await run.until(lambda: not run.state.positions)
             assert run.held() == 0
             assert run.state.halted == {}
-
-    with RunningGateway(*CALM) as gateway:
-        asyncio.run(scenario(gateway))
 
 
 def test_an_impossible_price_is_not_a_setup(tmp_path: Path) -> None:

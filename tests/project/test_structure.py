@@ -215,14 +215,14 @@ def test_the_source_is_found() -> None:
     )  # imported inside a function, and seen all the same
 
 
-def test_state_knows_no_network_and_neither_trader_nor_gateway() -> None:
+def test_state_imports_no_network_no_trader_and_no_gateway() -> None:
     for name, imported in IMPORTS.items():
         if part_of(name) == "state":
             roots = {part_of(other) for other in imported}
             assert not roots & (NETWORK | {"trader", "observers", "paper_gateway"}), name
 
 
-def test_the_gateway_meets_the_trader_at_the_socket_only() -> None:
+def test_gateway_and_trader_do_not_import_each_other() -> None:
     for name, imported in IMPORTS.items():
         roots = {part_of(other) for other in imported}
         if part_of(name) == "paper_gateway":
@@ -279,7 +279,7 @@ def test_pure_code_reaches_no_file_no_clock_and_no_network(name: str) -> None:
         ), f"line {node.lineno}"
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
+def test_there_are_no_import_cycles() -> None:
     inside = {name: imported & MODULES.keys() for name, imported in IMPORTS.items()}
     TopologicalSorter(inside).prepare()  # raises CycleError, which names the circle
 
@@ -307,7 +307,7 @@ def test_nothing_is_caught_without_a_name() -> None:
     assert [where for where, node, _ in handlers() if node.type is None] == []
 
 
-def test_whoever_catches_everything_says_why() -> None:
+def test_a_handler_that_catches_everything_says_why() -> None:
     """Or lets it go on: a handler that ends with a bare `raise` only tidies up."""
     for where, node, line in handlers():
         names = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)} if node.type is not None else set()
@@ -350,7 +350,7 @@ def loaded_by(code: str) -> set[str]:
 
 
 @pytest.mark.usefixtures("unmeasured")
-def test_a_start_loads_only_what_protects() -> None:
+def test_a_start_loads_only_what_protecting_positions_needs() -> None:
     """Up to the gate: the app, the session and the line."""
     loaded = loaded_by("import trader.runtime.app, trader.runtime.session, trader.broker.ibkr.broker")
     assert not {part_of(name) for name in loaded} & NOT_BEFORE_THE_GATE

@@ -1,6 +1,5 @@
-"""Trouble with the disk beside the journal: it is said, trading goes on, and the next write is tried."""
+"""Disk errors outside the journal: they are reported, trading goes on, and the next write is tried."""
 
-import asyncio
 import logging
 import os
 import subprocess
@@ -11,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import CALM, DATE, live_stops
+from lab import DATE, live_stops
 from lab_live import Live, live
 
 from paper_gateway.testing import RunningGateway
 from state.storage.checkpoints import CheckpointStore
 from state.storage.files import Folder
 from state.storage.retention import FREE_BYTES_MIN, prune_dates
-from trader.core import comparison, market_data
+from trader.core import market_data
+
+pytestmark = pytest.mark.usefixtures("frequent_comparisons")
 
 OFTEN: dict[str, Any] = {
     f"files__{name}_s": 0.2 for name in ("checkpoint_interval", "checkpoint_idle_interval", "save_interval")
@@ -35,22 +36,15 @@ def can_mount() -> bool:
 needs_mounts = pytest.mark.skipif(not can_mount(), reason="needs root and the right to mount a small tmpfs")
 
 
-@pytest.fixture
-def gateway() -> Iterator[RunningGateway]:
-    with RunningGateway(*CALM) as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare books and IBKR, and keep bars, several times a second, so that nothing has to be waited for."""
-    monkeypatch.setattr(comparison, "COMPARE_S", 0.25)
+def frequent_bar_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Store bars every 0.2 s, so that no test waits for it."""
     monkeypatch.setattr(market_data, "KEEP_EVERY_S", 0.2)
 
 
 @contextmanager
 def small_disk(logs: Path, megabytes: int) -> Iterator[None]:
-    """A file system of its own, of so many megabytes, as the logs folder."""
+    """A tmpfs of so many megabytes as the logs folder."""
     logs.mkdir(mode=0o700)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "none", str(logs)], check=True)
     try:
@@ -60,7 +54,7 @@ def small_disk(logs: Path, megabytes: int) -> Iterator[None]:
 
 
 def fill(logs: Path) -> Path:
-    """Take all the space that is left."""
+    """Use all free space; returns the file to remove."""
     ballast = logs / "ballast"
     space = os.statvfs(logs)
     ballast.write_bytes(b"\0" * (space.f_bavail * space.f_frsize))
@@ -72,24 +66,23 @@ def checkpoints(run: Live) -> int:
     return len(CheckpointStore(run.session.manager.folder).list())
 
 
-async def trades_on(run: Live, symbol: str = "TSLA") -> None:
-    """What protects goes on: the stop is moved at IBKR, and its fill is booked."""
+async def assert_managed(run: Live, symbol: str = "TSLA") -> None:
+    """The position is still managed: its stop is moved at IBKR, and the stop's fill is recorded."""
     position = run.position(symbol)
     higher = round(position.stop_price * 1.01, 2)
-    await run.desk.move_stop(position, higher, "trail")
+    await run.orders.move_stop(position, higher, "trail")
     await run.until(lambda: [stop["aux_price"] for stop in live_stops(run.gateway.truth(), symbol)] == [higher])
     run.gateway.ctl("price", symbol=symbol, price=round(higher * 0.99, 2))
     await run.until(lambda: symbol not in run.state.positions)
 
 
 @needs_mounts
-def test_a_full_disk_costs_copies_and_nothing_else(
+async def test_a_full_disk_prevents_only_snapshots_and_checkpoints(
     gateway: RunningGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The journal's segment was filled beforehand, so events stay durable; entries wait for the snapshots."""
+    """The journal's segment has its space, so events stay durable; entries close until a snapshot succeeds."""
     caplog.set_level(logging.INFO, "trader")
-
-    async def story() -> None:
+    with small_disk(tmp_path / "logs", 24):
         async with live(gateway, tmp_path, **OFTEN) as run:
             await run.enter("TSLA", "LONG", 100)
             await run.until(lambda: checkpoints(run) > 0)
@@ -98,7 +91,7 @@ def test_a_full_disk_costs_copies_and_nothing_else(
             await run.until(lambda: "The state was not saved" in caplog.text)
             await run.until(lambda: not run.state.connection.entries_open)
             assert run.state.connection.ready
-            await trades_on(run)
+            await assert_managed(run)
             before = checkpoints(run)
             ballast.unlink()
             await run.until(lambda: checkpoints(run) > before)
@@ -112,11 +105,8 @@ def test_a_full_disk_costs_copies_and_nothing_else(
         (tmp_path / "logs" / "ballast").unlink()
         async with live(gateway, tmp_path) as run:
             assert run.state.daily_pnl == pnl
-            assert run.position("NVDA").held == 10, "the journal knew it"
+            assert run.position("NVDA").held == 10, "the journal had it"
             await run.agreed()
-
-    with small_disk(tmp_path / "logs", 24):
-        asyncio.run(story())
 
 
 def a_file(path: Path) -> None:
@@ -136,39 +126,35 @@ def open_to_all(path: Path) -> None:
 
 @pytest.mark.parametrize("trouble", [a_file, a_link, open_to_all])
 @pytest.mark.parametrize("folder", ["checkpoints", "bars", "recovery"])
-def test_a_folder_that_cannot_be_used_is_said_and_trading_goes_on(
+async def test_a_folder_that_cannot_be_used_is_reported_and_trading_goes_on(
     gateway: RunningGateway,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     folder: str,
     trouble: Callable[[Path], None],
 ) -> None:
-    """None of the three is needed to protect a position; each is tried again once the place is free."""
+    """None of the three is needed to protect a position; each is tried again once the obstacle is gone."""
     logs = tmp_path / "logs"
     logs.mkdir(mode=0o700)
     trouble(logs / folder)
-
-    async def story() -> None:
-        async with live(gateway, tmp_path, **OFTEN) as run:
-            await run.until(lambda: str(logs / folder) in caplog.text)
-            await run.enter("TSLA", "LONG", 100)
-            assert run.state.connection.entries_open
-            if folder == "checkpoints":
-                await run.until(lambda: any("checkpoint" in alert.text for alert in run.state.alerts))
-                (logs / folder).rename(logs / "aside")
-                await run.until(lambda: checkpoints(run) > 0)
-            await trades_on(run)
-            await run.agreed()
-
-    asyncio.run(story())
+    async with live(gateway, tmp_path, **OFTEN) as run:
+        await run.until(lambda: str(logs / folder) in caplog.text)
+        await run.enter("TSLA", "LONG", 100)
+        assert run.state.connection.entries_open
+        if folder == "checkpoints":
+            await run.until(lambda: any("checkpoint" in alert.text for alert in run.state.alerts))
+            (logs / folder).rename(logs / "aside")
+            await run.until(lambda: checkpoints(run) > 0)
+        await assert_managed(run)
+        await run.agreed()
     assert list((tmp_path / "elsewhere").iterdir() if (tmp_path / "elsewhere").exists() else []) == []
 
 
-# What is old
+# Old files
 
 
 def dated(logs: Path, *days_before: int) -> None:
-    """Folders of so many days before the session's date, in all that is kept by date."""
+    """Make folders of so many days before the session's date, of every kind that is kept by date."""
     for days in days_before:
         name = (date.fromisoformat(DATE) - timedelta(days=days)).isoformat()
         for kind in ("journal", "bars", "recovery", "archive", "quarantine"):
@@ -177,60 +163,56 @@ def dated(logs: Path, *days_before: int) -> None:
 
 
 def kept(logs: Path, kind: str) -> list[int]:
-    """How many days before the session's date what is left of one kind is."""
+    """The age in days of each folder of one kind that is left."""
     names = [path.name for path in (logs / kind).iterdir() if path.name != DATE]
     return sorted((date.fromisoformat(DATE) - date.fromisoformat(name)).days for name in names)
 
 
-def test_a_trader_removes_what_is_older_than_it_was_told_to_keep(gateway: RunningGateway, tmp_path: Path) -> None:
+async def test_a_trader_removes_what_is_older_than_it_was_told_to_keep(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
     logs = tmp_path / "logs"
     logs.mkdir(mode=0o700)
     dated(logs, 1, 5, 6, 400)
     (logs / "journal" / "2001-01-01-copy").mkdir()
     (logs / "bars" / "2001-01-01").symlink_to(tmp_path)
-
-    async def story() -> None:
-        async with live(gateway, tmp_path, files__keep_days=5) as run:
-            await run.until(lambda: not (logs / "recovery" / "2024-09-01").exists())
-            await run.until(lambda: kept(logs, "recovery") == [1, 5])
-
-    asyncio.run(story())
-    assert kept(logs, "archive") == [1, 5, 6, 400], "the operator's, never removed"
+    async with live(gateway, tmp_path, files__keep_days=5) as run:
+        await run.until(lambda: not (logs / "recovery" / "2024-09-01").exists())
+        await run.until(lambda: kept(logs, "recovery") == [1, 5])
+    assert kept(logs, "archive") == [1, 5, 6, 400], "never removed: they are for the operator"
     assert kept(logs, "quarantine") == [1, 5, 6, 400]
-    assert (logs / "journal" / "2001-01-01-copy").exists(), "no date, not ours to judge"
+    assert (logs / "journal" / "2001-01-01-copy").exists(), "not a date, so it is left alone"
     assert (logs / "bars" / "2001-01-01").is_symlink()
     assert (logs / "journal" / DATE).is_dir()
 
 
 @needs_mounts
-def test_less_is_kept_where_space_is_short_and_it_is_said(gateway: RunningGateway, tmp_path: Path) -> None:
-    """On a disk with less than 200 MiB free two days have to do."""
+async def test_fewer_days_are_kept_if_space_is_short_and_an_alert_says_so(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    """With less than 200 MiB free, two days are kept."""
     logs = tmp_path / "logs"
-
-    async def story() -> None:
+    with small_disk(logs, 24):
+        dated(logs, 1, 2, 3, 20)
         async with live(gateway, tmp_path) as run:
             await run.until(lambda: any("MiB are free" in alert.text for alert in run.state.alerts))
             assert kept(logs, "journal") == [1, 2]
             await run.enter()
             await run.agreed()
 
-    with small_disk(logs, 24):
-        dated(logs, 1, 2, 3, 20)
-        asyncio.run(story())
 
-
-def test_pruning_tells_what_it_removed_and_what_is_free(tmp_path: Path) -> None:
+def test_pruning_returns_what_it_removed_and_what_is_free(tmp_path: Path) -> None:
     dated(tmp_path, 0, 2, 31)
     found = prune_dates(tmp_path, DATE, 30)
     oldest = (date.fromisoformat(DATE) - timedelta(days=31)).isoformat()
     assert found.removed == [f"{kind}/{oldest}" for kind in ("journal", "bars", "recovery")]
     assert found.tight == (found.free_bytes < FREE_BYTES_MIN)
     assert prune_dates(tmp_path, DATE, 30).removed == []
-    assert prune_dates(tmp_path / "journal", DATE, 30).removed == [], "nothing to remove in a folder without any"
+    assert prune_dates(tmp_path / "journal", DATE, 30).removed == [], "nothing to remove in a folder without dates"
 
 
-def test_room_is_made_without_harm_where_a_folder_vanishes(tmp_path: Path) -> None:
-    """Somebody cleans up by hand at the same time."""
+def test_pruning_continues_if_a_folder_vanishes(tmp_path: Path) -> None:
+    """The operator cleans up at the same time."""
     dated(tmp_path, 31)
     (tmp_path / "journal").rename(tmp_path / "aside")
     assert len(prune_dates(tmp_path, DATE, 30).removed) == 2

@@ -1,13 +1,13 @@
-"""Invariant 10: the event loop never waits for a disk; an order waits for its own intent and for nothing else."""
+"""Invariant 10: the event loop never waits for a disk; an order waits for its own intent only."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from lab import CALM, live_stops
+from lab import live_stops
 from lab_live import live
 from slow_disks import DeadDisk, SlowDisk, SpyDisk, put_state_on
 
@@ -19,24 +19,18 @@ from trader.runtime import timers
 
 FLUSH_S = 0.5
 LAG_S = 0.4
-"""What the loop may be late by: less than one flush, and more than a busy machine does to it."""
-
-
-@pytest.fixture
-def gateway() -> Iterator[RunningGateway]:
-    with RunningGateway(*CALM) as running:
-        yield running
+"""The most that the loop may be late: less than one flush, more than the delay on a busy machine."""
 
 
 class Lag:
-    """The longest time by which the loop was late, seconds."""
+    """The most that the loop was late, seconds."""
 
     worst_s = 0.0
 
 
 @asynccontextmanager
 async def measured() -> AsyncIterator[Lag]:
-    """Measure while the context lasts."""
+    """Measure until the context ends."""
     lag = Lag()
 
     async def tick() -> None:
@@ -52,167 +46,139 @@ async def measured() -> AsyncIterator[Lag]:
         ticking.cancel()
 
 
-def test_i10_no_call_to_the_disk_comes_from_the_loops_thread(
+async def test_i10_no_call_to_the_disk_comes_from_the_loops_thread(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fills, saves, checkpoints, bars, alerts, a reconnect: all of it, with the shortest intervals."""
+    """Through fills, saves, checkpoints, bars, alerts and a reconnect, with the shortest intervals."""
     disk = SpyDisk()
     put_state_on(disk, monkeypatch)
+    async with live(gateway, tmp_path, files__save_interval_s=0.2, files__checkpoint_interval_s=0.2) as run:
+        disk.watching = True
+        position = await run.enter("TSLA")
+        await run.orders.take_partial(position, 40, "partial_1r", await run.price(), 0.01)
+        await run.until(lambda: run.position().held == 60)
+        gateway.ctl("trade", symbol="AMD", side="BUY", shares=5)
+        gateway.ctl("drop")
+        await run.until(lambda: "AMD" in run.state.foreign)
+        await run.agreed()
+        await run.until(lambda: disk.elsewhere.count("rename") >= 6 and "fdatasync" in disk.elsewhere)
+        await run.until((run.logs / "bars").is_dir)
+        disk.watching = False
+        assert disk.in_my_thread == []
 
-    async def story() -> None:
-        async with live(gateway, tmp_path, files__save_interval_s=0.2, files__checkpoint_interval_s=0.2) as run:
-            disk.watching = True
+
+async def test_i10_the_loop_goes_on_while_every_flush_is_slow(
+    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk()
+    put_state_on(disk, monkeypatch)
+    async with live(gateway, tmp_path, files__save_interval_s=0.2, files__checkpoint_interval_s=0.2) as run:
+        saves = run.session.manager.saves
+        disk.fdatasync_s = disk.fsync_s = FLUSH_S
+        async with measured() as lag:
             position = await run.enter("TSLA")
-            await run.desk.take_partial(position, 40, "partial_1r", await run.price(), 0.01)
-            await run.until(lambda: run.position().held == 60)
-            gateway.ctl("trade", symbol="AMD", side="BUY", shares=5)
-            gateway.ctl("drop")
-            await run.until(lambda: "AMD" in run.state.foreign)
-            await run.agreed()
-            await run.until(lambda: disk.elsewhere.count("rename") >= 6 and "fdatasync" in disk.elsewhere)
-            await run.until((run.logs / "bars").is_dir)
-            disk.watching = False
-            assert disk.in_my_thread == []
-
-    asyncio.run(story())
+            await run.orders.take_partial(position, 40, "partial_1r", await run.price(), 0.01)
+            await run.until(lambda: run.session.manager.saves >= saves + 2)
+            await run.until(lambda: disk.flushes >= 8)
+        disk.fdatasync_s = disk.fsync_s = 0.0
+        assert lag.worst_s < LAG_S
+        await run.agreed()
 
 
-def test_i10_the_loop_goes_on_while_every_flush_is_slow(
+async def test_i1_an_order_waits_for_its_intent(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The order is not sent before the flush of its intent has returned."""
     disk = SlowDisk()
     put_state_on(disk, monkeypatch)
-
-    async def story() -> None:
-        async with live(gateway, tmp_path, files__save_interval_s=0.2, files__checkpoint_interval_s=0.2) as run:
-            saves = run.session.manager.saves
-            disk.fdatasync_s = disk.fsync_s = FLUSH_S
-            async with measured() as lag:
-                position = await run.enter("TSLA")
-                await run.desk.take_partial(position, 40, "partial_1r", await run.price(), 0.01)
-                await run.until(lambda: run.session.manager.saves >= saves + 2)
-                await run.until(lambda: disk.flushes >= 8)
-            disk.fdatasync_s = disk.fsync_s = 0.0
-            assert lag.worst_s < LAG_S
-            await run.agreed()
-
-    asyncio.run(story())
+    async with live(gateway, tmp_path) as run:
+        await run.price("TSLA")
+        disk.fdatasync_s = 2 * FLUSH_S
+        sending = asyncio.create_task(run.send_entry("TSLA"))
+        await run.until(lambda: run.orders_of("entry"))
+        intended = run.state.sequence
+        while run.session.manager.durable_sequence < intended:
+            assert run.orders_of("entry")[0].perm_id == 0
+            assert gateway.truth()["executions"] == []
+            await asyncio.sleep(0.02)
+        disk.fdatasync_s = 0.0
+        await sending
+        await run.agreed()
 
 
-def test_i1_an_order_waits_for_its_intent(
+async def test_i10_an_order_does_not_wait_for_a_snapshot_or_a_checkpoint(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The gateway does not hear of it before the intent's flush has returned."""
+    """Both wait in the flush of their file (fsync); the journal (fdatasync) is fast."""
     disk = SlowDisk()
     put_state_on(disk, monkeypatch)
-
-    async def story() -> None:
-        async with live(gateway, tmp_path) as run:
-            await run.price("TSLA")
-            disk.fdatasync_s = 2 * FLUSH_S
-            sending = asyncio.create_task(run.send_entry("TSLA"))
-            await run.until(lambda: run.orders("entry"))
-            intended = run.state.sequence
-            while run.session.manager.durable_sequence < intended:
-                assert run.orders("entry")[0].perm_id == 0
-                assert gateway.truth()["executions"] == []
-                await asyncio.sleep(0.02)
-            disk.fdatasync_s = 0.0
-            await sending
-            await run.agreed()
-
-    asyncio.run(story())
+    async with live(gateway, tmp_path, files__save_interval_s=0.1, files__checkpoint_interval_s=0.1) as run:
+        await run.price("TSLA")
+        disk.fsync_s = 2.0
+        await run.until(lambda: disk.flushes >= 2)
+        began = time.perf_counter()
+        await run.enter("TSLA")
+        took_s = time.perf_counter() - began
+        disk.fsync_s = 0.0
+        assert took_s < 1.0
+        assert len(live_stops(gateway.truth())) == 1
 
 
-def test_i10_an_order_does_not_wait_for_a_snapshot_or_a_checkpoint(
+async def test_a_dead_disk_delays_the_end_by_its_timeout_only(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both hang in the flush of their file (fsync); the journal (fdatasync) is quick."""
-    disk = SlowDisk()
-    put_state_on(disk, monkeypatch)
-
-    async def story() -> None:
-        async with live(gateway, tmp_path, files__save_interval_s=0.1, files__checkpoint_interval_s=0.1) as run:
-            await run.price("TSLA")
-            disk.fsync_s = 2.0
-            await run.until(lambda: disk.flushes >= 2)
-            began = time.perf_counter()
-            await run.enter("TSLA")
-            took_s = time.perf_counter() - began
-            disk.fsync_s = 0.0
-            assert took_s < 1.0
-            assert len(live_stops(gateway.truth())) == 1
-
-    asyncio.run(story())
-
-
-def test_a_dead_disk_does_not_hold_up_the_end_for_long(
-    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No flush returns any more: the run ends all the same, says why, and leaves the stop in force."""
+    """No flush returns any more: the run still ends, with the reason, and leaves the stop in force."""
     monkeypatch.setattr(trader.runtime.session, "END_TIMEOUT_S", 0.5)
     monkeypatch.setattr(state.storage.journal.writer, "CLOSE_TIMEOUT_S", 0.5)
     disk = DeadDisk()
     put_state_on(disk, monkeypatch)
-
-    async def story() -> None:
-        began = 0.0
-        try:
-            async with live(gateway, tmp_path) as run:
-                await run.enter("TSLA")
-                disk.die()
-                began = time.perf_counter()
-        except DiskSilentError as error:
-            assert "the disk did not answer within 0.5 s" in error.what  # noqa: PT017 - the context ends the run
-            assert error.exit_code == 6  # noqa: PT017 - as above
-        else:
-            pytest.fail("a run whose last events are not on disk has not ended in good order")
-        finally:
-            disk.release()  # a save that hangs in a worker thread would keep asyncio.run from returning
-        assert time.perf_counter() - began < 4.0
-
-    asyncio.run(story())
+    began = 0.0
+    try:
+        async with live(gateway, tmp_path) as run:
+            await run.enter("TSLA")
+            disk.die()
+            began = time.perf_counter()
+    except DiskSilentError as error:
+        assert "the disk did not answer within 0.5 s" in error.what  # noqa: PT017 - the context ends the run
+        assert error.exit_code == 6  # noqa: PT017 - as above
+    else:
+        pytest.fail("a run whose last events are not on disk must not end without an error")
+    finally:
+        disk.release()  # asyncio.run waits for the worker thread of the save
+    assert time.perf_counter() - began < 4.0
     assert len(live_stops(gateway.truth())) == 1
 
 
-def test_i5_an_answer_from_before_an_order_was_sent_says_nothing_about_it(
+async def test_i5_an_answer_from_before_an_order_was_sent_says_nothing_about_it(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """IBKR is asked over and over while the intent waits for the disk: the order is not called `not sent`."""
+    """IBKR is asked repeatedly while the intent waits for the disk: the order does not become `not_sent`."""
     disk = SlowDisk()
     put_state_on(disk, monkeypatch)
-
-    async def story() -> None:
-        async with live(gateway, tmp_path) as run:
-            await run.price("TSLA")
-            disk.fdatasync_s = 1.0
-            sending = asyncio.create_task(run.send_entry("TSLA"))
-            while not sending.done():
-                run.compare_soon()
-                await asyncio.sleep(0.02)
-            disk.fdatasync_s = 0.0
-            await run.agreed()
-            told = [order.text for order in run.state.orders.values() if "never reached" in order.text]
-            assert told == []
-
-    asyncio.run(story())
+    async with live(gateway, tmp_path) as run:
+        await run.price("TSLA")
+        disk.fdatasync_s = 1.0
+        sending = asyncio.create_task(run.send_entry("TSLA"))
+        while not sending.done():
+            run.compare_soon()
+            await asyncio.sleep(0.02)
+        disk.fdatasync_s = 0.0
+        await run.agreed()
+        told = [order.text for order in run.state.orders.values() if "never reached" in order.text]
+        assert told == []
 
 
-def test_entries_wait_for_a_disk_that_does_not_answer(
+async def test_entries_wait_for_a_disk_that_does_not_answer(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = DeadDisk()
     put_state_on(disk, monkeypatch)
     monkeypatch.setattr(timers, "SILENT_S", 0.5)
-
-    async def story() -> None:
-        async with live(gateway, tmp_path, files__save_interval_s=0.5) as run:
-            await run.enter("TSLA")
-            disk.die()
-            await run.until(lambda: any("did not answer" in alert.text for alert in run.state.alerts))
-            assert run.state.connection.ready, "what is held is still managed"
-            assert not run.state.connection.entries_open
-            disk.release()
-            await run.until(lambda: run.state.connection.entries_open)
-
-    asyncio.run(story())
+    async with live(gateway, tmp_path, files__save_interval_s=0.5) as run:
+        await run.enter("TSLA")
+        disk.die()
+        await run.until(lambda: any("did not answer" in alert.text for alert in run.state.alerts))
+        assert run.state.connection.ready, "positions are still managed"
+        assert not run.state.connection.entries_open
+        disk.release()
+        await run.until(lambda: run.state.connection.entries_open)

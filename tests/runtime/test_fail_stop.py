@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from disk_faults import FailingDisk
-from lab import CALM, Trader, live_stops, scanner, status, wait_for
+from lab import Trader, live_stops, scanner, status, wait_for
 from lab_live import Live, live
 from lab_positions import LONG_ONLY, in_position, shares
 from slow_disks import put_state_on
@@ -25,14 +25,8 @@ from state.storage.snapshot import MAIN
 STRACE = shutil.which("strace")
 
 
-@pytest.fixture
-def gateway() -> Iterator[RunningGateway]:
-    with RunningGateway(*CALM) as running:
-        yield running
-
-
 def files(logs: Path) -> dict[str, bytes]:
-    """What the state has on disk, but for logs."""
+    """The state's files, without logs."""
     found = [logs / MAIN, *(logs / "journal").rglob("*.jsonl"), *(logs / "checkpoints").rglob("*.json")]
     return {str(path): path.read_bytes() for path in found if path.exists()}
 
@@ -41,90 +35,78 @@ def files(logs: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("call", ["fdatasync", "fsync"])
-def test_i11_a_failed_sync_while_trading_ends_the_run_and_nothing_is_written_after_it(
+async def test_i11_a_failed_sync_while_trading_ends_the_run_and_nothing_is_written_after_it(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     disk = FailingDisk()
     put_state_on(disk, monkeypatch)
-
-    async def story() -> None:
-        run: Live | None = None
-        try:
-            async with live(gateway, tmp_path, files__save_interval_s=0.2) as run:
-                await run.enter("TSLA")
-                disk.failing[call] = errno.EIO
-                failed_at = disk.calls.count(call)
-                await run.until(lambda: disk.calls.count(call) > failed_at)
-                disk.failing.clear()  # the second try would succeed, and the data would be gone
-                await run.session.stopping.event.wait()
-                after = files(run.logs)
-                assert run.running is not None
-                await asyncio.wait({run.running})
-                assert files(run.logs) == after
-        except SyncFailedError as error:
-            assert error.exit_code == 6  # noqa: PT017 - the context ends the run
-            assert "Input/output error" in str(error)  # noqa: PT017 - as above
-        else:
-            pytest.fail("a failed sync has not ended the run")
-        assert len(live_stops(gateway.truth(), "TSLA")) == 1
-
-    asyncio.run(story())
+    run: Live | None = None
+    try:
+        async with live(gateway, tmp_path, files__save_interval_s=0.2) as run:
+            await run.enter("TSLA")
+            disk.failing[call] = errno.EIO
+            failed_at = disk.calls.count(call)
+            await run.until(lambda: disk.calls.count(call) > failed_at)
+            disk.failing.clear()  # a second flush would succeed although the data was lost
+            await run.session.stopping.event.wait()
+            after = files(run.logs)
+            assert run.running is not None
+            await asyncio.wait({run.running})
+            assert files(run.logs) == after
+    except SyncFailedError as error:
+        assert error.exit_code == 6  # noqa: PT017 - the context ends the run
+        assert "Input/output error" in str(error)  # noqa: PT017 - as above
+    else:
+        pytest.fail("a failed sync did not end the run")
+    assert len(live_stops(gateway.truth(), "TSLA")) == 1
 
 
-def test_i1_an_entry_whose_intent_cannot_be_made_durable_is_never_sent(
+async def test_i1_an_entry_whose_intent_cannot_be_made_durable_is_never_sent(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = FailingDisk()
     put_state_on(disk, monkeypatch)
-
-    async def story() -> None:
-        try:
-            async with live(gateway, tmp_path) as run:
-                await run.price("TSLA")
-                disk.failing["fdatasync"] = errno.EIO
-                with pytest.raises(SyncFailedError):
-                    await run.send_entry("TSLA")
-                disk.failing.clear()
-                with pytest.raises(SyncFailedError):
-                    await run.send_entry("NVDA")
-        except SyncFailedError:
-            pass
-        truth = gateway.truth()
-        assert (truth["open_orders"], truth["completed_orders"], truth["executions"]) == ([], [], [])
-
-    asyncio.run(story())
+    try:
+        async with live(gateway, tmp_path) as run:
+            await run.price("TSLA")
+            disk.failing["fdatasync"] = errno.EIO
+            with pytest.raises(SyncFailedError):
+                await run.send_entry("TSLA")
+            disk.failing.clear()
+            with pytest.raises(SyncFailedError):
+                await run.send_entry("NVDA")
+    except SyncFailedError:
+        pass
+    truth = gateway.truth()
+    assert (truth["open_orders"], truth["completed_orders"], truth["executions"]) == ([], [], [])
 
 
 @pytest.mark.parametrize("call", ["create", "rename"])
-def test_a_snapshot_that_is_refused_closes_the_entries_until_one_is_written_again(
+async def test_a_snapshot_that_is_refused_closes_the_entries_until_one_is_written_again(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """A full disk is no failed sync: the journal, filled beforehand, still holds everything."""
+    """A full disk is no failed sync: the journal, whose space is allocated, still has everything."""
     disk = FailingDisk()
     put_state_on(disk, monkeypatch)
-
-    async def story() -> None:
-        async with live(gateway, tmp_path, files__save_interval_s=0.2) as run:
-            await run.enter("TSLA")
-            disk.failing[call] = errno.ENOSPC
-            await run.until(lambda: not run.state.connection.entries_open)
-            assert "saved" in run.state.connection.reason
-            assert run.state.connection.ready
-            position = run.position()
-            await run.desk.move_stop(position, round(position.stop_price + 1, 2), "trail")  # protection goes on
-            disk.failing.clear()
-            await run.until(lambda: run.state.connection.entries_open)
-            await run.agreed()
-
-    asyncio.run(story())
+    async with live(gateway, tmp_path, files__save_interval_s=0.2) as run:
+        await run.enter("TSLA")
+        disk.failing[call] = errno.ENOSPC
+        await run.until(lambda: not run.state.connection.entries_open)
+        assert "saved" in run.state.connection.reason
+        assert run.state.connection.ready
+        position = run.position()
+        await run.orders.move_stop(position, round(position.stop_price + 1, 2), "trail")  # stops are still managed
+        disk.failing.clear()
+        await run.until(lambda: run.state.connection.entries_open)
+        await run.agreed()
 
 
-# Outside: a real trader, and a kernel that says EIO or nothing
+# Outside: a real trader, and a kernel that returns EIO or does not return
 
 
 @contextmanager
 def injected(trader: Trader, what: str) -> Iterator[None]:
-    """System calls of a running trader are interfered with, from now on."""
+    """Inject a fault into the system calls of a running trader. what: as strace's `inject=`."""
     calls = what.split(":", 1)[0]
     command = [STRACE or "strace", "-f", "-o", "/dev/null", "-p", str(trader.process.pid)]
     tracing = subprocess.Popen(
@@ -172,10 +154,10 @@ os.fsync, os.fdatasync = hanging(os.fsync), hanging(os.fdatasync)
 
 
 @pytest.mark.usefixtures("unmeasured")
-def test_a_real_trader_leaves_a_disk_that_does_not_answer(
+def test_a_real_trader_ends_though_the_disk_does_not_answer(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No flush returns any more, saves are under way: Ctrl+C ends the process all the same, threads or not."""
+    """No flush returns any more and a save is waiting: SIGTERM still ends the process, in spite of its threads."""
     flag = tmp_path / "the disk is dead"
     (tmp_path / "sitecustomize.py").write_text(HANGING.format(flag=str(flag)))
     scans = scanner(tmp_path)
@@ -194,10 +176,10 @@ def test_a_real_trader_leaves_a_disk_that_does_not_answer(
         assert [(row["symbol"], row["quantity"]) for row in found["positions"]] == [("AMD", 5)]
 
 
-# A folder that keeps nothing
+# A folder on a file system in RAM
 
 
-def test_a_folder_in_memory_is_warned_about(gateway: RunningGateway, tmp_path: Path) -> None:
+def test_a_logs_folder_on_tmpfs_is_warned_about(gateway: RunningGateway, tmp_path: Path) -> None:
     manager = Path("/dev/shm")
     if not os.access(manager, os.W_OK) or "tmpfs" not in _mounted(manager):
         pytest.skip("there is no tmpfs at /dev/shm")

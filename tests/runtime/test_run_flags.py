@@ -1,4 +1,4 @@
-"""The flags of a run, typed as the operator types them, on real traders and a real gateway."""
+"""The flags of `run`, as the operator types them, with real traders and a real gateway."""
 
 import asyncio
 import logging
@@ -6,9 +6,8 @@ import os
 import re
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +21,16 @@ from state.storage.checkpoints import CheckpointStore
 from state.storage.files import Folder
 from state.storage.sessions import SessionStore
 from trader.config.sections import RunOptions
-from trader.core import comparison
 from trader.errors import UntrustedStateError
+
+pytestmark = pytest.mark.usefixtures("frequent_comparisons")
 
 NEXT_DATE = "2025-10-07"
 BOTH = ("--symbols", "TSLA,NVDA")
 
 
-@pytest.fixture
-def gateway() -> Iterator[RunningGateway]:
-    with RunningGateway(*CALM) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare books and IBKR several times a second, so that nothing has to be waited for."""
-    monkeypatch.setattr(comparison, "COMPARE_S", 0.25)
-
-
 def sessions(logs: Path) -> list[tuple[str, str]]:
-    """Id and status of each, oldest first."""
+    """Id and status of each session, oldest first."""
     with Folder.open(logs, create=False) as folder:
         return [(session.session_id, session.status) for session in SessionStore(folder).list()]
 
@@ -54,8 +42,8 @@ def refused(trader: Trader, code: int, text: str) -> None:
     assert "Traceback" not in said
 
 
-def ours(truth: dict[str, Any]) -> list[Any]:
-    """Every trace of an order of ours."""
+def own_records(truth: dict[str, Any]) -> list[Any]:
+    """Every order and execution with an orderRef of the trader."""
     kinds = ("open_orders", "completed_orders", "executions")
     return [item for kind in kinds for item in truth[kind] if item["order_ref"].startswith("ps60")]
 
@@ -64,7 +52,7 @@ def ours(truth: dict[str, Any]) -> list[Any]:
 
 
 def test_a_dry_run_decides_everything_and_sends_nothing(tmp_path: Path) -> None:
-    """Over two breaks that a run enters: see test_killed_with_a_long_and_a_short, on the same day."""
+    """With two signals that a run enters: test_i9_killed_with_a_long_and_a_short has the same day."""
     with RunningGateway("--speed", "1", "--start", "09:46:00", "--date", DATE) as gateway:
         with Trader(gateway, tmp_path, *BOTH, "--dry-run") as trader:
             trader.wait_ready()
@@ -76,55 +64,46 @@ def test_a_dry_run_decides_everything_and_sends_nothing(tmp_path: Path) -> None:
             found = trader.status()
             assert (found["positions"], found["live_orders"], found["attempts"]) == ([], 0, [])
             assert trader.stop() == 0
-        assert ours(gateway.truth()) == []
+        assert own_records(gateway.truth()) == []
         assert gateway.truth()["positions"] == []
 
 
-def test_a_dry_run_does_not_touch_what_an_earlier_run_holds(
+async def test_a_dry_run_does_not_touch_what_an_earlier_run_holds(
     gateway: RunningGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stop that has to be placed anew: said once, and not done; a partial, not before the gate has passed."""
+    """A missing stop is logged once and not placed; no partial is taken before the protection gate has passed."""
     caplog.set_level(logging.INFO, "trader")
-
-    async def story() -> None:
-        async with live(gateway, tmp_path) as run:
-            held = await run.enter("TSLA", "LONG", 100, stop_pct=1.0)
-            await run.enter("NVDA", "LONG", 100)
-            stop = run.state.protective_stop(run.position("NVDA"))
-            assert stop is not None
-            await run.crash()
-        gateway.ctl("cancel", order=str(stop.perm_id))
-        gateway.ctl("price", symbol="TSLA", price=round(held.entry_price * 1.012, 2))
-        before = gateway.truth()["open_orders"]
-        async with live(gateway, tmp_path, options=RunOptions(dry_run=True), ready=False) as run:
-            await run.trading()
-            monitor = run.monitors["TSLA"]
-            await run.until(lambda: monitor.price > held.entry_price * 1.01)
-            began = run.session.clock.now()
-            await run.until(lambda: run.session.clock.now() > began + timedelta(seconds=1.5))
-            assert not run.state.connection.entries_open, "NVDA has no stop"
-            assert run.position("TSLA").held == 100
-        assert caplog.text.count("Dry run, not sent") == 1
-        assert gateway.truth()["open_orders"] == before
-        async with live(gateway, tmp_path) as run:
-            await run.until(lambda: len(live_stops(gateway.truth(), "NVDA")) == 1)
-            await run.until(lambda: run.position("TSLA").held == 50)
-            await run.agreed()
-
-    asyncio.run(story())
+    async with live(gateway, tmp_path) as run:
+        held = await run.enter("TSLA", "LONG", 100, stop_pct=1.0)
+        await run.enter("NVDA", "LONG", 100)
+        stop = run.state.protective_stop(run.position("NVDA"))
+        assert stop is not None
+        await run.crash()
+    gateway.ctl("cancel", order=str(stop.perm_id))
+    gateway.ctl("price", symbol="TSLA", price=round(held.entry_price * 1.012, 2))
+    before = gateway.truth()["open_orders"]
+    async with live(gateway, tmp_path, options=RunOptions(dry_run=True), ready=False) as run:
+        await run.trading()
+        monitor = run.monitors["TSLA"]
+        await run.until(lambda: monitor.price > held.entry_price * 1.01)
+        await run.elapse(1.5)
+        assert not run.state.connection.entries_open, "NVDA has no stop"
+        assert run.position("TSLA").held == 100
+    assert caplog.text.count("Dry run, not sent") == 1
+    assert gateway.truth()["open_orders"] == before
+    async with live(gateway, tmp_path) as run:
+        await run.until(lambda: len(live_stops(gateway.truth(), "NVDA")) == 1)
+        await run.until(lambda: run.position("TSLA").held == 50)
+        await run.agreed()
 
 
 # --duration, --symbols, --checkpoint-interval
 
 
-def test_a_duration_is_in_session_minutes_and_ends_in_good_order(gateway: RunningGateway, tmp_path: Path) -> None:
-    """Half a session minute at ten times the speed: three seconds. The position stays, and so does its stop."""
-
-    async def hold_one() -> None:
-        async with live(gateway, tmp_path) as run:
-            await run.enter("TSLA", "LONG", 100)
-
-    asyncio.run(hold_one())
+async def test_a_duration_is_in_session_minutes_and_ends_cleanly(gateway: RunningGateway, tmp_path: Path) -> None:
+    """Half a session minute at speed 20 is 1.5 s. The position stays, and so does its stop."""
+    async with live(gateway, tmp_path) as run:
+        await run.enter("TSLA", "LONG", 100)
     gateway.ctl("speed", speed=20.0)
     with Trader(gateway, tmp_path, "--duration", "0.5", scanner_dir=scanner(tmp_path)) as trader:
         assert trader.wait_exit() == 0
@@ -133,34 +112,30 @@ def test_a_duration_is_in_session_minutes_and_ends_in_good_order(gateway: Runnin
     assert len(live_stops(gateway.truth(), "TSLA")) == 1
 
 
-def test_only_the_named_symbols_are_entered_and_all_that_is_held_is_managed(
+async def test_only_the_named_symbols_are_entered_and_all_that_is_held_is_managed(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:
-    async def story() -> None:
-        async with live(gateway, tmp_path, universe__symbols="TSLA") as run:
-            assert set(run.monitors) == {"TSLA"}
-            await run.crash()
-        async with live(gateway, tmp_path) as run:
-            await run.enter("NVDA", "SHORT", 10)
-            await run.crash()
-        async with live(gateway, tmp_path, universe__symbols="TSLA") as run:
-            assert set(run.monitors) == {"TSLA", "NVDA"}
-            monitor = run.monitors["NVDA"]
-            assert monitor.setup is None, "nothing is entered there"
-            gateway.ctl("price", symbol="NVDA", price=round(run.position("NVDA").stop_price * 1.01, 2))
-            await run.until(lambda: run.state.positions == {})
-            await run.agreed()
-
-    asyncio.run(story())
+    async with live(gateway, tmp_path, universe__symbols="TSLA") as run:
+        assert set(run.monitors) == {"TSLA"}
+        await run.crash()
+    async with live(gateway, tmp_path) as run:
+        await run.enter("NVDA", "SHORT", 10)
+        await run.crash()
+    async with live(gateway, tmp_path, universe__symbols="TSLA") as run:
+        assert set(run.monitors) == {"TSLA", "NVDA"}
+        monitor = run.monitors["NVDA"]
+        assert monitor.setup is None, "there are no entries in it"
+        gateway.ctl("price", symbol="NVDA", price=round(run.position("NVDA").stop_price * 1.01, 2))
+        await run.until(lambda: run.state.positions == {})
+        await run.agreed()
 
 
-def test_the_checkpoint_interval_is_kept_while_a_position_is_open(gateway: RunningGateway, tmp_path: Path) -> None:
-    async def hold_one() -> None:
-        async with live(gateway, tmp_path) as run:
-            await run.enter("TSLA", "LONG", 100)
-            await run.crash()
-
-    asyncio.run(hold_one())
+async def test_the_checkpoint_interval_is_kept_while_a_position_is_open(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    async with live(gateway, tmp_path) as run:
+        await run.enter("TSLA", "LONG", 100)
+        await run.crash()
     with Trader(gateway, tmp_path, "--checkpoint-interval", "0.2", scanner_dir=scanner(tmp_path)) as trader:
         trader.wait_ready()
         this = trader.status()["session_id"]
@@ -171,12 +146,12 @@ def test_the_checkpoint_interval_is_kept_while_a_position_is_open(gateway: Runni
             assert mean_s is not None
             assert 0.2 <= mean_s < 1.0
             assert trader.stop() == 0
-            assert len(store.list(this)) > 5, "and one at the end"
+            assert len(store.list(this)) > 5, "and one at the end of the run"
             assert "TSLA" in store.read(store.list(this)[-1]).state.positions
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "often", "1e9", ""])
-def test_a_checkpoint_interval_that_is_none(value: str, gateway: RunningGateway, tmp_path: Path) -> None:
+def test_an_invalid_checkpoint_interval_is_refused(value: str, gateway: RunningGateway, tmp_path: Path) -> None:
     with Trader(gateway, tmp_path, f"--checkpoint-interval={value}", scanner_dir=scanner(tmp_path)) as trader:
         refused(trader, 2, "checkpoint_interval_s")
     assert not (tmp_path / "logs").exists()
@@ -185,9 +160,7 @@ def test_a_checkpoint_interval_that_is_none(value: str, gateway: RunningGateway,
 # --resume, --resume-session, --fresh
 
 
-def test_resume_is_what_happens_anyway_and_a_clean_start_where_there_is_nothing(
-    gateway: RunningGateway, tmp_path: Path
-) -> None:
+def test_resume_is_the_default_and_without_state_a_clean_start(gateway: RunningGateway, tmp_path: Path) -> None:
     scans = scanner(tmp_path)
     with Trader(gateway, tmp_path, "--resume", scanner_dir=scans) as trader:
         trader.wait_ready()
@@ -199,94 +172,75 @@ def test_resume_is_what_happens_anyway_and_a_clean_start_where_there_is_nothing(
         assert "had crashed" in trader.output()
 
 
-def test_a_session_is_resumed_by_its_name(gateway: RunningGateway, tmp_path: Path) -> None:
-    """The day's state is one, whichever of its sessions is named; both a completed and a crashed one will do."""
-
-    async def story() -> None:
-        async with live(gateway, tmp_path) as run:
-            await run.enter("TSLA", "LONG", 100)
-            first = run.session.manager.session_id
-        async with live(gateway, tmp_path, options=RunOptions(resume_session=first)) as run:
-            assert rows(run.logs) == {"TSLA": ["matched"]}
-            second = run.session.manager.session_id
-            await run.crash()
-        async with live(gateway, tmp_path, options=RunOptions(resume_session=second)) as run:
-            assert run.position("TSLA").held == 100
-            await run.agreed()
-        found = dict(sessions(tmp_path / "logs"))
-        assert (found[first], found[second]) == ("completed", "crashed")
-
-    asyncio.run(story())
+async def test_a_session_is_resumed_by_its_name(gateway: RunningGateway, tmp_path: Path) -> None:
+    """A day has one state, whichever of its sessions is named; the session may have completed or crashed."""
+    async with live(gateway, tmp_path) as run:
+        await run.enter("TSLA", "LONG", 100)
+        first = run.session.manager.session_id
+    async with live(gateway, tmp_path, options=RunOptions(resume_session=first)) as run:
+        assert rows(run.logs) == {"TSLA": ["matched"]}
+        second = run.session.manager.session_id
+        await run.crash()
+    async with live(gateway, tmp_path, options=RunOptions(resume_session=second)) as run:
+        assert run.position("TSLA").held == 100
+        await run.agreed()
+    found = dict(sessions(tmp_path / "logs"))
+    assert (found[first], found[second]) == ("completed", "crashed")
 
 
 @pytest.mark.parametrize("name", ["no-such-session", "../sessions/x", "", "x" * 300])
-def test_a_session_that_nobody_knows_is_not_resumed(name: str, gateway: RunningGateway, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with live(gateway, tmp_path) as run:
-            await run.enter("TSLA", "LONG", 100)
-        before = gateway.truth()["open_orders"]
-        with Trader(gateway, tmp_path, f"--resume-session={name}", scanner_dir=scanner(tmp_path)) as trader:
-            if name:
-                refused(trader, 5, "no such session is known")
-            else:
-                refused(trader, 2, "--resume-session")
-        assert gateway.truth()["open_orders"] == before
-        assert [row["symbol"] for row in status(tmp_path / "logs")["positions"]] == ["TSLA"], "its state stays"
-
-    asyncio.run(story())
+async def test_an_unknown_session_is_not_resumed(name: str, gateway: RunningGateway, tmp_path: Path) -> None:
+    async with live(gateway, tmp_path) as run:
+        await run.enter("TSLA", "LONG", 100)
+    before = gateway.truth()["open_orders"]
+    with Trader(gateway, tmp_path, f"--resume-session={name}", scanner_dir=scanner(tmp_path)) as trader:
+        if name:
+            refused(trader, 5, "no such session is known")
+        else:
+            refused(trader, 2, "--resume-session")
+    assert gateway.truth()["open_orders"] == before
+    assert [row["symbol"] for row in status(tmp_path / "logs")["positions"]] == ["TSLA"], "the state is unchanged"
 
 
-def test_i8_a_session_of_another_date_is_not_resumed(tmp_path: Path) -> None:
-    """Neither does it start without: who names a session wants that one, and not whatever there is."""
+async def test_i8_a_session_of_another_date_is_not_resumed(tmp_path: Path) -> None:
+    """The start is refused: the operator asked for that session and no other state."""
     with RunningGateway(*CALM) as day:
         port = day.port
         endpoint: Any = f"127.0.0.1:{port}"
-
-        async def first() -> str:
-            async with live(day, tmp_path, gateway__endpoint=endpoint) as run:
-                return run.session.manager.session_id
-
-        name = asyncio.run(first())
-
-    async def next_day(gateway: RunningGateway) -> None:
+        async with live(day, tmp_path, gateway__endpoint=endpoint) as run:
+            name = run.session.manager.session_id
+    with RunningGateway("--port", str(port), "--date", NEXT_DATE, "--start", "11:00") as gateway:
         with pytest.raises(UntrustedStateError, match=f"it is of {DATE}, and the trading date is {NEXT_DATE}"):
             async with live(gateway, tmp_path, options=RunOptions(resume_session=name), gateway__endpoint=endpoint):
                 pass
         assert status(tmp_path / "logs")["trading_date"] == DATE, "nothing was set aside"
 
-    with RunningGateway("--port", str(port), "--date", NEXT_DATE, "--start", "11:00") as gateway:
-        asyncio.run(next_day(gateway))
 
-
-def test_fresh_sets_the_state_aside_and_takes_over_what_ibkr_records(
+async def test_fresh_sets_the_state_aside_and_takes_over_what_ibkr_records(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:
-    """Position, stop, attempts and P&L come back from our own orderRefs and executions; the rest is begun anew."""
-
-    async def story() -> None:
-        async with live(gateway, tmp_path) as run:
-            await run.enter("TSLA", "LONG", 100)
-            lost = await run.enter("NVDA", "LONG", 10, stop_pct=0.4)
-            gateway.ctl("price", symbol="NVDA", price=round(lost.entry_price * 0.98, 2))
-            await run.until(lambda: "NVDA" not in run.state.positions)
-            await run.agreed()
-            pnl = run.state.daily_pnl
-            stop = live_stops(gateway.truth(), "TSLA")
-            await run.crash()
-        async with live(gateway, tmp_path, options=RunOptions(fresh=True)) as run:
-            assert run.position("TSLA").held == 100
-            shown = await asyncio.to_thread(status, run.logs)
-            assert [(row["symbol"], row["managed"]) for row in shown["positions"]] == [("TSLA", True)]
-            await run.agreed()
-            assert live_stops(gateway.truth(), "TSLA") == stop, "its stop was never without it"
-            assert run.state.daily_pnl == pnl
-            assert run.state.last_signals == {}
-            assert len(list((run.logs / "archive").rglob("trader_state.json"))) == 1, "set aside, never deleted"
-            await run.crash()
-        async with live(gateway, tmp_path) as run:
-            assert rows(run.logs)["TSLA"] == ["matched"], "the state that was set aside stays aside"
-
-    asyncio.run(story())
+    """Position, stop, attempts and P&L are rebuilt from own orderRefs and executions; the rest starts empty."""
+    async with live(gateway, tmp_path) as run:
+        await run.enter("TSLA", "LONG", 100)
+        lost = await run.enter("NVDA", "LONG", 10, stop_pct=0.4)
+        gateway.ctl("price", symbol="NVDA", price=round(lost.entry_price * 0.98, 2))
+        await run.until(lambda: "NVDA" not in run.state.positions)
+        await run.agreed()
+        pnl = run.state.daily_pnl
+        stop = live_stops(gateway.truth(), "TSLA")
+        await run.crash()
+    async with live(gateway, tmp_path, options=RunOptions(fresh=True)) as run:
+        assert run.position("TSLA").held == 100
+        shown = await asyncio.to_thread(status, run.logs)
+        assert [(row["symbol"], row["managed"]) for row in shown["positions"]] == [("TSLA", True)]
+        await run.agreed()
+        assert live_stops(gateway.truth(), "TSLA") == stop, "its stop was not touched"
+        assert run.state.daily_pnl == pnl
+        assert run.state.last_signals == {}
+        assert len(list((run.logs / "archive").rglob("trader_state.json"))) == 1, "set aside, never deleted"
+        await run.crash()
+    async with live(gateway, tmp_path) as run:
+        assert rows(run.logs)["TSLA"] == ["matched"], "the state that was set aside is not used again"
 
 
 # --live
@@ -294,7 +248,7 @@ def test_fresh_sets_the_state_aside_and_takes_over_what_ibkr_records(
 
 @asynccontextmanager
 async def login_of(account: str, folder: Path, *flags: str, **settings: str) -> AsyncIterator[Process]:
-    """A trader on a TWS that is logged in to that account, which the paper gateway refuses to imitate."""
+    """A trader on a peer that is logged in to that account: the paper gateway has no live accounts."""
     async with scripted_tws() as tws:
         tws.start = ((15, 1, account), (9, 1, 1))
         where = ("--gateway", f"127.0.0.1:{tws.port}", "--logs-dir", str(folder / "logs"))
@@ -328,27 +282,21 @@ async def login_of(account: str, folder: Path, *flags: str, **settings: str) -> 
         ("U7654321,U1111111", ("--live",), {"TRADER_GATEWAY_LIVE_ACCOUNT": "U1111111"}, "several accounts"),
         ("DU1234567", (), {"TRADER_GATEWAY_ACCOUNT": "DU7654321"}, "DU7654321"),
     ],
-    ids=["no word", "no account named", "another one named", "which of two", "not the login's"],
+    ids=["no flag", "no account named", "another one named", "one of two", "not the login's"],
 )
-def test_i15_an_account_that_was_not_meant_is_not_traded(
+async def test_i15_an_account_that_was_not_chosen_is_not_traded(
     account: str, flags: tuple[str, ...], settings: dict[str, str], text: str, tmp_path: Path
 ) -> None:
-    async def story() -> None:
-        async with login_of(account, tmp_path, *flags, **settings) as trader:
-            out, _ = await asyncio.wait_for(trader.communicate(), WAIT_S)
-            said = out.decode()
-            assert (trader.returncode, text in said, "Traceback" in said) == (2, True, False), said
-
-    asyncio.run(story())
+    async with login_of(account, tmp_path, *flags, **settings) as trader:
+        out, _ = await asyncio.wait_for(trader.communicate(), WAIT_S)
+        said = out.decode()
+        assert (trader.returncode, text in said, "Traceback" in said) == (2, True, False), said
 
 
-def test_i15_a_live_account_that_was_named_twice_is_connected_to_and_says_so(tmp_path: Path) -> None:
-    async def story() -> None:
-        settings = {"TRADER_GATEWAY_LIVE_ACCOUNT": "U7654321"}
-        async with login_of("U7654321", tmp_path, "--live", **settings) as trader:
-            assert trader.stdout is not None
-            said = await asyncio.wait_for(trader.stdout.readuntil(b"Account: U7654321)"), WAIT_S)
-            assert b"LIVE TRADING SESSION" in said
-            assert b"Connected to IBKR (LIVE: Port" in said
-
-    asyncio.run(story())
+async def test_i15_a_live_account_that_was_named_twice_is_connected_to_and_says_so(tmp_path: Path) -> None:
+    settings = {"TRADER_GATEWAY_LIVE_ACCOUNT": "U7654321"}
+    async with login_of("U7654321", tmp_path, "--live", **settings) as trader:
+        assert trader.stdout is not None
+        said = await asyncio.wait_for(trader.stdout.readuntil(b"Account: U7654321)"), WAIT_S)
+        assert b"LIVE TRADING SESSION" in said
+        assert b"Connected to IBKR (LIVE: Port" in said

@@ -1,6 +1,5 @@
-"""A break that is heard of long after its candle closed is let go: the price is another one by then."""
+"""A signal from a candle that closed too long ago is discarded: the price has moved since."""
 
-import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from trader.core.view import SymbolMonitor
 
 
 def broken(run: Live, age_s: float) -> tuple[SymbolMonitor, Candle]:
-    """A watch whose last candle broke out on strong volume, and closed `age_s` ago."""
+    """A monitor whose last candle broke out on strong volume and closed `age_s` ago."""
     monitor = run.monitors["TSLA"]
     price = monitor.price
     pivot = round(price * 0.996, 2)
@@ -34,17 +33,14 @@ def broken(run: Live, age_s: float) -> tuple[SymbolMonitor, Candle]:
 
 
 @pytest.mark.parametrize("age_s", [0.0, 300.0])
-def test_only_a_fresh_break_is_acted_upon(tmp_path: Path, age_s: float) -> None:
-    async def story(gateway: RunningGateway) -> None:
+async def test_only_a_fresh_signal_is_traded(tmp_path: Path, age_s: float) -> None:
+    with RunningGateway(*CALM) as gateway:
         async with live(gateway, tmp_path, entry__signal_max_age_s=75.0) as run:
             await run.until(lambda: run.monitors["TSLA"].buffer.warm)
             monitor, candle = broken(run, age_s)
             assert [signal.path for signal in monitor.signals(candle)] == ["momentum"]
             run.loop.turn(lambda turn: judge_candle(turn, "TSLA", candle))
-            entries = run.orders("entry")
+            entries = run.orders_of("entry")
             assert (len(entries) == 1) == (age_s == 0.0)
             if age_s:
                 assert not run.state.filter_blocks
-
-    with RunningGateway(*CALM) as gateway:
-        asyncio.run(story(gateway))

@@ -1,6 +1,5 @@
-"""A position whose stop IBKR refuses again and again is not held without one: it is left."""
+"""A position whose stop IBKR refuses repeatedly is closed: it is not held without a stop."""
 
-import asyncio
 from pathlib import Path
 
 from lab import CALM, live_stops
@@ -10,8 +9,8 @@ from paper_gateway.testing import RunningGateway
 from trader.core.orders.protection import REFUSALS_MAX
 
 
-def test_i4_a_position_whose_stop_is_refused_is_left_at_the_market(tmp_path: Path) -> None:
-    async def run(gateway: RunningGateway) -> None:
+async def test_i4_a_position_whose_stop_is_refused_is_closed_at_the_market(tmp_path: Path) -> None:
+    with RunningGateway(*CALM) as gateway:
         async with live(gateway, tmp_path) as trader:
             await trader.enter("TSLA", "LONG", 100)
             await trader.agreed()
@@ -26,6 +25,3 @@ def test_i4_a_position_whose_stop_is_refused_is_left_at_the_market(tmp_path: Pat
             assert len(refused) == REFUSALS_MAX
             assert live_stops(gateway.truth()) == []
             assert not gateway.truth()["positions"]
-
-    with RunningGateway(*CALM) as gateway:
-        asyncio.run(run(gateway))

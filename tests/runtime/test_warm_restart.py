@@ -1,4 +1,4 @@
-"""A restart is warm at once, and judges by the very same numbers as a run that never stopped."""
+"""A restart is warm at once and has the same indicators as a run that never stopped."""
 
 import asyncio
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class ObservedSession:
 
 
 class Observer:
-    """The trader's own parts that monitor a market; it is never ready, so it trades nothing."""
+    """The parts of the trader that monitor a market. It is never ready, so it trades nothing."""
 
     def __init__(self, gateway: RunningGateway, folder: Path, client_id: int) -> None:
         self.clock = Clock(real_gateway=False)
@@ -68,13 +68,14 @@ class Observer:
         self.queue.put_nowait(TradingStarted())
         async with asyncio.timeout(30):
             await session.opened.wait()
-            while not self.filled():  # noqa: ASYNC110 - the condition is the engine's, which tells nobody
+            while not self.filled():  # noqa: ASYNC110 - the engine signals no event for this
                 await asyncio.sleep(0.01)
         return self
 
     def filled(self) -> bool:
-        """Whether the history of every symbol has come."""
-        return all(monitor.buffer.candles for monitor in self.loop.view.monitors.values())
+        """Whether the history of every symbol has come, up to its first live bar."""
+        buffers = [monitor.buffer for monitor in self.loop.view.monitors.values()]
+        return all(buffer.candles and not buffer.holes() for buffer in buffers)
 
     async def _tick(self) -> None:
         while True:
@@ -82,7 +83,7 @@ class Observer:
             self.queue.put_nowait(Tick())
 
     async def stop(self) -> None:
-        """As a kill leaves it: nothing is written any more."""
+        """End it as a kill does: nothing more is written."""
         for task in self.tasks:
             task.cancel()
         await self.loop.end()
@@ -90,18 +91,18 @@ class Observer:
         self.manager.close()
 
     async def seen(self, minutes: int) -> None:
-        """Until so many more session minutes were closed in every symbol."""
+        """Wait until every symbol has closed so many more session minutes."""
         until = self.clock.now() + timedelta(minutes=minutes)
         async with asyncio.timeout(60):
-            while any(  # noqa: ASYNC110 - the condition is the engine's, which tells nobody
+            while any(  # noqa: ASYNC110 - the engine signals no event for this
                 not w.buffer.candles or w.buffer.candles[-1].end < until for w in self.loop.view.monitors.values()
             ):
                 await asyncio.sleep(0.02)
 
 
 @pytest.mark.timeout(90)
-def test_indicators_after_a_restart_equal_those_of_a_run_that_never_stopped(tmp_path: Path) -> None:
-    async def run(gateway: RunningGateway) -> None:
+async def test_indicators_after_a_restart_equal_those_of_a_run_that_never_stopped(tmp_path: Path) -> None:
+    with RunningGateway("--speed", str(SPEED), "--start", "10:40") as gateway:
         (tmp_path / "a").mkdir()
         (tmp_path / "b").mkdir()
         steady = await Observer(gateway, tmp_path / "a", 11).start()
@@ -122,24 +123,21 @@ def test_indicators_after_a_restart_equal_those_of_a_run_that_never_stopped(tmp_
             await again.stop()
             await steady.stop()
 
-    with RunningGateway("--speed", str(SPEED), "--start", "10:40") as gateway:
-        asyncio.run(run(gateway))
-
 
 def compare(steady: Observer, again: Observer) -> None:
-    """Candle by candle, and indicator by indicator, as far as any rule looks back."""
+    """Compare candles and indicators as far as any rule looks back."""
     depth = lookback_candles(Config().entry)
     for symbol, monitor in again.loop.view.monitors.items():
         last = monitor.buffer.candles[-1].time
-        ours = [candle for candle in monitor.buffer.candles if candle.time <= last][-depth:]
-        theirs = [c for c in steady.loop.view.monitors[symbol].buffer.candles if c.time <= last][-depth:]
-        assert len(ours) == depth
-        assert ours == theirs, symbol
-        assert mean_volume(ours) == mean_volume(theirs)
+        found = [candle for candle in monitor.buffer.candles if candle.time <= last][-depth:]
+        expected = [c for c in steady.loop.view.monitors[symbol].buffer.candles if c.time <= last][-depth:]
+        assert len(found) == depth
+        assert found == expected, symbol
+        assert mean_volume(found) == mean_volume(expected)
 
 
 def tear_last_line(folder: Path, date: str) -> None:
-    """As a crash in the middle of a write leaves a file of bars."""
+    """Cut each file of bars, as a crash during a write does."""
     files = sorted((folder / "bars" / date).glob("*.jsonl"))
     assert files, "bars were kept"
     for path in files:
@@ -163,10 +161,10 @@ def test_bars_come_back_as_they_were_without_repeats_and_without_torn_lines(tmp_
 
 
 def test_killed_in_the_middle_of_the_break_candle_it_is_traded_at_its_close(tmp_path: Path) -> None:
-    """A real trader and kill -9: half of the candle on disk, the rest from history and the live bars.
+    """A real trader and kill -9: half of the candle is on disk, the rest comes from history and live bars.
 
-    TSLA breaks upward and NVDA downward in the candle of 09:45, which is judged at 09:46:00. A trader that has to
-    warm up from live bars would be blind for another 100 seconds, and the break would be `not_warm`.
+    TSLA breaks upward and NVDA downward in the candle of 09:45, which is judged at 09:46:00. A trader that
+    warms up from live bars needs another 100 seconds, and the signal is blocked as `not_warm`.
     """
     flags = ("--symbols", "TSLA,NVDA")
 
@@ -187,7 +185,7 @@ def test_killed_in_the_middle_of_the_break_candle_it_is_traded_at_its_close(tmp_
         with Trader(gateway, tmp_path, *flags) as trader:
             trader.wait_ready()
             wait_for(lambda: "Subscribed to" in trader.output())
-            assert session_time(gateway) < "09:46:00", "it was back before the candle closed"
+            assert session_time(gateway) < "09:46:00", "it traded before the candle closed"
             run_to(gateway, "09:46:02")
             found = trader.wait_status(lambda s: {row["symbol"] for row in s["positions"]} == {"TSLA", "NVDA"})
             breaks = {datetime.fromisoformat(at["break_time"]) for at in found["last_signals"].values()}

@@ -121,37 +121,30 @@ def test_a_state_that_would_not_load_again_is_not_written(tmp_path: Path) -> Non
     assert names(tmp_path) == []
 
 
-def test_it_never_holds_an_event_that_the_journal_may_lose(tmp_path: Path) -> None:
-    async def take() -> tuple[str, int]:
-        with opened(tmp_path) as manager:
-            manager.begin("2025-10-06", "DU1234567", "127.0.0.1:17497", NOW, loop=asyncio.get_running_loop())
-            store = CheckpointStore(manager.folder, "s1")
-            for event in trade_events():
-                manager.record(event)
-            name = await store.take(manager, {}, {}, NOW)
-            return name, manager.durable_sequence
-
-    name, durable = asyncio.run(take())
+async def test_it_never_holds_an_event_that_the_journal_may_lose(tmp_path: Path) -> None:
+    with opened(tmp_path) as manager:
+        manager.begin("2025-10-06", "DU1234567", "127.0.0.1:17497", NOW, loop=asyncio.get_running_loop())
+        store = CheckpointStore(manager.folder, "s1")
+        for event in trade_events():
+            manager.record(event)
+        name = await store.take(manager, {}, {}, NOW)
+        assert manager.durable_sequence == 5
     assert name.endswith("-00000005.json")
-    assert durable == 5
 
 
-def test_none_is_written_with_events_that_the_journal_lost(tmp_path: Path) -> None:
-    async def take() -> None:
-        disk = FailingDisk()
-        manager = StateManager.open(tmp_path, "s1", disk)
-        try:
-            manager.begin("2025-10-06", "DU1234567", "127.0.0.1:17497", NOW, loop=asyncio.get_running_loop())
-            await manager.durable(manager.state.sequence)
-            disk.failing = {"fdatasync": errno.EIO}
-            for event in trade_events():
-                manager.record(event)
+async def test_none_is_written_with_events_that_the_journal_lost(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    manager = StateManager.open(tmp_path, "s1", disk)
+    try:
+        manager.begin("2025-10-06", "DU1234567", "127.0.0.1:17497", NOW, loop=asyncio.get_running_loop())
+        await manager.durable(manager.state.sequence)
+        disk.failing = {"fdatasync": errno.EIO}
+        for event in trade_events():
+            manager.record(event)
+        with pytest.raises(SyncFailedError):
             await CheckpointStore(manager.folder, "s1").take(manager, {}, {}, NOW)
-        finally:
-            manager.close()
-
-    with pytest.raises(SyncFailedError):
-        asyncio.run(take())
+    finally:
+        manager.close()
     assert names(tmp_path) == []
 
 

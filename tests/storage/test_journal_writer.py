@@ -52,120 +52,102 @@ class WaitingDisk(CountingDisk):
         super().fdatasync(fd)
 
 
-def test_i1_no_waiter_returns_before_the_flush_has_returned(tmp_path: Path) -> None:
-    async def run() -> None:
-        disk = WaitingDisk()
-        journal = open_in_loop(tmp_path, disk)
-        disk.released.clear()
-        sequence = journal.append("test", payload(1))
-        waiter = asyncio.create_task(journal.wait_durable(sequence))
-        await asyncio.to_thread(disk.waiting.wait, 10)
-        await asyncio.sleep(0)
-        assert not waiter.done()
-        assert journal.durable_sequence == 0
-        disk.released.set()
-        await asyncio.wait_for(waiter, 10)
-        assert journal.durable_sequence == 1
-        await asyncio.to_thread(journal.close)
-
-    asyncio.run(run())
+async def test_i1_no_waiter_returns_before_the_flush_has_returned(tmp_path: Path) -> None:
+    disk = WaitingDisk()
+    journal = open_in_loop(tmp_path, disk)
+    disk.released.clear()
+    sequence = journal.append("test", payload(1))
+    waiter = asyncio.create_task(journal.wait_durable(sequence))
+    await asyncio.to_thread(disk.waiting.wait, 10)
+    await asyncio.sleep(0)
+    assert not waiter.done()
+    assert journal.durable_sequence == 0
+    disk.released.set()
+    await asyncio.wait_for(waiter, 10)
+    assert journal.durable_sequence == 1
+    await asyncio.to_thread(journal.close)
 
 
-def test_what_is_queued_during_a_flush_shares_the_next_one(tmp_path: Path) -> None:
-    async def run() -> None:
-        disk = WaitingDisk()
-        journal = open_in_loop(tmp_path, disk, size_bytes=65536)
-        disk.waiting.clear()
-        disk.released.clear()
-        journal.append("test", payload(1))
-        await asyncio.to_thread(disk.waiting.wait, 10)
-        before = disk.calls.count("fdatasync")
-        waiters = [journal.wait_durable(journal.append("test", payload(number))) for number in range(2, 66)]
-        disk.released.set()
-        await asyncio.wait_for(asyncio.gather(*waiters), 10)
-        assert disk.calls.count("fdatasync") - before == 2
-        await asyncio.to_thread(journal.close)
-
-    asyncio.run(run())
+async def test_what_is_queued_during_a_flush_shares_the_next_one(tmp_path: Path) -> None:
+    disk = WaitingDisk()
+    journal = open_in_loop(tmp_path, disk, size_bytes=65536)
+    disk.waiting.clear()
+    disk.released.clear()
+    journal.append("test", payload(1))
+    await asyncio.to_thread(disk.waiting.wait, 10)
+    before = disk.calls.count("fdatasync")
+    waiters = [journal.wait_durable(journal.append("test", payload(number))) for number in range(2, 66)]
+    disk.released.set()
+    await asyncio.wait_for(asyncio.gather(*waiters), 10)
+    assert disk.calls.count("fdatasync") - before == 2
+    await asyncio.to_thread(journal.close)
     assert numbers(read_journal(tmp_path / "journal")) == list(range(1, 66))
 
 
-def test_cancelled_waiter_leaves_the_others_and_the_record(tmp_path: Path) -> None:
-    async def run() -> None:
-        disk = WaitingDisk()
-        journal = open_in_loop(tmp_path, disk)
-        disk.released.clear()
-        sequence = journal.append("test", payload(1))
-        first, second = (asyncio.create_task(journal.wait_durable(sequence)) for _ in range(2))
-        await asyncio.sleep(0)
-        first.cancel()
-        disk.released.set()
-        await asyncio.wait_for(second, 10)
-        assert first.cancelled()
-        await asyncio.to_thread(journal.close)
-
-    asyncio.run(run())
+async def test_cancelled_waiter_leaves_the_others_and_the_record(tmp_path: Path) -> None:
+    disk = WaitingDisk()
+    journal = open_in_loop(tmp_path, disk)
+    disk.released.clear()
+    sequence = journal.append("test", payload(1))
+    first, second = (asyncio.create_task(journal.wait_durable(sequence)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    disk.released.set()
+    await asyncio.wait_for(second, 10)
+    assert first.cancelled()
+    await asyncio.to_thread(journal.close)
     assert numbers(read_journal(tmp_path / "journal")) == [1]
 
 
-def test_i11_failed_flush_fails_every_waiter_and_is_never_retried(tmp_path: Path) -> None:
-    async def run() -> None:
-        failures: list[SyncFailedError] = []
-        disk = UnsyncedDisk()
-        journal = open_in_loop(tmp_path, disk, failures)
-        results = await asyncio.wait_for(
-            asyncio.gather(
-                *(journal.wait_durable(journal.append("test", payload(number))) for number in range(3)),
-                return_exceptions=True,
-            ),
-            10,
-        )
-        assert [type(result) for result in results] == [SyncFailedError] * 3
-        with pytest.raises(SyncFailedError):
-            journal.append("test", payload(4))
-        with pytest.raises(SyncFailedError):
-            await journal.wait_durable(3)
-        with pytest.raises(SyncFailedError):
-            await asyncio.to_thread(journal.flush)
-        assert journal.durable_sequence == 0
-        await asyncio.to_thread(journal.close)
-        await asyncio.sleep(0)
-        assert len(failures) == 1
-        assert disk.syncs == 1
-
-    asyncio.run(run())
+async def test_i11_failed_flush_fails_every_waiter_and_is_never_retried(tmp_path: Path) -> None:
+    failures: list[SyncFailedError] = []
+    disk = UnsyncedDisk()
+    journal = open_in_loop(tmp_path, disk, failures)
+    results = await asyncio.wait_for(
+        asyncio.gather(
+            *(journal.wait_durable(journal.append("test", payload(number))) for number in range(3)),
+            return_exceptions=True,
+        ),
+        10,
+    )
+    assert [type(result) for result in results] == [SyncFailedError] * 3
+    with pytest.raises(SyncFailedError):
+        journal.append("test", payload(4))
+    with pytest.raises(SyncFailedError):
+        await journal.wait_durable(3)
+    with pytest.raises(SyncFailedError):
+        await asyncio.to_thread(journal.flush)
+    assert journal.durable_sequence == 0
+    await asyncio.to_thread(journal.close)
+    await asyncio.sleep(0)
+    assert len(failures) == 1
+    assert disk.syncs == 1
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS])
-def test_refused_write_is_final_too(tmp_path: Path, code: int) -> None:
-    async def run() -> None:
-        disk = FailingDisk()
-        journal = open_in_loop(tmp_path, disk)
-        await journal.wait_durable(journal.append("test", payload(1)))
-        disk.failing["pwrite"] = code
-        with pytest.raises(SyncFailedError):
-            await asyncio.wait_for(journal.wait_durable(journal.append("test", payload(2))), 10)
-        disk.failing.clear()
-        with pytest.raises(SyncFailedError):
-            journal.append("test", payload(3))
-        await asyncio.to_thread(journal.close)
-
-    asyncio.run(run())
+async def test_refused_write_is_final_too(tmp_path: Path, code: int) -> None:
+    disk = FailingDisk()
+    journal = open_in_loop(tmp_path, disk)
+    await journal.wait_durable(journal.append("test", payload(1)))
+    disk.failing["pwrite"] = code
+    with pytest.raises(SyncFailedError):
+        await asyncio.wait_for(journal.wait_durable(journal.append("test", payload(2))), 10)
+    disk.failing.clear()
+    with pytest.raises(SyncFailedError):
+        journal.append("test", payload(3))
+    await asyncio.to_thread(journal.close)
     assert numbers(read_journal(tmp_path / "journal")) == [1]
 
 
-def test_defect_in_the_thread_does_not_leave_anybody_waiting(
+async def test_defect_in_the_thread_does_not_leave_anybody_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def run() -> None:
-        journal = open_in_loop(tmp_path)
+    journal = open_in_loop(tmp_path)
 
-        monkeypatch.setattr("state.storage.journal.writer.write_all", None)  # a defect in the program
-        with pytest.raises(SyncFailedError, match="defect"):
-            await asyncio.wait_for(journal.wait_durable(journal.append("test", payload(1))), 10)
-        await asyncio.to_thread(journal.close)
-
-    asyncio.run(run())
+    monkeypatch.setattr("state.storage.journal.writer.write_all", None)  # a defect in the program
+    with pytest.raises(SyncFailedError, match="defect"):
+        await asyncio.wait_for(journal.wait_durable(journal.append("test", payload(1))), 10)
+    await asyncio.to_thread(journal.close)
 
 
 def test_short_writes_go_on(tmp_path: Path) -> None:
@@ -176,15 +158,12 @@ def test_short_writes_go_on(tmp_path: Path) -> None:
     assert numbers(read_journal(tmp_path / "journal")) == [1, 2, 3, 4, 5]
 
 
-def test_many_segments_in_one_group(tmp_path: Path) -> None:
-    async def run() -> None:
-        journal = open_in_loop(tmp_path, size_bytes=1024)
-        for number in range(1, 101):
-            sequence = journal.append("test", payload(number))
-        await asyncio.wait_for(journal.wait_durable(sequence), 10)
-        await asyncio.to_thread(journal.close)
-
-    asyncio.run(run())
+async def test_many_segments_in_one_group(tmp_path: Path) -> None:
+    journal = open_in_loop(tmp_path, size_bytes=1024)
+    for number in range(1, 101):
+        sequence = journal.append("test", payload(number))
+    await asyncio.wait_for(journal.wait_durable(sequence), 10)
+    await asyncio.to_thread(journal.close)
     report = read_journal(tmp_path / "journal")
     assert (report.verdict, numbers(report)) == (Verdict.CLEAN, list(range(1, 101)))
     assert segment(tmp_path, 10).exists()
@@ -218,16 +197,13 @@ def test_event_larger_than_a_segment_is_refused_and_the_journal_goes_on(tmp_path
     assert numbers(read_journal(tmp_path / "journal")) == [1]
 
 
-def test_misuse_is_a_clear_error(tmp_path: Path) -> None:
-    async def run() -> None:
-        journal = open_in_loop(tmp_path)
-        with pytest.raises(InvariantError, match="blocked the event loop"):
-            journal.append_durable_blocking("test", payload(1))
-        await asyncio.to_thread(journal.close)
-        with pytest.raises(InvariantError, match="closed"):
-            journal.append("test", payload(1))
-
-    asyncio.run(run())
+async def test_misuse_is_a_clear_error(tmp_path: Path) -> None:
+    journal = open_in_loop(tmp_path)
+    with pytest.raises(InvariantError, match="blocked the event loop"):
+        journal.append_durable_blocking("test", payload(1))
+    await asyncio.to_thread(journal.close)
+    with pytest.raises(InvariantError, match="closed"):
+        journal.append("test", payload(1))
 
 
 WRITER = """

@@ -71,27 +71,21 @@ def test_i9_a_restart_has_the_same_state(tmp_path: Path) -> None:
         assert plain(replayed(tmp_path)) == plain(manager.state)
 
 
-def test_i1_record_durably_returns_once_it_is_on_disk(tmp_path: Path) -> None:
-    async def main() -> None:
-        with opened(tmp_path) as manager:
-            live(manager)
-            sequence = await manager.record_durably(*bracket())
-            assert manager.durable_sequence >= sequence == manager.state.sequence
-            assert plain(replayed(tmp_path)) == plain(manager.state)
-
-    asyncio.run(main())
+async def test_i1_record_durably_returns_once_it_is_on_disk(tmp_path: Path) -> None:
+    with opened(tmp_path) as manager:
+        live(manager)
+        sequence = await manager.record_durably(*bracket())
+        assert manager.durable_sequence >= sequence == manager.state.sequence
+        assert plain(replayed(tmp_path)) == plain(manager.state)
 
 
-def test_i7_main_and_backup_are_both_valid_after_every_save(tmp_path: Path) -> None:
-    async def main() -> None:
-        with opened(tmp_path) as manager:
-            live(manager)
-            for number in range(4):
-                manager.record(pause(str(number)))
-                assert await manager.save()
-            assert manager.saves == 4
-
-    asyncio.run(main())
+async def test_i7_main_and_backup_are_both_valid_after_every_save(tmp_path: Path) -> None:
+    with opened(tmp_path) as manager:
+        live(manager)
+        for number in range(4):
+            manager.record(pause(str(number)))
+            assert await manager.save()
+        assert manager.saves == 4
     found = reloaded(tmp_path).loaded
     assert found.state is not None
     assert (found.source, found.state.risk.paused_reason) == (MAIN, "3")
@@ -100,74 +94,63 @@ def test_i7_main_and_backup_are_both_valid_after_every_save(tmp_path: Path) -> N
     assert (found.source, found.snapshot_sequence) == (BACKUP, 4)
 
 
-def test_i10_the_loop_runs_while_a_snapshot_waits_for_the_disk(tmp_path: Path) -> None:
+async def test_i10_the_loop_runs_while_a_snapshot_waits_for_the_disk(tmp_path: Path) -> None:
     class SlowDisk(FailingDisk):
         def fsync(self, fd: int) -> None:
             time.sleep(0.05)
             super().fsync(fd)
 
-    async def main() -> int:
-        ticks = 0
-        with StateManager.open(tmp_path, "s1", SlowDisk()) as manager:
-            live(manager)
-            saving = asyncio.create_task(manager.save())
-            while not saving.done():
-                await asyncio.sleep(0.001)
-                ticks += 1
-            assert await saving
-        return ticks
-
-    assert asyncio.run(main()) > 10
+    ticks = 0
+    with StateManager.open(tmp_path, "s1", SlowDisk()) as manager:
+        live(manager)
+        saving = asyncio.create_task(manager.save())
+        while not saving.done():
+            await asyncio.sleep(0.001)
+            ticks += 1
+        assert await saving
+    assert ticks > 10
 
 
 @pytest.mark.parametrize("call", ["create", "pwrite", "rename", "link"])
-def test_a_refused_snapshot_is_reported_and_the_next_one_succeeds(tmp_path: Path, call: str) -> None:
+async def test_a_refused_snapshot_is_reported_and_the_next_one_succeeds(tmp_path: Path, call: str) -> None:
     disk = FailingDisk()
-
-    async def main() -> None:
-        with StateManager.open(tmp_path, "s1", disk) as manager:
-            live(manager)
-            assert await manager.save()
-            whole = (tmp_path / MAIN).read_bytes()
-            await manager.record_durably(pause("not saved"))
-            disk.failing[call] = errno.ENOSPC
-            assert not await manager.save()
-            assert "No space left" in manager.last_save_error
-            assert (tmp_path / MAIN).read_bytes() == whole
-            disk.failing.clear()
-            assert await manager.save()
-            assert manager.last_save_error == ""
-
-    asyncio.run(main())
+    with StateManager.open(tmp_path, "s1", disk) as manager:
+        live(manager)
+        assert await manager.save()
+        whole = (tmp_path / MAIN).read_bytes()
+        await manager.record_durably(pause("not saved"))
+        disk.failing[call] = errno.ENOSPC
+        assert not await manager.save()
+        assert "No space left" in manager.last_save_error
+        assert (tmp_path / MAIN).read_bytes() == whole
+        disk.failing.clear()
+        assert await manager.save()
+        assert manager.last_save_error == ""
     found = reloaded(tmp_path).loaded.state
     assert found is not None
     assert found.risk.paused_reason == "not saved"
 
 
 @pytest.mark.parametrize("call", ["fsync", "fdatasync"])
-def test_i11_a_failed_sync_is_final(tmp_path: Path, call: str) -> None:
+async def test_i11_a_failed_sync_is_final(tmp_path: Path, call: str) -> None:
     disk = FailingDisk()
     told: list[SyncFailedError] = []
-
-    async def main() -> None:
-        with StateManager.open(tmp_path, "s1", disk) as manager:
-            live(manager)
-            manager.on_failure = told.append
-            assert await manager.save()
-            disk.failing[call] = errno.EIO
-            manager.record(pause("lost"))
+    with StateManager.open(tmp_path, "s1", disk) as manager:
+        live(manager)
+        manager.on_failure = told.append
+        assert await manager.save()
+        disk.failing[call] = errno.EIO
+        manager.record(pause("lost"))
+        with pytest.raises(SyncFailedError):
+            await manager.save()
+        disk.failing.clear()
+        await asyncio.sleep(0)
+        assert manager.failure is told[0]
+        for attempt in (lambda: manager.record(pause("again")), manager.save_blocking, manager.flush):
             with pytest.raises(SyncFailedError):
-                await manager.save()
-            disk.failing.clear()
-            await asyncio.sleep(0)
-            assert manager.failure is told[0]
-            for attempt in (lambda: manager.record(pause("again")), manager.save_blocking, manager.flush):
-                with pytest.raises(SyncFailedError):
-                    attempt()
-            with pytest.raises(SyncFailedError):
-                await manager.save()
-
-    asyncio.run(main())
+                attempt()
+        with pytest.raises(SyncFailedError):
+            await manager.save()
     assert len(told) == 1
 
 
@@ -188,21 +171,17 @@ def test_i11_a_failed_sync_is_final_without_a_loop_too(tmp_path: Path) -> None:
         assert manager.failure is not None
 
 
-def test_a_snapshot_never_holds_an_event_that_the_journal_may_lose(tmp_path: Path) -> None:
+async def test_a_snapshot_never_holds_an_event_that_the_journal_may_lose(tmp_path: Path) -> None:
     disk = FailingDisk()
-
-    async def main() -> None:
-        with StateManager.open(tmp_path, "s1", disk) as manager:
-            live(manager)
-            assert await manager.save()
-            whole = (tmp_path / MAIN).read_bytes()
-            disk.failing["fdatasync"] = errno.EIO
-            manager.record(pause("lost"))
-            with pytest.raises(SyncFailedError):
-                await manager.save()
-            assert (tmp_path / MAIN).read_bytes() == whole
-
-    asyncio.run(main())
+    with StateManager.open(tmp_path, "s1", disk) as manager:
+        live(manager)
+        assert await manager.save()
+        whole = (tmp_path / MAIN).read_bytes()
+        disk.failing["fdatasync"] = errno.EIO
+        manager.record(pause("lost"))
+        with pytest.raises(SyncFailedError):
+            await manager.save()
+        assert (tmp_path / MAIN).read_bytes() == whole
 
 
 def test_a_state_that_the_loader_would_refuse_is_not_written(tmp_path: Path) -> None:

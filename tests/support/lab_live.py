@@ -1,9 +1,9 @@
-"""A trader inside the test, over the real socket of a real gateway process, with its parts within reach.
+"""A trader inside the test process, connected to a real gateway process by a real socket.
 
 async with live(gateway, tmp_path) as run:
-    await run.enter("TSLA", "LONG", 100)                 # as the strategy would: a bracket through the desk
-    await run.agreed()                                   # books and gateway say the same
-    await run.crash()                                    # as if killed: nothing is ended, nothing is said
+    await run.enter("TSLA", "LONG", 100)                 # a bracket, as the strategy sends it
+    await run.agreed()                                   # state and gateway agree
+    await run.crash()                                    # as if killed: no shutdown code runs
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 class Orders:
-    """What the engine does about orders, as a turn of its own; each call returns once it was carried out."""
+    """The core's decisions about orders. Each call is a turn of its own and returns once its effects are done."""
 
     def __init__(self, run: Live) -> None:
         self._run = run
@@ -57,13 +57,13 @@ class Orders:
         return made
 
     async def enter(self, signal: Signal, setup: Setup, con_id: int, quantity: int, stop_price: float) -> str:
-        """A bracket; the entry's orderRef."""
+        """Send a bracket; returns the entry's orderRef."""
         return await self._turn(lambda turn: entries.enter(turn, signal, setup, con_id, quantity, stop_price))
 
     async def take_partial(
         self, position: Position, shares: int, reason: PartialReason, price: float, tick: float
     ) -> None:
-        """Until the exit has left, or was given up."""
+        """Take a partial exit; returns once the exit was sent or given up."""
         await self._turn(lambda turn: closing.take_partial(turn, position, shares, reason, price, tick))
         await self._run.until(lambda: position.symbol not in self._run.view.partials)
         await self._run.drained()
@@ -83,18 +83,18 @@ class Orders:
 
 
 class Live:
-    """A trading session over a real socket, with its parts within reach of the test."""
+    """A trading session and what a test reads of it or does to it. `orders` sends orders as the core does."""
 
     def __init__(self, gateway: RunningGateway, logs: Path, session: TradingSession) -> None:
         self.gateway = gateway
         self.logs = logs
         self.session = session
-        self.desk = Orders(self)
+        self.orders = Orders(self)
         self.running: asyncio.Task[int] | None = None
 
     @property
     def loop(self) -> Loop:
-        """The loop; there is one once the state was taken up."""
+        """The shell's loop. It exists once the state was loaded."""
         assert self.session.loop is not None
         return self.session.loop
 
@@ -109,14 +109,14 @@ class Live:
         return self.loop.view.monitors
 
     async def drained(self) -> None:
-        """Until every effect decided so far was carried out; the disk's failure, if it failed."""
+        """Wait until every effect decided so far was carried out. Raises the journal's failure, if it failed."""
         while not self.loop.idle:
             if self.session.manager.failure is not None:
                 raise self.session.manager.failure
             await asyncio.sleep(0.002)
 
     def compare_soon(self) -> None:
-        """Have the state and IBKR compared, as after something odd."""
+        """Request a comparison with IBKR, as after an unexpected message."""
 
         def want(turn: Turn) -> None:
             turn.view.comparison.wanted = True
@@ -126,15 +126,15 @@ class Live:
 
     @property
     def state(self) -> TraderState:
-        """The books."""
+        """What the trader knows."""
         return self.session.state
 
     def position(self, symbol: str = "TSLA") -> Position:
         """The open position of a symbol; KeyError if there is none."""
         return self.state.positions[symbol]
 
-    def orders(self, role: str, symbol: str = "TSLA") -> list[Order]:
-        """Our orders of one role, live or done."""
+    def orders_of(self, role: str, symbol: str = "TSLA") -> list[Order]:
+        """The trader's own orders of one role, live or done."""
         return [order for order in self.state.orders.values() if order.role == role and order.symbol == symbol]
 
     async def until(self, condition: Callable[[], Any], bound_s: float = WAIT_S) -> Any:
@@ -147,36 +147,41 @@ class Live:
             assert self.running is not None
             if self.running.done():
                 raise AssertionError("the session ended") from self.running.exception()
-            assert time.monotonic() < deadline, f"not within {bound_s} s; the books: {self.state}"
+            assert time.monotonic() < deadline, f"not within {bound_s} s; the state: {self.state}"
             await asyncio.sleep(0.01)
 
     def held(self, symbol: str = "TSLA") -> int:
         """Signed shares that the gateway holds of a symbol."""
-        return sum(int(row["quantity"]) for row in self.gateway.truth()["positions"] if row["symbol"] == symbol)
+        return held_at(self.gateway, symbol)
 
     def exits(self, symbol: str = "TSLA") -> list[dict[str, Any]]:
-        """Executions at the gateway that were no entry's, whoever sent the order."""
+        """Executions at the gateway that are not of an entry, whoever sent the order."""
         found = [e for e in self.gateway.truth()["executions"] if e["symbol"] == symbol and not e["superseded"]]
         return [e for e in found if (ref := parse_ref(e["order_ref"])) is None or ref.role != "entry"]
 
     async def trading(self) -> None:
-        """Wait until the gate has passed, the report of the start is written, and it trades."""
+        """Wait until the protection gate has passed, the start's report is written and the market is open."""
         await self.until(lambda: _trades(self))
 
     async def agreed(self, bound_s: float = WAIT_S) -> None:
-        """Wait until the gate is open and the state says what the gateway knows."""
+        """Wait until the protection gate has passed and the state agrees with the gateway."""
         try:
             await self.until(lambda: self.state.connection.ready and not self.differences(), bound_s)
         except AssertionError as error:
             raise AssertionError(f"{self.differences()}, {self.state.connection}") from error
 
     def differences(self) -> list[str]:
-        """See `differences`; the status is made of the books in memory, saved or not."""
+        """See `lab.differences`; the status is made from the state in memory, saved or not."""
         made = build_status(Loaded(state=self.state), None, datetime.now(UTC))
         return differences(json.loads(msgspec.json.encode(made)), self.gateway.truth())
 
+    async def elapse(self, seconds: float = 0.8) -> None:
+        """Let session time pass, to see that something does not happen."""
+        end = self.session.clock.now() + timedelta(seconds=seconds)
+        await self.until(lambda: self.session.clock.now() > end)
+
     async def price(self, symbol: str = "TSLA") -> float:
-        """The market's last price, as the trader sees it."""
+        """The last price that the trader received; waits for the first one."""
         monitor = self.monitors[symbol]
         await self.until(lambda: monitor.price == monitor.price)
         return monitor.price
@@ -184,7 +189,7 @@ class Live:
     async def send_entry(
         self, symbol: str = "TSLA", side: Side = "LONG", shares: int = 100, *, stop_pct: float = 5.0
     ) -> str:
-        """Send a bracket at the market as the strategy would; the stop is `stop_pct` percent away. The orderRef."""
+        """Send a market entry with its stop `stop_pct` percent away; returns the entry's orderRef."""
         price = await self.price(symbol)
         towards = sign(side)
         pivot = round(price * (1 - towards * 0.001), 2)
@@ -192,12 +197,12 @@ class Live:
         now = self.session.clock.now()
         signal = Signal(symbol, side, "momentum", pivot, price, now, now, 2.0)
         stop = round(price * (1 - towards * stop_pct / 100), 2)
-        return await self.desk.enter(signal, setup, self.monitors[symbol].con_id, shares, stop)
+        return await self.orders.enter(signal, setup, self.monitors[symbol].con_id, shares, stop)
 
     async def enter(
         self, symbol: str = "TSLA", side: Side = "LONG", shares: int = 100, *, stop_pct: float = 5.0
     ) -> Position:
-        """Enter, and wait until it is filled, acknowledged and guarded."""
+        """Enter, and wait until the entry is filled and its stop is working."""
         await self.send_entry(symbol, side, shares, stop_pct=stop_pct)
         await self.until(
             lambda: (
@@ -210,11 +215,11 @@ class Live:
         return self.position(symbol)
 
     async def judge(self, symbol: str = "TSLA", side: Side = "LONG", pivot: float | None = None) -> str:
-        """Give the strategy a confirmed break now; the filter that blocked it, or "" where an entry was sent."""
+        """Give the entries a signal now; returns the filter that blocked it, "" if an entry was sent."""
         await self.until(lambda: self.monitors[symbol].buffer.warm)
         before, price, now = dict(self.state.filter_blocks), await self.price(symbol), self.session.clock.now()
         at = pivot if pivot is not None else round(price * (1 - sign(side) * 0.001), 2)
-        last = self.state.last_signals.get(symbol)  # a new clock may begin a second behind
+        last = self.state.last_signals.get(symbol)  # the clock of a new run may start up to a second behind
         broke = now if last is None else max(now, last.break_time + timedelta(minutes=1))
         signal = Signal(symbol, side, "sustained", at, price, broke, broke, 2.0)
         entries_open = self.state.connection.entries_open
@@ -223,27 +228,39 @@ class Live:
         return next((name for name, count in self.state.filter_blocks.items() if count != before.get(name, 0)), "")
 
     def judge_signal(self, monitor: SymbolMonitor, signal: Signal, *, entries_open: bool = True) -> None:
-        """Give a signal to the entries, as its candle would."""
+        """Give a signal to the entries, as the candle that confirms it does."""
         self.loop.turn(lambda turn: entries.judge(turn, monitor, signal, entries_open=entries_open))
 
     async def close(self, position: Position, reason: OrderReason) -> None:
-        """Close a position at the market, as a rule or the operator would."""
+        """Close a position at the market, as an exit rule or the operator does."""
         monitor = self.monitors[position.symbol]
         self.loop.turn(lambda turn: exits.close(turn, position, monitor, reason))
         await self.drained()
 
     def set_price(self, price: float, symbol: str = "TSLA") -> None:
-        """Trade once at that price; the market goes on from there."""
+        """Make the market trade at that price; it continues from there."""
         self.gateway.ctl("price", symbol=symbol, price=round(price, 2))
 
     async def crash(self) -> None:
-        """As if killed: the run ends where it stands, the socket closes, no goodbye is written."""
+        """End the run as a kill does: tasks are cancelled, the socket closes, nothing more is written."""
         assert self.running is not None
         self.running.cancel()
         await asyncio.wait({self.running})
         await self.session._end_tasks()
         with suppress(BrokerError):
             await self.session.connected.broker.disconnect()
+
+
+async def entered_and_crashed(gateway: RunningGateway, folder: Path, shares: int = 100) -> None:
+    """A run that enters LONG TSLA, has its stop working, and is killed."""
+    async with live(gateway, folder) as run:
+        await run.enter("TSLA", "LONG", shares)
+        await run.crash()
+
+
+def held_at(gateway: RunningGateway, symbol: str = "TSLA") -> int:
+    """Signed shares that the gateway holds of a symbol."""
+    return sum(int(row["quantity"]) for row in gateway.truth()["positions"] if row["symbol"] == symbol)
 
 
 def setup_at(symbol: str, pivot: float) -> Setup:
@@ -275,9 +292,9 @@ async def live(
     ready: bool = True,
     **overrides: object,
 ) -> AsyncIterator[Live]:
-    """A session on the gateway, inside this event loop; ready to trade unless told not to wait for that.
+    """A trading session in this event loop. ready: wait until it trades, else only until its state is loaded.
 
-    Raises what its start raises (ConflictError ...). At exit it is stopped as by Ctrl+C, unless it crashed.
+    Raises what the start raises (ConflictError ...). At exit it is stopped as by Ctrl+C, unless it crashed.
     """
     config = settings(gateway, folder, **overrides)
     clock, stopping = Clock(real_gateway=False), Stopping()
@@ -310,17 +327,17 @@ async def live(
 
 
 async def _started(run: Live, *, ready: bool) -> None:
-    """Until it has its books, or (ready) until it trades; what its start raised is raised here."""
+    """Wait until its state is loaded, or (ready) until it trades. Raises what the start raised."""
     deadline = time.monotonic() + WAIT_S
     assert run.running is not None
     while not (_trades(run) if ready else run.session.manager.begun):
         if run.running.done():
             run.running.result()
-        assert time.monotonic() < deadline, f"the trader did not get ready; the books: {run.state}"
+        assert time.monotonic() < deadline, f"the trader did not get ready; the state: {run.state}"
         await asyncio.sleep(0.01)
 
 
 def _trades(run: Live) -> bool:
-    """Whether the gate has passed and the engine takes answers of the comparison that never stops."""
+    """Whether it trades: the protection gate has passed and every symbol's instrument was asked for."""
     loop = run.session.loop
     return loop is not None and loop.view.phase == "trading" and not loop.view.opening

@@ -147,7 +147,7 @@ def test_the_stop_filled_during_the_downtime(symbol: str, beyond: float, tmp_pat
             assert "stop_loss_hit" in restarted.output()
 
 
-def test_a_part_was_sold_by_hand_during_the_downtime(tmp_path: Path) -> None:
+def test_a_part_was_sold_manually_during_the_downtime(tmp_path: Path) -> None:
     """The stop follows: it must not sell more than is left."""
     with in_position(tmp_path, *LONG_ONLY) as (gateway, trader):
         trader.kill()
@@ -159,7 +159,7 @@ def test_a_part_was_sold_by_hand_during_the_downtime(tmp_path: Path) -> None:
             assert stop_of(gateway, "TSLA")["remaining"] == held - 20
 
 
-def test_i6_all_was_bought_back_by_hand_during_the_downtime(tmp_path: Path) -> None:
+def test_i6_all_was_bought_back_manually_during_the_downtime(tmp_path: Path) -> None:
     """The orphaned stop goes too: filled, it would open a position nobody wanted."""
     with in_position(tmp_path, "--symbols", "NVDA") as (gateway, trader):
         trader.kill()
@@ -170,7 +170,7 @@ def test_i6_all_was_bought_back_by_hand_during_the_downtime(tmp_path: Path) -> N
             assert live_stops(gateway.truth()) == []
 
 
-def test_i6_shares_bought_by_hand_during_the_downtime_are_not_ours(tmp_path: Path) -> None:
+def test_i6_shares_bought_manually_during_the_downtime_are_foreign(tmp_path: Path) -> None:
     with in_position(tmp_path, *LONG_ONLY) as (gateway, trader):
         trader.kill()
         gateway.ctl("trade", symbol="MSFT", side="BUY", shares=10)
@@ -275,7 +275,7 @@ def start_under_strace(gateway: RunningGateway, folder: Path, call: str, nth: in
 # Again, and in good order
 
 
-def test_killed_twice_in_a_row_before_it_came_up(tmp_path: Path) -> None:
+def test_killed_twice_in_a_row_before_it_traded(tmp_path: Path) -> None:
     with in_position(tmp_path, *BOTH_SIDES) as (gateway, trader):
         trader.kill()
         with Trader(gateway, tmp_path, *BOTH_SIDES) as second:

@@ -1,149 +1,22 @@
-"""Nothing is lost, whatever of the files is: the journal alone rebuilds the state, and IBKR alone what it can.
+"""The day's P&L after every kill, and files that are gone: the journal or IBKR alone rebuild what they hold."""
 
-The day's P&L is held against a sum of its own over the gateway's executions, after every kill.
-"""
-
-import asyncio
 import random
 import shutil
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import CALM, Trader, filled_entries, live_stops, scanner, wait_for
+from lab import Trader, filled_entries, live_stops, scanner, wait_for
 from lab_live import Live, live
 from lab_positions import AT_THE_BREAK, assert_nothing_twice, run_to, shares, subscribed
-from state_cases import begun, opened, plain, reloaded, replayed, segment
+from state_cases import plain
 
 from paper_gateway.testing import RunningGateway
-from state.domain import events as ev
-from state.manager import StateManager
-from state.storage.checkpoints import CheckpointStore
 from state.storage.snapshot import BACKUP, MAIN
 from trader.core.orders.order_ref import parse_ref
 
 SEED = 20251006
-
-
-def pause(text: str, seconds: float = 1) -> ev.Paused:
-    return ev.Paused(time=datetime(2025, 10, 6, 13, 45, tzinfo=UTC), reason=text)
-
-
-def told(manager: StateManager, *reasons: str) -> None:
-    """Record pauses, so that the last reason tells which events the state holds."""
-    for reason in reasons:
-        manager.record(pause(reason))
-    manager.flush()
-
-
-# Snapshots carry the sequence they cover, and the journal reaches below the backup's
-
-
-def test_a_snapshot_says_which_event_it_holds_and_the_journal_reaches_below_the_backup(tmp_path: Path) -> None:
-    with opened(tmp_path) as manager:
-        begun(manager)
-        for number in range(30):
-            told(manager, str(number))
-            manager.save_blocking()
-        said = manager.state.sequence
-    found = reloaded(tmp_path).loaded
-    assert found.snapshot_sequence == said
-    assert found.state is not None
-    (tmp_path / MAIN).unlink()
-    older = reloaded(tmp_path).loaded
-    assert (older.source, older.snapshot_sequence, older.replayed) == (BACKUP, said - 1, 1)
-    assert older.state is not None
-    assert plain(older.state) == plain(found.state) == plain(replayed(tmp_path))
-
-
-def test_damage_that_a_snapshot_has_passed_is_not_told_for_ever(tmp_path: Path) -> None:
-    with opened(tmp_path) as manager:
-        begun(manager)
-        told(manager, *"abcdef")
-        manager.save_blocking()
-    file = segment(tmp_path)
-    data = bytearray(file.read_bytes())
-    data[data.index(b'"c"') + 1] = ord("X")
-    file.write_bytes(data)
-    with opened(tmp_path, "s2") as manager:
-        assert manager.loaded.doubtful
-        begun(manager)
-        told(manager, "after the damage")
-        manager.save_blocking()
-    after = reloaded(tmp_path).loaded
-    assert (after.doubtful, after.notes) == (False, [])
-    assert after.state is not None
-    assert after.state.risk.paused_reason == "after the damage"
-
-
-def test_a_journal_that_is_gone_is_told(tmp_path: Path) -> None:
-    with opened(tmp_path) as manager:
-        begun(manager)
-        told(manager, "a")
-        manager.save_blocking()
-    segment(tmp_path).unlink()
-    found = reloaded(tmp_path).loaded
-    assert found.doubtful
-    assert any("journal is empty" in note for note in found.notes)
-
-
-# A break on the same date: what was set aside never comes back
-
-
-@pytest.mark.parametrize("lost", ["removed", "damaged"])
-@pytest.mark.parametrize("way", ["fresh", "other account"])
-def test_i8_nothing_is_replayed_across_a_break(tmp_path: Path, way: str, lost: str) -> None:
-    """Checkpoints and journal of before the break are there, with higher numbers; both snapshots are lost."""
-    with opened(tmp_path, "before") as manager:
-        begun(manager)
-        told(manager, *(str(number) for number in range(20)))
-        manager.save_blocking()
-        CheckpointStore(manager.folder, "before").write(manager.state, {}, {}, datetime.now(UTC))
-    with opened(tmp_path, "after") as manager:
-        begun(manager, account="DU1234567" if way == "fresh" else "DU7654321", fresh=way == "fresh")
-        assert not manager.state.risk.paused
-        told(manager, *(f"new {number}" for number in range(40)))
-        manager.save_blocking()
-        manager.save_blocking()
-        live_state = plain(manager.state)
-    for name in (MAIN, BACKUP):
-        if lost == "removed":
-            (tmp_path / name).unlink()
-        else:
-            (tmp_path / name).write_bytes(b"torn")
-    found = reloaded(tmp_path).loaded
-    assert found.state is not None
-    assert plain(found.state) == live_state
-    assert found.source == "journal"
-    assert not found.doubtful
-
-
-def test_a_start_that_died_while_it_set_aside_leaves_one_of_both_and_no_mixture(tmp_path: Path) -> None:
-    """The snapshots are in the archive and the journal is not yet, or the new one was not begun."""
-    for step in ("snapshots moved", "journal moved too"):
-        folder = tmp_path / step
-        with opened(folder, "before") as manager:
-            begun(manager)
-            told(manager, "old")
-            manager.save_blocking()
-            before = manager.state.sequence
-        archive = folder / "archive" / "x"
-        archive.mkdir(parents=True, mode=0o700)
-        for name in (MAIN, BACKUP):
-            if (folder / name).exists():
-                (folder / name).rename(archive / name)
-        if step == "journal moved too":
-            (folder / "journal" / "2025-10-06").rename(archive / "2025-10-06")
-        with opened(folder, "after") as manager:
-            result = begun(manager)
-            assert result.resumed is (step == "snapshots moved")
-            assert manager.state.sequence == (before + 1 if result.resumed else 1)
-
-
-# The day's P&L, against a sum of its own
 
 
 def independent_pnl(truth: dict[str, Any]) -> float:
@@ -236,12 +109,6 @@ def test_i13_the_days_p_and_l_is_right_to_the_cent_whatever_was_killed_when(tmp_
 # Files that are gone
 
 
-@pytest.fixture
-def gateway() -> Iterator[RunningGateway]:
-    with RunningGateway(*CALM) as running:
-        yield running
-
-
 def lose(logs: Path, *names: str) -> None:
     """Files and folders of the state, removed."""
     for name in names:
@@ -250,7 +117,7 @@ def lose(logs: Path, *names: str) -> None:
 
 
 @pytest.mark.parametrize("lost", [(MAIN,), (MAIN, BACKUP), ("journal",), ("journal", MAIN)], ids="+".join)
-def test_any_two_of_the_three_may_be_lost_while_trades_are_open_and_closed(
+async def test_any_two_of_the_three_may_be_lost_while_trades_are_open_and_closed(
     gateway: RunningGateway, tmp_path: Path, lost: tuple[str, ...]
 ) -> None:
     """The books after it are those from before it: positions, stops, partials, attempts, P&L, halves and all."""
@@ -263,29 +130,26 @@ def test_any_two_of_the_three_may_be_lost_while_trades_are_open_and_closed(
             del position["recovery"]  # how this run knows of it
         return {name: plain_state[name] for name in kept} | {"pnl": state.daily_pnl}
 
-    async def story() -> None:
-        async with live(gateway, tmp_path, files__save_interval_s=0.2) as run:
-            await run.enter("NVDA")
-            gateway.ctl("price", symbol="NVDA", price=round(run.position("NVDA").stop_price * 0.98, 2))
-            await run.until(lambda: not run.state.positions)
-            await run.enter("TSLA")
-            run.set_price(run.position().entry_price * 1.01)  # a stop at breakeven stays out of reach
-            await run.desk.take_partial(run.position(), 40, "partial_1r", await run.price(), 0.01)
-            await run.until(lambda: run.position().held == 60)
-            await run.until(lambda: run.position().stop_price == run.position().entry_price)
-            await run.agreed()
-            saves = run.session.manager.saves
-            await run.until(lambda: run.session.manager.saves >= saves + 2)
-            before = books(run)
-            await run.crash()
-        lose(tmp_path / "logs", *lost)
-        async with live(gateway, tmp_path) as run:
-            await run.agreed()
-            found = books(run)
-            assert found["positions"] == before["positions"]
-            assert {name for name in found if found[name] != before[name]} == set()
-
-    asyncio.run(story())
+    async with live(gateway, tmp_path, files__save_interval_s=0.2) as run:
+        await run.enter("NVDA")
+        gateway.ctl("price", symbol="NVDA", price=round(run.position("NVDA").stop_price * 0.98, 2))
+        await run.until(lambda: not run.state.positions)
+        await run.enter("TSLA")
+        run.set_price(run.position().entry_price * 1.01)  # a stop at breakeven stays out of reach
+        await run.orders.take_partial(run.position(), 40, "partial_1r", await run.price(), 0.01)
+        await run.until(lambda: run.position().held == 60)
+        await run.until(lambda: run.position().stop_price == run.position().entry_price)
+        await run.agreed()
+        saves = run.session.manager.saves
+        await run.until(lambda: run.session.manager.saves >= saves + 2)
+        before = books(run)
+        await run.crash()
+    lose(tmp_path / "logs", *lost)
+    async with live(gateway, tmp_path) as run:
+        await run.agreed()
+        found = books(run)
+        assert found["positions"] == before["positions"]
+        assert {name for name in found if found[name] != before[name]} == set()
 
 
 def test_all_files_lost_ibkr_alone_rebuilds_what_it_can_and_says_what_is_an_estimate(tmp_path: Path) -> None:
@@ -326,20 +190,17 @@ def assert_pnl_alone(trader: Trader, gateway: RunningGateway) -> None:
     assert abs(found["daily_pnl"] - independent_pnl(gateway.truth())) < 0.0101
 
 
-def test_a_commission_that_comes_late_joins_its_execution(gateway: RunningGateway, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with live(gateway, tmp_path) as run:
-            gateway.ctl("silence", kind="commission")
-            await run.enter("TSLA")
-            gateway.ctl("trade", symbol="TSLA", side="SELL", shares=100)
-            await run.until(lambda: not run.state.positions, 5.0)
-            await run.crash()
-        gateway.ctl("silence", kind="commission", off=True)
-        async with live(gateway, tmp_path) as run:
-            await run.agreed()
-            assert run.state.daily_pnl == pytest.approx(independent_pnl(gateway.truth()), abs=0.005)
-
-    asyncio.run(story())
+async def test_a_commission_that_comes_late_joins_its_execution(gateway: RunningGateway, tmp_path: Path) -> None:
+    async with live(gateway, tmp_path) as run:
+        gateway.ctl("silence", kind="commission")
+        await run.enter("TSLA")
+        gateway.ctl("trade", symbol="TSLA", side="SELL", shares=100)
+        await run.until(lambda: not run.state.positions, 5.0)
+        await run.crash()
+    gateway.ctl("silence", kind="commission", off=True)
+    async with live(gateway, tmp_path) as run:
+        await run.agreed()
+        assert run.state.daily_pnl == pytest.approx(independent_pnl(gateway.truth()), abs=0.005)
 
 
 def test_a_scan_that_never_breaks_leaves_nothing_to_lose(gateway: RunningGateway, tmp_path: Path) -> None:
@@ -351,18 +212,15 @@ def test_a_scan_that_never_breaks_leaves_nothing_to_lose(gateway: RunningGateway
     assert (truth["open_orders"], truth["executions"]) == ([], [])
 
 
-def test_a_partial_is_not_taken_twice_where_ibkr_alone_tells_of_it(gateway: RunningGateway, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with live(gateway, tmp_path) as run:
-            position = await run.enter("TSLA", shares=100)
-            await run.desk.take_partial(position, 50, "partial_1r", await run.price(), 0.01)
-            await run.until(lambda: run.position().held == 50)
-            await run.agreed()
-            await run.crash()
-        shutil.rmtree(run.logs)
-        async with live(gateway, tmp_path) as run:
-            assert [part.reason for part in run.position().partials_taken] == ["partial_1r"]
-            assert run.position().estimated
-            await run.agreed()
-
-    asyncio.run(story())
+async def test_a_partial_that_only_ibkr_knows_is_not_taken_twice(gateway: RunningGateway, tmp_path: Path) -> None:
+    async with live(gateway, tmp_path) as run:
+        position = await run.enter("TSLA", shares=100)
+        await run.orders.take_partial(position, 50, "partial_1r", await run.price(), 0.01)
+        await run.until(lambda: run.position().held == 50)
+        await run.agreed()
+        await run.crash()
+    shutil.rmtree(run.logs)
+    async with live(gateway, tmp_path) as run:
+        assert [part.reason for part in run.position().partials_taken] == ["partial_1r"]
+        assert run.position().estimated
+        await run.agreed()
