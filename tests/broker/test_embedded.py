@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,10 +43,27 @@ def gone(pid: int) -> bool:
 def end(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
+    assert eventually(lambda: gone(pid))
+
+
+def gateways_for(port: int) -> list[int]:
+    """The process ids of the paper gateways that were started for this port and have not ended."""
+    wanted = f"\0-m\0paper_gateway\0--port\0{port}\0".encode()
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # a process that has ended since
+            if wanted in file.read_bytes():
+                found.append(int(file.parent.name))
+    return found
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + BOUND_S
-    while not gone(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert gone(pid)
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 @pytest.fixture
@@ -97,6 +114,7 @@ def test_it_outlives_the_trader_that_was_killed(tmp_path: Path) -> None:
         end(info.pid)
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
 def test_two_traders_starting_at_once_share_one(tmp_path: Path) -> None:
     settings = GatewaySettings(port=free_port())
 
@@ -104,9 +122,13 @@ def test_two_traders_starting_at_once_share_one(tmp_path: Path) -> None:
         return await asyncio.gather(*(ensure_embedded(settings, tmp_path / name) for name in ("a", "b")))
 
     first, second = asyncio.run(both())
-    end(first.pid)
-    assert first.instance == second.instance
-    assert {first.started, second.started} == {True, False}
+    try:
+        assert first.instance == second.instance
+        assert {first.started, second.started} == {True, False}
+        assert eventually(lambda: gateways_for(settings.port) == [first.pid]), "the slower gateway goes on"
+    finally:
+        for pid in gateways_for(settings.port):
+            end(pid)
 
 
 @pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\0\x02{}", b"\xff\xff\xff\xff", b""])

@@ -8,7 +8,9 @@ answer.
 """
 
 import asyncio
+import contextlib
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -78,6 +80,9 @@ async def ensure_embedded(settings: GatewaySettings, logs_dir: Path) -> Embedded
     output = logs_dir / "paper_gateway.out"
     pid = await asyncio.to_thread(_start, _command(settings, logs_dir), output)
     info = await _wait_ready(settings.port, pid, output)
+    if info.pid != pid:  # another start was first; ours, slower, must not take the port once that gateway has ended
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     return replace(info, started=info.pid == pid)
 
 
