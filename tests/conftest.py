@@ -18,8 +18,8 @@ from trader.core import comparison
 
 PROPERTY = "crashlab"
 
-# A slow machine fails no property test. The first test that draws text builds hypothesis' table of characters,
-# which takes long enough on a fresh clone to be taken for a slow strategy.
+# No deadline: a slow machine must not fail a property test. On a fresh clone the first test that draws text builds
+# hypothesis' table of characters, which hypothesis reports as a strategy that is too slow.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
 
@@ -72,7 +72,7 @@ def frequent_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def nothing_lost(record_property: Callable[[str, object], None]) -> Callable[..., None]:
-    """Hold campaigns to it that something was tried and nothing was lost; their rows join the table."""
+    """Check that campaigns tried something and lost nothing; their rows are added to the table."""
 
     def check(*tallies: Tally) -> None:
         for tally in tallies:
@@ -86,12 +86,12 @@ def nothing_lost(record_property: Callable[[str, object], None]) -> Callable[...
 
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that judge what a child process loads, writes or says, or how fast it is: coverage adds to that."""
+    """For tests of what a child process loads, writes or prints, or how fast it is: coverage would change that."""
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table, if any of the lab's campaigns ran."""
+    """Print the table of the crash lab, if any of its campaigns ran."""
     rows: dict[str, Tally] = {}
     for reports in terminalreporter.stats.values():
         for report in reports:

@@ -1,4 +1,4 @@
-"""One snapshot out of the answers: complete, of one account, or unknown with what is missing."""
+"""A snapshot made from IBKR's answers: complete and of one account, or unknown with what is missing."""
 
 from datetime import UTC, datetime
 from typing import Any

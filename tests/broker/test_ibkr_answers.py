@@ -1,4 +1,4 @@
-"""Answers of the gateway that do not come, come late, or are cut off: unknown, and never empty."""
+"""Answers of the gateway that are missing, late or cut off are unknown, and never empty."""
 
 import asyncio
 
@@ -39,7 +39,7 @@ from trader.errors import BrokerUnreachableError
 async def test_a_lost_answer_is_unknown_and_the_next_is_asked_on_a_new_connection(
     gateway: RunningGateway, kind: str, name: str
 ) -> None:
-    """f08, p01: connected, with the one answer missing, is not an empty account."""
+    """f08, p01: a missing answer is not an empty account."""
     async with connected(gateway, answer_timeout_s=0.4) as broker:
         await bought(broker)
         gateway.ctl("silence", kind=kind)
@@ -81,7 +81,7 @@ async def test_a_connection_dropped_during_a_snapshot_gives_unknown(gateway: Run
 
 
 async def test_a_connection_that_cannot_be_renewed_is_down(gateway: RunningGateway) -> None:
-    """The client id may stay taken for a while; then it is the reconnect's turn, not the snapshot's."""
+    """The client id may stay in use for a while: then the trader reconnects, and the snapshot does not wait."""
     async with connected(gateway, answer_timeout_s=0.3) as broker:
         gateway.ctl("silence", kind="positions", **{"for": 0.3})
         gateway.ctl("stick", client=CLIENT_ID, **{"for": 60})
@@ -113,7 +113,7 @@ async def test_snapshots_asked_at_once_are_answered_one_after_the_other(gateway:
 
 
 async def test_a_silent_clock_fails_the_heartbeat_and_recovers(gateway: RunningGateway) -> None:
-    """p15: a connection that is dead without being closed is noticed."""
+    """p15: a connection that is dead without being closed is detected."""
     async with connected(gateway, answer_timeout_s=0.2) as broker:
         gateway.ctl("silence", kind="time")
         with pytest.raises(BrokerUnreachableError):

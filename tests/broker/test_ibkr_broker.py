@@ -49,15 +49,15 @@ async def test_an_empty_account_is_a_complete_snapshot(gateway: RunningGateway) 
 
 async def test_a_bracket_is_one_write_and_comes_back_whole(gateway: RunningGateway) -> None:
     async with connected(gateway) as broker:
-        await complete(broker)  # from here on positions are told
+        await complete(broker)  # from here on position changes are reported
         tsla = await broker.instrument("TSLA")
-        entry = broker.free_order_id(41)
-        guard = broker.free_order_id(entry)
-        assert (entry, guard) == (42, 43)
+        entry_id = broker.free_order_id(41)
+        stop_id = broker.free_order_id(entry_id)
+        assert (entry_id, stop_id) == (42, 43)
         broker.send(
             [
-                ticket(entry, "entry-1", con_id=tsla.con_id, transmit=False),
-                stop(guard, "stop-1", 300.0, con_id=tsla.con_id, parent_id=entry),
+                ticket(entry_id, "entry-1", con_id=tsla.con_id, transmit=False),
+                stop(stop_id, "stop-1", 300.0, con_id=tsla.con_id, parent_id=entry_id),
             ]
         )
         execution = (await fact(broker, ExecutionFact)).execution
@@ -68,7 +68,7 @@ async def test_a_bracket_is_one_write_and_comes_back_whole(gateway: RunningGatew
         snapshot = await complete(broker)
         assert snapshot.quantity("TSLA") == 100
         (working,) = snapshot.open_orders
-        assert (working.order_ref, working.parent_id, working.stop_price) == ("stop-1", entry, 300.0)
+        assert (working.order_ref, working.parent_id, working.stop_price) == ("stop-1", entry_id, 300.0)
         (done,) = snapshot.completed_orders
         assert (done.order_ref, done.quantity, done.filled, done.order_id) == ("entry-1", 100, 100, 0)
         assert snapshot.executions[0].commission == 1.0
@@ -146,8 +146,8 @@ async def test_prices_and_bars_flow_and_outlive_1101_and_a_reconnect() -> None:
             for symbol in ("TSLA", "NVDA", "TSLA"):
                 broker.subscribe(symbol)
             for _ in range(3):
-                told = await fact(broker, PricesFact)
-                assert all(price > 0 and math.isfinite(price) for price in told.prices.values())
+                prices = (await fact(broker, PricesFact)).prices
+                assert all(price > 0 and math.isfinite(price) for price in prices.values())
                 bar = await fact(broker, BarFact)
                 assert bar.bar.time.timestamp() % 5 == 0
             gateway.ctl("code", code=1101)

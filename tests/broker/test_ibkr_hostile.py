@@ -1,4 +1,4 @@
-"""The broker port against peers that say what no gateway should: garbage, nonsense, half an answer."""
+"""The broker port against peers that send what no gateway should: garbage, invalid values, half an answer."""
 
 import asyncio
 import math
@@ -45,8 +45,8 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def facts_until_time_is_told(broker: QueuedBroker) -> list[Fact]:
-    """All facts of what the peer had said before it answered this question for the time."""
+async def facts_until_the_time_is_answered(broker: QueuedBroker) -> list[Fact]:
+    """All facts of what the peer sent before it answered this request for the time."""
     await broker.current_time()
     found = []
     while not broker.queue.empty():
@@ -68,11 +68,11 @@ def ticket(order_id: int, ref: str = "stop-1", **given: Any) -> OrderTicket:
     return OrderTicket(order_id, ref, ACCOUNT, "AAPL", 265598, quantity=100, **values)
 
 
-# Peers that are no TWS
+# Peers that are not TWS
 
 
 @pytest.mark.parametrize(
-    ("greeting", "said"),
+    ("greeting", "text"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "frame"),
         (b"\0\0\0\x0ahello\0you\0", "hello"),
@@ -80,11 +80,11 @@ def ticket(order_id: int, ref: str = "stop-1", **given: Any) -> OrderTicket:
         (b"\0\0\0\x0d100\x0020251006\0", "greeting"),
     ],
 )
-async def test_a_listener_that_is_no_gateway_is_refused_at_once(greeting: bytes, said: str) -> None:
+async def test_a_listener_that_is_no_gateway_is_refused_at_once(greeting: bytes, text: str) -> None:
     async with scripted_tws(greeting=greeting) as tws:
         broker = QueuedBroker("127.0.0.1", tws.port, 2001, connect_timeout_s=60.0)
         async with asyncio.timeout(BOUND_S):
-            with pytest.raises(BrokerUnreachableError, match=said) as raised:
+            with pytest.raises(BrokerUnreachableError, match=text) as raised:
                 await broker.connect()
         assert "started no API session" in raised.value.what
         assert raised.value.hint
@@ -99,7 +99,7 @@ async def test_a_silent_listener_is_given_up_after_the_timeout() -> None:
 
 
 async def test_a_peer_that_never_starts_the_api_is_given_up() -> None:
-    """TWS with a dialog open: the handshake is there, the account names never come."""
+    """TWS with a dialog open: it answers the handshake and never sends the account names."""
     async with scripted_tws() as tws:
         tws.start = ()
         broker = QueuedBroker("127.0.0.1", tws.port, 2001, connect_timeout_s=0.2)
@@ -109,13 +109,13 @@ async def test_a_peer_that_never_starts_the_api_is_given_up() -> None:
 
 async def test_an_oversized_frame_ends_the_connection_and_not_the_program() -> None:
     async with session() as (broker, tws):
-        tws.say_raw(b"\x7f\xff\xff\xff")
+        tws.send_raw(b"\x7f\xff\xff\xff")
         await until(lambda: not broker.connected)
         assert isinstance(broker.queue.get_nowait(), ConnectionFact)
         assert isinstance(await broker.snapshot(ACCOUNT), Unknown)
 
 
-# Answers that cannot be believed
+# Invalid answers
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ async def test_an_oversized_frame_ends_the_connection_and_not_the_program() -> N
     ],
 )
 async def test_an_answer_with_an_unreadable_row_is_unknown(question: int, row: Any, missing: str) -> None:
-    """Dropping the row and believing the end marker would turn a held position into a flat one."""
+    """If the row were dropped and the end marker accepted, a held position would look flat."""
     answers = complete_answers()
     usual = answers[question]
     answers[question] = lambda asked: [row, *usual(asked)]
@@ -167,7 +167,7 @@ async def test_futures_and_flat_rows_are_not_positions() -> None:
 
 
 async def test_a_snapshot_with_a_fill_in_the_middle_is_asked_again() -> None:
-    """Positions answered before the fill and executions after it would contradict each other."""
+    """Positions from before the fill and executions from after it would contradict each other."""
     answers = complete_answers()
     asked_before: list[str] = []
 
@@ -198,44 +198,44 @@ async def test_an_account_that_changes_during_every_snapshot_is_unknown() -> Non
 
 @pytest.mark.parametrize("code", [104, 161, 10148, 10349, 481])
 async def test_an_error_about_a_live_order_does_not_end_the_order(code: int) -> None:
-    """ib_insync alone would mark it Cancelled, and its stop would be taken for gone."""
+    """ib_insync itself marks such an order as Cancelled, and the trader would treat its stop as gone."""
     async with session() as (broker, tws):
         broker.send([ticket(11)])
         await until(lambda: tws.of_kind(3))
-        tws.say(order_status(11, "PreSubmitted"), (4, 2, 11, code, "about the order", ""))
-        told = await facts_until_time_is_told(broker)
-        orders = [f.order for f in told if isinstance(f, OrderFact)]
+        tws.send(order_status(11, "PreSubmitted"), (4, 2, 11, code, "about the order", ""))
+        facts = await facts_until_the_time_is_answered(broker)
+        orders = [f.order for f in facts if isinstance(f, OrderFact)]
         assert [(o.order_ref, o.status, o.perm_id) for o in orders] == [("stop-1", "PreSubmitted", 7001)]
-        (message,) = [f for f in told if isinstance(f, MessageFact)]
+        (message,) = [f for f in facts if isinstance(f, MessageFact)]
         assert (message.code, message.order_id, message.order_ref) == (code, 11, "stop-1")
 
 
 async def test_a_status_under_a_reissued_order_id_is_not_given_to_the_older_order() -> None:
-    """p04: an order id reused across sessions books an entry's fill onto a stop."""
+    """p04: with a reused order id the fill of an entry would be recorded on a stop."""
     async with session() as (broker, tws):
         broker.send([ticket(11)])
         await until(lambda: tws.of_kind(3))
-        tws.say(order_status(11, "PreSubmitted"), order_status(11, "Filled", perm_id=9999, filled=100))
-        told = await facts_until_time_is_told(broker)
-        assert [f.order.status for f in told if isinstance(f, OrderFact)] == ["PreSubmitted"]
+        tws.send(order_status(11, "PreSubmitted"), order_status(11, "Filled", perm_id=9999, filled=100))
+        facts = await facts_until_the_time_is_answered(broker)
+        assert [f.order.status for f in facts if isinstance(f, OrderFact)] == ["PreSubmitted"]
 
 
 async def test_a_correction_and_an_unset_commission_are_reported_as_they_are() -> None:
     async with session() as (broker, tws):
-        tws.say(
+        tws.send(
             execution("00025b49.01.01"),
             execution("00025b49.01.02", price=10.5, time="20251006 10:00:01 EDT"),
             execution("future.01", contract=FUTURE),
             (59, 1, "00025b49.01.02", UNSET, "USD", UNSET, UNSET, ""),
         )
-        told = [f for f in await facts_until_time_is_told(broker) if not isinstance(f, MessageFact)]
-        executions = [f.execution for f in told if isinstance(f, ExecutionFact)]
+        facts = [f for f in await facts_until_the_time_is_answered(broker) if not isinstance(f, MessageFact)]
+        executions = [f.execution for f in facts if isinstance(f, ExecutionFact)]
         assert [(e.exec_id, e.price) for e in executions] == [
             ("00025b49.01.01", 10.0),
             ("00025b49.01.02", 10.5),
         ]
         assert executions[0].time == executions[1].time
-        assert len(told) == 2
+        assert len(facts) == 2
 
 
 async def test_f20_invalid_prices_are_never_reported() -> None:
@@ -246,13 +246,13 @@ async def test_f20_invalid_prices_are_never_reported() -> None:
         good: list[Any] = [(1, 6, prices_id, 4, price, 100, 0) for price in ("10.0", "10.5")]
         bid = (1, 6, prices_id, 1, 99.0, 100, 0)
         none = ("nan", "0.0", "-1.0", "inf", "-inf", "", "ten")
-        tws.say(*good, bid, *[(1, 6, prices_id, 4, price, 100, 0) for price in none])
+        tws.send(*good, bid, *[(1, 6, prices_id, 4, price, 100, 0) for price in none])
         for close in ("nan", "0.0", "11.0"):
-            tws.say((50, 3, bars_id, 1_759_759_200, 10.0, 10.5, 9.5, close, 100, 10.0, 5))
-        tws.say((50, 3, bars_id, 1_759_759_200, 10.0, 10.5, 9.5, 10.2, 100, 10.0, 5))
-        told = await facts_until_time_is_told(broker)
-        assert [f.prices for f in told if isinstance(f, PricesFact)] == [{"AAPL": 10.5}]
-        (bar,) = [f.bar for f in told if isinstance(f, BarFact)]
+            tws.send((50, 3, bars_id, 1_759_759_200, 10.0, 10.5, 9.5, close, 100, 10.0, 5))
+        tws.send((50, 3, bars_id, 1_759_759_200, 10.0, 10.5, 9.5, 10.2, 100, 10.0, 5))
+        facts = await facts_until_the_time_is_answered(broker)
+        assert [f.prices for f in facts if isinstance(f, PricesFact)] == [{"AAPL": 10.5}]
+        (bar,) = [f.bar for f in facts if isinstance(f, BarFact)]
         assert math.isclose(bar.close, 10.2)
 
 
@@ -260,12 +260,12 @@ async def test_bars_that_a_bust_has_ended_are_requested_again() -> None:
     async with session() as (broker, tws):
         broker.subscribe("AAPL")
         await until(lambda: tws.of_kind(50))
-        tws.say((4, 2, tws.of_kind(50)[0][2], 10225, "Bust event occurred", ""))
+        tws.send((4, 2, tws.of_kind(50)[0][2], 10225, "Bust event occurred", ""))
         await until(lambda: len(tws.of_kind(50)) == 2)
         assert tws.of_kind(51)[0][2] == tws.of_kind(50)[0][2]
 
 
-# What leaves
+# What is sent
 
 
 async def test_i4_a_bracket_leaves_in_one_write() -> None:

@@ -15,7 +15,7 @@ from trader.errors import BrokerError
 
 
 async def test_a_stop_of_the_last_connection_is_modified_and_cancelled(gateway: RunningGateway) -> None:
-    """p06: orders of the run before can be managed under the same client id."""
+    """p06: orders of the previous run are managed under the same client id."""
     async with connected(gateway) as broker:
         await bought(broker)
         placed = await resting_stop(broker)
@@ -53,7 +53,7 @@ async def test_a_rejected_order_is_reported_with_its_reference(gateway: RunningG
 
 
 async def test_a_corrected_execution_is_an_execution_of_its_own(gateway: RunningGateway) -> None:
-    """p12: the adapter tells both; which one counts is decided where executions are booked."""
+    """p12: both are reported; which one counts is decided in `state/domain/executions.py`."""
     async with connected(gateway) as broker:
         first = (await bought(broker)).execution
         gateway.ctl("correct", exec_id=first.exec_id, price=first.price + 1)
@@ -70,7 +70,7 @@ async def test_order_ids_stay_above_the_high_water_mark_after_a_roll_back(gatewa
         await fact(broker, ExecutionFact)
         gateway.ctl("restart", roll_back=100)
         await fact(broker, ConnectionFact)
-    async with connected(gateway) as broker:  # a new process: only the journal's mark is left
+    async with connected(gateway) as broker:  # a new process: only the highest id in the journal is known
         assert broker.free_order_id(501) == 502
         assert broker.free_order_id(502) == 503
         with pytest.raises(BrokerError, match="Reset"):
@@ -78,7 +78,7 @@ async def test_order_ids_stay_above_the_high_water_mark_after_a_roll_back(gatewa
 
 
 async def test_a_manual_trade_is_a_position_fact(gateway: RunningGateway) -> None:
-    """p10: closed by hand in TWS, seen while running."""
+    """p10: a manual close in TWS is seen while running."""
     async with connected(gateway) as broker:
         await bought(broker)
         await complete(broker)

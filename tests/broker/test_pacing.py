@@ -10,7 +10,7 @@ from trader.broker.ibkr.pacing import HistoryPacer, Lane, SendLanes
 
 
 class Loop:
-    """The event loop's clock and timers, moved by hand."""
+    """The event loop's clock and timers, moved by the test."""
 
     def __init__(self) -> None:
         self.now = 100.0

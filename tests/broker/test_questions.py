@@ -1,4 +1,4 @@
-"""Open questions and owed answers: which end marker ends which question."""
+"""Requests and their end markers: which marker ends which request."""
 
 import asyncio
 

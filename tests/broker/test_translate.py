@@ -1,4 +1,4 @@
-"""IBKR's objects as plain values: what is unset, what is no number, what is left out."""
+"""IBKR's objects as plain values: unset values, values that are not numbers, rows that are left out."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -124,8 +124,8 @@ def test_history_chunks_cover_the_time_without_a_gap(seconds: int, chunk_s: int)
 
 
 def test_the_messages_about_the_connection() -> None:
-    told = {code: connection_fact_of(code, "") for code in (1100, 1101, 1102, 2110, 2104)}
-    states = {code: (fact.state, fact.data_lost) for code, fact in told.items() if fact}
+    facts = {code: connection_fact_of(code, "") for code in (1100, 1101, 1102, 2110, 2104)}
+    states = {code: (fact.state, fact.data_lost) for code, fact in facts.items() if fact}
     assert states == {
         1100: ("broken", False),
         1101: ("restored", True),

@@ -1,4 +1,4 @@
-"""The three entry paths on candles that can be worked out by hand, and their independence of any memory."""
+"""The three entry paths on small examples; a signal depends on the last candles only."""
 
 from datetime import date, datetime, time, timedelta
 from itertools import pairwise
@@ -44,14 +44,14 @@ def minute(at: int) -> datetime:
 
 
 def found(*rows: Row, rules: EntryRules = RULES) -> list[tuple[str, int, int]]:
-    """(path, minute of the signal, minute of the break) of the signals; both sides must tell the same."""
+    """(path, minute of the signal, minute of the break) of each signal; both sides must agree."""
     long = evaluate(SETUP, candles(*rows), rules)
     short = evaluate(MIRRORED, candles(*rows, mirrored=True), rules)
-    told = [_facts(signal) for signal in long]
-    assert told == [_facts(signal) for signal in short]
+    facts = [_facts(signal) for signal in long]
+    assert facts == [_facts(signal) for signal in short]
     assert {signal.side for signal in long} <= {"LONG"}
     assert {signal.side for signal in short} <= {"SHORT"}
-    return told
+    return facts
 
 
 def _facts(signal: Signal) -> tuple[str, int, int]:
@@ -152,7 +152,7 @@ def test_the_second_break_comes_within_24_bars_of_the_return() -> None:
 
 
 def test_the_twentieth_candle_before_a_break_still_counts_when_its_retest_comes() -> None:
-    """The farthest that a signal looks back: without that candle the break would have been momentum."""
+    """The farthest that a signal looks back: without that candle the break is a momentum signal."""
     rules = EntryRules(sustained_minutes=5)
     quiet: Row = (99.5, 99.6, 99.4, 99.5, 1000.0)
     heavy: Row = (99.5, 99.6, 99.4, 99.5, 10_000.0)
@@ -219,7 +219,7 @@ def test_the_buffer_keeps_more_candles_than_any_setting_looks_back() -> None:
 
 
 def test_the_sample_day_takes_every_path() -> None:
-    """The paper gateway's synthetic day through bars, candles and paths: both sides agree on the rules."""
+    """The paper gateway's synthetic day through bars, candles and paths gives the planned signals."""
     market = synthetic_day(date(2025, 10, 6), 1, time(9, 44))
     until = market.start.replace(hour=10, minute=0)
     market.advance(until)

@@ -1,4 +1,4 @@
-"""A whole day through the core alone, twice, with the same events to the byte; and the core reaches no clock."""
+"""A whole day through the core alone, twice, gives the same events byte for byte; the core reads no clock."""
 
 import csv
 import os
@@ -80,7 +80,7 @@ bars = story.recorded_bars(set(found))
 day = story.CoreDay(story.DAY, found, bars[0][1].time)
 
 def never(*_, **__):
-    raise AssertionError("the core reached out of itself")
+    raise AssertionError("the core called something outside")
 
 for module, names in (
     (time, ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "sleep")),

@@ -1,4 +1,4 @@
-"""Each row of the decision table, as the pure function on values. `_live` and `_orders` have the real thing."""
+"""Each row of the decision table, by the pure function. `_live` and `_orders` test it over a real socket."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from broker_cases import (
     order,
     working_stop,
 )
-from state_cases import DATE, EXIT, STOP, TRADE, at, intended, opened, plain, run, told
+from state_cases import DATE, EXIT, STOP, TRADE, at, intended, opened, plain, run, state_after
 
 from state.domain import events as ev
 from state.domain.model import Side, TraderState
@@ -32,8 +32,10 @@ EXIT_SENT = intended(EXIT, "exit", 50, order_id=3)
 
 
 def entering(quantity: int = 200, side: Side = "LONG") -> TraderState:
-    """An entry and its stop are durable; nothing of IBKR's is known."""
-    return told(intended(quantity=quantity, side=side), intended(STOP, "stop", quantity, side=side, order_id=2))
+    """An entry and its stop are durable; IBKR has not answered."""
+    return state_after(
+        intended(quantity=quantity, side=side), intended(STOP, "stop", quantity, side=side, order_id=2)
+    )
 
 
 def test_row_matched() -> None:
@@ -65,7 +67,9 @@ def test_row_partial_by_own_executions_resizes_a_stop_that_is_still_whole() -> N
     seen = answer(held(50), open_orders=[working_stop(100)], executions=[ENTRY_FILL, sold])
     plan, after = decided(holding(EXIT_SENT), seen)
     assert plan.actions == [ModifyStop("TSLA", STOP, 2, 50, 99.0)]
-    assert violations(after, seen, CLIENT), "the gate stays shut while the stop would sell more than is held"
+    assert violations(after, seen, CLIENT), (
+        "the protection gate does not pass while the stop would sell more than is held"
+    )
 
 
 def test_row_count_differs_without_evidence() -> None:
@@ -78,7 +82,7 @@ def test_row_count_differs_without_evidence() -> None:
 
 
 def test_row_count_differs_without_evidence_and_the_execution_comes_later() -> None:
-    """The estimate gives way to what really happened: price, reason, P&L; the count stays."""
+    """The execution replaces the estimate: price, reason and P&L change, the count does not."""
     _, after = decided(holding(), answer(held(50), open_orders=[working_stop(50)], executions=[ENTRY_FILL]))
     told_late = answer(
         held(50),
@@ -124,7 +128,7 @@ def test_row_closed_manually() -> None:
 
 @pytest.mark.parametrize("evidence", [[], [execution("b.01", "", "SLD", 150, 98.0, 30, commission=0.0)]])
 def test_row_reversal_is_a_conflict(evidence: list[BrokerExecution]) -> None:
-    """Whatever the evidence: halted, only what would enlarge the short is taken back, nothing is sold."""
+    """With or without evidence: the symbol is halted, the stop that would enlarge the short is cancelled."""
     fills = [ENTRY_FILL, *evidence]
     plan, after = decided(holding(), answer(held(-50), open_orders=[working_stop()], executions=fills))
     assert (decisions(plan)[0], plan.conflicts, plan.rows[0].severity) == ("conflict", ["TSLA"], "conflict")
@@ -160,9 +164,9 @@ def test_row_entry_adopted_in_full_from_intent() -> None:
 
 
 def test_row_entry_adopted_with_every_file_lost() -> None:
-    """The references at IBKR name the trade, the scanner its pivot and targets."""
+    """The orderRefs at IBKR give the trade, the scanner its pivot and targets."""
     seen = answer(held(100), open_orders=[working_stop()], executions=[ENTRY_FILL])
-    plan, after = decided(told(), seen)
+    plan, after = decided(state_after(), seen)
     position = after.positions["TSLA"]
     assert (decisions(plan), plan.actions) == (["adopted"], [])
     assert (position.trade_id, position.held, position.stop_ref, position.stop_price) == (TRADE, 100, STOP, 99.0)
@@ -171,7 +175,7 @@ def test_row_entry_adopted_with_every_file_lost() -> None:
 
 
 def test_row_foreign_is_shown_not_managed() -> None:
-    plan, after = decided(told(), answer(held(200, 55.5), open_orders=[order("my own stop", 200)]))
+    plan, after = decided(state_after(), answer(held(200, 55.5), open_orders=[order("my own stop", 200)]))
     assert (decisions(plan), plan.actions) == (["foreign"], [])
     assert "adopt TSLA" in plan.rows[0].text
     assert (after.foreign["TSLA"].quantity, after.foreign["TSLA"].avg_cost) == (200, 55.5)
@@ -193,15 +197,17 @@ def test_row_yesterdays_state_is_quoted_not_applied(tmp_path: Path) -> None:
 
 
 def test_row_yesterdays_stop_stays_for_yesterdays_shares() -> None:
-    """A good-till-cancelled stop of an earlier date: the position is not managed, and not stripped of it either."""
-    plan, _ = decided(told(), answer(held(100), open_orders=[order(OLD_STOP)]))
+    """A good-till-cancelled stop of an earlier date: the position is not managed, and the stop is not cancelled."""
+    plan, _ = decided(state_after(), answer(held(100), open_orders=[order(OLD_STOP)]))
     assert (decisions(plan), plan.actions) == (["foreign"], [])
     for seen in (
         answer(held(40), open_orders=[order(OLD_STOP)]),
         answer(held(-100), open_orders=[order(OLD_STOP)]),
     ):
-        plan, _ = decided(told(), seen)
-        assert [type(action) for action in plan.actions] == [CancelOrder], "it would reverse or enlarge"
+        plan, _ = decided(state_after(), seen)
+        assert [type(action) for action in plan.actions] == [CancelOrder], (
+            "it would reverse or enlarge the position"
+        )
 
 
 @pytest.mark.parametrize(("shares", "cost"), [(200, 50.0), (300, 33.34), (50, 200.0), (10, 1000.0)])
@@ -211,7 +217,7 @@ def test_row_split_suspected(shares: int, cost: float) -> None:
     )
     assert (decisions(plan), plan.actions) == (["split_suspected"], [])
     assert "TSLA" in after.halted
-    assert after.positions["TSLA"].held == 100, "nothing is counted anew before a person has looked"
+    assert after.positions["TSLA"].held == 100, "the count changes only once the operator has decided"
 
 
 def test_row_no_split_where_the_cost_basis_changed() -> None:
@@ -265,7 +271,7 @@ def test_row_stop_of_the_wrong_size_or_price(wrong: BrokerOrder) -> None:
 
 
 def test_row_stop_that_filled_in_part_keeps_what_it_filled_in_its_size() -> None:
-    """IBKR's total quantity counts what filled: 40 of 100 done, 60 held, and the order stays 100."""
+    """IBKR's total quantity includes what filled: 40 of 100 filled, 60 held, and the order's size is 100."""
     fills = [ENTRY_FILL, execution("b.01", STOP, "SLD", 40, 99.0, 30)]
     plan, after = decided(holding(), answer(held(60), open_orders=[working_stop(100, filled=40)], executions=fills))
     assert (decisions(plan), plan.actions) == (["partial_taken"], [])
@@ -300,13 +306,11 @@ def test_row_own_order_without_position() -> None:
     left = [working_stop(), order("someone else's", order_id=5), order(STOP, order_id=6, client_id=7)]
     plan, _ = decided(closed, answer(open_orders=left, executions=fills))
     assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it protects no position")], (
-        "ours alone, under our client id"
+        "own orders only, under the own client id"
     )
     assert "other_client" in decisions(plan)
     plan, _ = decided(closed, answer(held(100), open_orders=[working_stop()], executions=fills))
-    assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it protects no position")], (
-        "it would sell the owner's shares"
-    )
+    assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it protects no position")], "it would sell foreign shares"
 
 
 def test_row_own_entry_without_its_stop_is_cancelled() -> None:
@@ -315,7 +319,7 @@ def test_row_own_entry_without_its_stop_is_cancelled() -> None:
     assert plan.actions == [CancelOrder("TSLA", TRADE, 1, "an entry without its stop")]
 
 
-@pytest.mark.parametrize("state", [holding(), entering(), told()])
+@pytest.mark.parametrize("state", [holding(), entering(), state_after()])
 def test_row_incomplete_answer(state: TraderState) -> None:
     plan, after = decided(state, Unknown(("positions",), "no answer within 4 s"))
     assert (plan.complete, plan.events, plan.actions) == (False, [], [])

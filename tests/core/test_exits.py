@@ -1,4 +1,4 @@
-"""Exits: what each rule does at its limit, and what holds on any walk of prices."""
+"""Exits: what each rule does at its limit, and what holds for any sequence of prices."""
 
 import math
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Filters: each blocks under its own name, in the documented order, and what is unknown blocks."""
+"""Filters: each blocks under its own name, in the documented order; an unknown value blocks."""
 
 import math
 from datetime import datetime, timedelta
@@ -68,16 +68,16 @@ def test_low_volume_blocks() -> None:
 def test_the_first_in_order_is_the_one_that_counts() -> None:
     facts = {key: value for block in BLOCKING.values() for key, value in block.items()}
     signal = replace(SIGNAL, volume_ratio=0.1)
-    told = []
+    blocked_by = []
     for _ in FILTER_NAMES:
         blocked = first_block(signal, replace(CONTEXT, **facts), ENTRY, RISK)
         assert blocked is not None
-        told.append(blocked)
+        blocked_by.append(blocked)
         if blocked == "low_volume":
             signal = SIGNAL
         for key in BLOCKING.get(blocked, {}):
             del facts[key]
-    assert tuple(told) == FILTER_NAMES
+    assert tuple(blocked_by) == FILTER_NAMES
     assert module.__doc__ is not None
     at = [module.__doc__.index(f"`{name}`") for name in FILTER_NAMES]
     assert at == sorted(at)

@@ -42,10 +42,10 @@ class Scene:
         price, tick = 101.0, 0.01
         return self.decide(lambda t: closing.take_partial(t, self.position, shares, "partial_1r", price, tick))
 
-    def tell(self, *given: messages.Message) -> list[OrderTicket]:
+    def handle(self, *given: messages.Message) -> list[OrderTicket]:
         """The tickets that are sent on these messages."""
         before = len(self.day.effects)
-        self.day.tell(*given)
+        self.day.handle(*given)
         new = [effect for effect in self.day.effects[before:] if isinstance(effect, fx.SendOrders)]
         return [ticket for effect in new for ticket in effect.tickets]
 
@@ -59,14 +59,14 @@ class Scene:
 def scene() -> Scene:
     day = CoreDay(DAY, {"TSLA": SETUP}, START)
     day.begin()
-    day.tell(PricesFact({"TSLA": 100.5}))
+    day.handle(PricesFact({"TSLA": 100.5}))
     day._trade_at("TSLA", 100.5)
     signal = Signal("TSLA", "LONG", "momentum", 100.0, 100.5, START, START, 2.0)
     turn = Turn(day.state, day.view, day.settings, day._moment())
     entries.enter(turn, signal, SETUP, 1, 100, 99.0)
     for _, effect in turn.effects:
         day._carry_out(effect)
-    day.tell()
+    day.handle()
     assert day.state.positions["TSLA"].held == 100
     return Scene(day)
 
@@ -81,8 +81,8 @@ def test_g29_nothing_is_sent_but_the_smaller_stop() -> None:
 def test_g29_the_exit_leaves_when_ibkr_shows_the_smaller_stop() -> None:
     found = scene()
     found.take_partial()
-    assert found.tell(OrderFact(found.stop(quantity=100))) == [], "the old size says nothing"
-    (exit_ticket,) = found.tell(OrderFact(found.stop(quantity=50)))
+    assert found.handle(OrderFact(found.stop(quantity=100))) == [], "the old size says nothing"
+    (exit_ticket,) = found.handle(OrderFact(found.stop(quantity=50)))
     assert (exit_ticket.order_type, exit_ticket.action, exit_ticket.quantity) == ("MKT", "SELL", 50)
     assert found.day.view.partials == {}
 
@@ -90,7 +90,7 @@ def test_g29_the_exit_leaves_when_ibkr_shows_the_smaller_stop() -> None:
 def test_g29_a_stop_that_filled_first_lets_no_exit_leave() -> None:
     found = scene()
     found.take_partial()
-    assert found.tell(OrderFact(found.stop(status="Filled"))) == []
+    assert found.handle(OrderFact(found.stop(status="Filled"))) == []
     assert found.day.view.partials == {}
 
 
@@ -98,10 +98,10 @@ def test_g29_silence_ends_it_and_asks_for_a_comparison() -> None:
     found = scene()
     found.take_partial()
     found.day.now += timedelta(seconds=closing.CONFIRM_S - 0.1)
-    found.tell(messages.Tick())
+    found.handle(messages.Tick())
     assert "TSLA" in found.day.view.partials
     found.day.now += timedelta(seconds=0.2)
-    found.tell(messages.Tick())
+    found.handle(messages.Tick())
     assert found.day.view.partials == {}
     assert not any(order.role == "exit" for order in found.day.state.orders.values())
 
@@ -109,7 +109,7 @@ def test_g29_silence_ends_it_and_asks_for_a_comparison() -> None:
 def test_g29_while_it_is_pending_nothing_else_is_decided_for_the_position() -> None:
     found = scene()
     found.take_partial()
-    sent = found.tell(PricesFact({"TSLA": 120.0}), messages.Tick())
+    sent = found.handle(PricesFact({"TSLA": 120.0}), messages.Tick())
     assert sent == []
     assert found.day.settings.account == ACCOUNT
 
@@ -118,6 +118,6 @@ def test_g29_orders_that_were_not_sent_end_it() -> None:
     found = scene()
     found.take_partial()
     ref = found.position.stop_ref
-    found.tell(messages.OrdersNotSent("TSLA", (), (ref,), "There is no connection."))
+    found.handle(messages.OrdersNotSent("TSLA", (), (ref,), "There is no connection."))
     assert found.day.view.partials == {}
     assert any("There is no connection." in alert.text for alert in found.day.state.alerts)

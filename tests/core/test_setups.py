@@ -1,4 +1,4 @@
-"""The scanner's file, clean and dirty: what becomes a setup, what is skipped, what is an error."""
+"""The scanner's file, valid and invalid: what becomes a setup, what is skipped, what is an error."""
 
 import json
 import os

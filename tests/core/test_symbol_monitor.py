@@ -1,4 +1,4 @@
-"""A symbol under watch: every closed candle is judged, however late the bars of it come."""
+"""A monitored symbol: every closed candle is judged, however late its bars are received."""
 
 from datetime import datetime, timedelta
 
@@ -20,7 +20,7 @@ def monitored() -> SymbolMonitor:
 
 
 def minute(number: int, open_: float, close: float, volume: float = 100.0) -> list[Bar]:
-    """A minute's twelve bars, from `open_` at once to `close`."""
+    """A minute's twelve bars; each goes from `open_` to `close`."""
     start = START + timedelta(minutes=number)
     return [
         Bar(start + slot * BAR, open_, max(open_, close), min(open_, close), close, volume) for slot in range(12)

@@ -14,13 +14,13 @@ from state_cases import (
     TRADE,
     Bought,
     adjusted,
+    apply_events,
     at,
     bracket,
     commission,
     executed,
     intended,
-    tell,
-    told,
+    state_after,
     trade,
 )
 
@@ -33,7 +33,7 @@ from state.errors import InvariantError
 
 def entered(shares: int = 100, price: float = 100.0) -> TraderState:
     """LONG in TSLA by one execution."""
-    return told(*bracket(shares), executed("a.01", TRADE, "BOT", shares, price, 10))
+    return state_after(*bracket(shares), executed("a.01", TRADE, "BOT", shares, price, 10))
 
 
 def test_an_entry_fill_opens_the_position_that_its_intent_planned() -> None:
@@ -50,10 +50,10 @@ def test_an_entry_fill_opens_the_position_that_its_intent_planned() -> None:
 
 
 def test_f17_partial_fills_are_all_that_is_held() -> None:
-    state = told(*bracket(100), executed("a.01", TRADE, "BOT", 30, 100.0, 10))
+    state = state_after(*bracket(100), executed("a.01", TRADE, "BOT", 30, 100.0, 10))
     assert state.positions["TSLA"].held == 30
     assert (state.orders[TRADE].filled, state.orders[TRADE].pending) == (30, 70)
-    tell(state, executed("b.01", TRADE, "BOT", 70, 101.0, 11))
+    apply_events(state, executed("b.01", TRADE, "BOT", 70, 101.0, 11))
     assert state.positions["TSLA"].held == 100
     assert state.positions["TSLA"].entry_price == pytest.approx(100.7)
     assert state.attempts_for("TSLA", "LONG", 100.0) == 1
@@ -61,12 +61,12 @@ def test_f17_partial_fills_are_all_that_is_held() -> None:
 
 def test_a_partial_keeps_the_position_and_the_last_closing_is_its_exit() -> None:
     state = entered()
-    tell(state, executed("b.01", EXIT, "SLD", 50, 102.0, 20))
+    apply_events(state, executed("b.01", EXIT, "SLD", 50, 102.0, 20))
     position = state.positions["TSLA"]
     assert (position.held, position.remaining, position.exit_price) == (50, 0.5, None)
     taken = [(p.shares, p.price, p.reason, p.pnl) for p in position.partials_taken]
     assert taken == [(50, 102.0, "partial_1r", 100.0)]
-    tell(state, executed("c.01", STOP, "SLD", 20, 99.0, 30), executed("d.01", STOP, "SLD", 30, 98.0, 31))
+    apply_events(state, executed("c.01", STOP, "SLD", 20, 99.0, 30), executed("d.01", STOP, "SLD", 30, 98.0, 31))
     assert "TSLA" not in state.positions
     closed = state.closed[TRADE]
     assert closed.exit_price == pytest.approx(98.4)
@@ -77,14 +77,14 @@ def test_a_partial_keeps_the_position_and_the_last_closing_is_its_exit() -> None
 
 def test_p_and_l_is_as_ibkr_counts_it() -> None:
     """Average cost with commissions on both sides: realizedPNL of the commission reports adds up to it."""
-    state = told(
+    state = state_after(
         *bracket(200),
         executed("a.01", TRADE, "BOT", 100, 100.0, 10),
         executed("b.01", TRADE, "BOT", 100, 102.0, 11),
         executed("c.01", EXIT, "SLD", 50, 103.0, 20),
     )
     assert state.daily_pnl == pytest.approx(50 * (103 - 101))
-    tell(state, commission("a.01", 1.0), commission("b.01", 1.0), commission("c.01", 0.5))
+    apply_events(state, commission("a.01", 1.0), commission("b.01", 1.0), commission("c.01", 0.5))
     # average cost 101.01 with the two entry commissions; 50 x (103 - 101.01) less the exit's own
     assert state.daily_pnl == pytest.approx(50 * (103 - 101.01) - 0.5)
     assert state.positions["TSLA"].commissions == pytest.approx(2.5)
@@ -92,12 +92,12 @@ def test_p_and_l_is_as_ibkr_counts_it() -> None:
 
 def test_a_short_is_counted_with_the_signs_turned() -> None:
     ref = "ps60-TSLA-S-E1-0h4kq9x2mz"
-    state = told(
+    state = state_after(
         intended(ref, trade=ref, side="SHORT"),
         executed("a.01", ref, "SLD", 100, 100.0, 10),
     )
     assert (state.positions["TSLA"].quantity, state.positions["TSLA"].held) == (-100, 100)
-    tell(state, executed("b.01", "", "BOT", 40, 98.0, 20, trade=ref))
+    apply_events(state, executed("b.01", "", "BOT", 40, 98.0, 20, trade=ref))
     assert state.daily_pnl == pytest.approx(80.0)
     assert state.positions["TSLA"].partials_taken[0].reason == "closed_by_hand"
 
@@ -105,7 +105,7 @@ def test_a_short_is_counted_with_the_signs_turned() -> None:
 def test_i13_the_same_execution_again_changes_nothing() -> None:
     state = entered()
     before = state.positions["TSLA"].held, state.daily_pnl, state.orders[TRADE].filled
-    tell(state, *[executed("a.01", TRADE, "BOT", 100, 100.0, 10)] * 3)
+    apply_events(state, *[executed("a.01", TRADE, "BOT", 100, 100.0, 10)] * 3)
     assert (state.positions["TSLA"].held, state.daily_pnl, state.orders[TRADE].filled) == before
     assert not is_new_execution(state, "a.01")
     assert is_new_execution(state, "a.02")
@@ -113,37 +113,41 @@ def test_i13_the_same_execution_again_changes_nothing() -> None:
 
 def test_p12_a_correction_takes_the_place_of_what_it_corrects() -> None:
     state = entered()
-    tell(state, executed("a.02", TRADE, "BOT", 90, 101.0, 10))
+    apply_events(state, executed("a.02", TRADE, "BOT", 90, 101.0, 10))
     assert (state.positions["TSLA"].held, state.positions["TSLA"].entry_price) == (90, 101.0)
-    tell(state, executed("a.03", TRADE, "BOT", 95, 101.0, 10))
-    tell(state, executed("a.02", TRADE, "BOT", 90, 101.0, 10), executed("a.01", TRADE, "BOT", 100, 100.0, 10))
+    apply_events(state, executed("a.03", TRADE, "BOT", 95, 101.0, 10))
+    apply_events(
+        state, executed("a.02", TRADE, "BOT", 90, 101.0, 10), executed("a.01", TRADE, "BOT", 100, 100.0, 10)
+    )
     assert state.positions["TSLA"].held == 95
     assert state.orders[TRADE].filled == 95
     assert list(state.executions) == ["a"]
 
 
 def test_revisions_are_numbers_not_text() -> None:
-    state = told(*bracket(), executed("a.9", TRADE, "BOT", 100, 100.0, 10))
-    tell(state, executed("a.10", TRADE, "BOT", 90, 100.0, 10), executed("a.9", TRADE, "BOT", 100, 100.0, 10))
+    state = state_after(*bracket(), executed("a.9", TRADE, "BOT", 100, 100.0, 10))
+    apply_events(
+        state, executed("a.10", TRADE, "BOT", 90, 100.0, 10), executed("a.9", TRADE, "BOT", 100, 100.0, 10)
+    )
     assert state.positions["TSLA"].held == 90
 
 
 def test_a_correction_of_a_closed_trade_corrects_its_p_and_l() -> None:
     state = entered()
-    tell(state, executed("b.01", STOP, "SLD", 100, 99.0, 20))
+    apply_events(state, executed("b.01", STOP, "SLD", 100, 99.0, 20))
     assert state.daily_pnl == pytest.approx(-100)
-    tell(state, executed("b.02", STOP, "SLD", 100, 99.5, 20))
+    apply_events(state, executed("b.02", STOP, "SLD", 100, 99.5, 20))
     assert state.daily_pnl == pytest.approx(-50)
     assert state.closed[TRADE].exit_price == 99.5
-    tell(state, executed("b.03", STOP, "SLD", 60, 99.5, 20))
+    apply_events(state, executed("b.03", STOP, "SLD", 60, 99.5, 20))
     assert state.positions["TSLA"].held == 40
     assert TRADE not in state.closed
 
 
 def test_a_late_commission_joins_and_an_older_one_does_not_replace_it() -> None:
     state = entered()
-    tell(state, executed("a.02", TRADE, "BOT", 100, 100.0, 10), commission("a.02", 1.2))
-    tell(state, commission("a.01", 1.0), commission("nobody.01", 7.0))
+    apply_events(state, executed("a.02", TRADE, "BOT", 100, 100.0, 10), commission("a.02", 1.2))
+    apply_events(state, commission("a.01", 1.0), commission("nobody.01", 7.0))
     assert state.positions["TSLA"].commissions == pytest.approx(1.2)
 
 
@@ -154,12 +158,12 @@ def test_ids_without_a_revision_are_whole() -> None:
 
 def test_f15_a_sale_beyond_what_is_held_is_a_reversal_with_its_true_p_and_l() -> None:
     state = entered()
-    tell(state, executed("b.01", EXIT, "SLD", 50, 101.0, 20), executed("c.01", STOP, "SLD", 100, 99.0, 21))
+    apply_events(state, executed("b.01", EXIT, "SLD", 50, 101.0, 20), executed("c.01", STOP, "SLD", 100, 99.0, 21))
     reversed_ = state.closed[TRADE]
     assert (reversed_.held, reversed_.oversold) == (0, 50)
     assert reversed_.realized_pnl == pytest.approx(50 * 1 - 50 * 1)
     assert trade_of_manual_execution(state, "TSLA", at(30)) == TRADE
-    tell(state, executed("d.01", "", "BOT", 50, 98.0, 30, trade=TRADE))
+    apply_events(state, executed("d.01", "", "BOT", 50, 98.0, 30, trade=TRADE))
     covered = trade(state)
     assert covered.oversold == 0
     assert covered.realized_pnl == pytest.approx(50 - 50 + 50 * (99 - 98))
@@ -167,19 +171,19 @@ def test_f15_a_sale_beyond_what_is_held_is_a_reversal_with_its_true_p_and_l() ->
 
 def test_a_manual_sell_beside_a_stop_that_sold_all_reverses_the_position_however_late_it_comes() -> None:
     state = entered()
-    tell(state, executed("b.01", STOP, "SLD", 100, 99.0, 21))
+    apply_events(state, executed("b.01", STOP, "SLD", 100, 99.0, 21))
     assert trade_of_manual_execution(state, "TSLA", at(22)) == "", "sold after the trade had ended"
     assert trade_of_manual_execution(state, "TSLA", at(9)) == "", "before the entry"
     assert trade_of_manual_execution(state, "TSLA", at(21)) == TRADE
-    tell(state, executed("h.01", "", "SLD", 3, 99.0, 21, trade=TRADE))
+    apply_events(state, executed("h.01", "", "SLD", 3, 99.0, 21, trade=TRADE))
     reversed_ = state.closed[TRADE]
     assert (reversed_.held, reversed_.oversold, state.positions) == (0, 3, {})
     assert reversed_.realized_pnl == pytest.approx(-100)
 
 
 def test_an_entry_and_its_stop_within_one_second_may_arrive_in_any_order() -> None:
-    state = told(*bracket(), executed("b.01", STOP, "SLD", 100, 99.0, 10))
-    tell(state, executed("a.01", TRADE, "BOT", 100, 100.0, 10))
+    state = state_after(*bracket(), executed("b.01", STOP, "SLD", 100, 99.0, 10))
+    apply_events(state, executed("a.01", TRADE, "BOT", 100, 100.0, 10))
     assert not state.positions
     assert state.closed[TRADE].oversold == 0
     assert state.daily_pnl == pytest.approx(-100)
@@ -188,10 +192,10 @@ def test_an_entry_and_its_stop_within_one_second_may_arrive_in_any_order() -> No
 
 
 def test_a_late_entry_fill_opens_the_closed_trade_again() -> None:
-    state = told(*bracket(), executed("a.01", TRADE, "BOT", 40, 100.0, 10))
-    tell(state, executed("b.01", STOP, "SLD", 40, 99.0, 20))
+    state = state_after(*bracket(), executed("a.01", TRADE, "BOT", 40, 100.0, 10))
+    apply_events(state, executed("b.01", STOP, "SLD", 40, 99.0, 20))
     assert state.closed[TRADE].exit_reason == "stop_loss_hit"
-    tell(state, executed("c.01", TRADE, "BOT", 60, 100.5, 21))
+    apply_events(state, executed("c.01", TRADE, "BOT", 60, 100.5, 21))
     reopened = state.positions["TSLA"]
     assert (reopened.held, reopened.exit_price, reopened.exit_reason) == (60, None, "")
     assert TRADE not in state.closed
@@ -200,12 +204,12 @@ def test_a_late_entry_fill_opens_the_closed_trade_again() -> None:
 
 def test_a_late_execution_replaces_the_estimate() -> None:
     state = entered()
-    tell(state, adjusted(40, 100.0, 100))
+    apply_events(state, adjusted(40, 100.0, 100))
     assert (state.positions["TSLA"].held, state.daily_pnl_estimated) == (40, True)
-    tell(state, executed("b.01", EXIT, "SLD", 50, 102.0, 90))
+    apply_events(state, executed("b.01", EXIT, "SLD", 50, 102.0, 90))
     assert state.positions["TSLA"].held == 40
     assert state.daily_pnl_estimated
-    tell(state, executed("c.01", STOP, "SLD", 10, 101.0, 95))
+    apply_events(state, executed("c.01", STOP, "SLD", 10, 101.0, 95))
     assert (state.positions["TSLA"].held, state.daily_pnl_estimated) == (40, False)
     assert state.daily_pnl == pytest.approx(50 * 2 + 10 * 1)
     assert not any(e.estimated for e in state.executions.values())
@@ -213,7 +217,7 @@ def test_a_late_execution_replaces_the_estimate() -> None:
 
 def test_an_execution_after_the_estimate_does_not_replace_it() -> None:
     state = entered()
-    tell(state, adjusted(50, 100.0, 100), executed("b.01", STOP, "SLD", 50, 99.0, 200))
+    apply_events(state, adjusted(50, 100.0, 100), executed("b.01", STOP, "SLD", 50, 99.0, 200))
     assert not state.positions
     assert state.closed[TRADE].held == 0
     assert state.daily_pnl_estimated  # the price of the first fifty is still an estimate
@@ -221,27 +225,27 @@ def test_an_execution_after_the_estimate_does_not_replace_it() -> None:
 
 def test_a_late_manual_execution_replaces_the_estimated_end_of_a_trade() -> None:
     state = entered()
-    tell(state, adjusted(0, 100.0, 100))
+    apply_events(state, adjusted(0, 100.0, 100))
     assert state.closed[TRADE].exit_reason == "unknown"
     assert trade_of_manual_execution(state, "TSLA", at(80)) == TRADE
     assert trade_of_manual_execution(state, "TSLA", at(5)) == ""
     assert trade_of_manual_execution(state, "TSLA", at(500)) == ""
-    tell(state, executed("b.01", "", "SLD", 100, 103.0, 80, trade=TRADE))
+    apply_events(state, executed("b.01", "", "SLD", 100, 103.0, 80, trade=TRADE))
     assert state.daily_pnl == pytest.approx(300)
     assert (state.closed[TRADE].exit_reason, state.daily_pnl_estimated) == ("closed_by_hand", False)
 
 
 def test_a_larger_count_adds_an_entry() -> None:
-    state = tell(entered(), adjusted(150, 100.0, 100))
+    state = apply_events(entered(), adjusted(150, 100.0, 100))
     assert (state.positions["TSLA"].held, state.positions["TSLA"].shares) == (150, 150)
     check_state(state)
 
 
 def test_an_adoption_enters_at_ibkrs_average_cost() -> None:
     source = trade(entered())
-    state = told(ev.ForeignSeen(time=at(1), symbol="TSLA", con_id=1, quantity=100, avg_cost=250.0))
+    state = state_after(ev.ForeignSeen(time=at(1), symbol="TSLA", con_id=1, quantity=100, avg_cost=250.0))
     source.trade_id, source.entry_price, source.entry_time = "adopted-TSLA", 250.0, at(40)
-    tell(state, ev.PositionAdopted(time=at(40), position=source))
+    apply_events(state, ev.PositionAdopted(time=at(40), position=source))
     adopted = state.positions["TSLA"]
     assert (adopted.held, adopted.entry_price, adopted.entry_time, adopted.commissions) == (100, 250.0, at(40), 0.0)
     assert not state.foreign
@@ -249,11 +253,11 @@ def test_an_adoption_enters_at_ibkrs_average_cost() -> None:
     assert trade_of_manual_execution(state, "TSLA", at(39)) == ""
     check_state(state)
     with pytest.raises(InvariantError, match="held already"):
-        tell(state, ev.PositionAdopted(time=at(41), position=source))
+        apply_events(state, ev.PositionAdopted(time=at(41), position=source))
 
 
 def test_accepting_a_reversal_ends_the_trade_and_adopts_the_other_side() -> None:
-    state = tell(entered(), executed("b.01", STOP, "SLD", 150, 99.0, 20))
+    state = apply_events(entered(), executed("b.01", STOP, "SLD", 150, 99.0, 20))
     other = Position(
         trade_id="adopted-TSLA",
         symbol="TSLA",
@@ -270,23 +274,23 @@ def test_accepting_a_reversal_ends_the_trade_and_adopts_the_other_side() -> None
         stop_price=101.0,
         initial_stop=101.0,
     )
-    tell(state, ev.PositionAdopted(time=at(60), position=other))
+    apply_events(state, ev.PositionAdopted(time=at(60), position=other))
     assert (state.positions["TSLA"].quantity, state.closed[TRADE].oversold) == (-50, 0)
     check_state(state)
 
 
 def test_an_execution_of_an_unknown_order_is_ignored() -> None:
-    state = told(executed("a.01", "somebody-else", "BOT", 100, 100.0, 10))
+    state = state_after(executed("a.01", "somebody-else", "BOT", 100, 100.0, 10))
     assert not state.executions
     assert not state.positions
 
 
 def test_two_trades_of_one_symbol_at_once_halt_it() -> None:
     second = "ps60-TSLA-L-E2-0h4kq9x2zz"
-    state = told(*bracket(), executed("a.01", TRADE, "BOT", 40, 100.0, 10))
-    tell(state, executed("b.01", STOP, "SLD", 40, 99.0, 20))
-    tell(state, intended(second, trade=second), executed("c.01", second, "BOT", 10, 100.0, 30))
-    tell(state, executed("d.01", TRADE, "BOT", 60, 100.0, 31))
+    state = state_after(*bracket(), executed("a.01", TRADE, "BOT", 40, 100.0, 10))
+    apply_events(state, executed("b.01", STOP, "SLD", 40, 99.0, 20))
+    apply_events(state, intended(second, trade=second), executed("c.01", second, "BOT", 10, 100.0, 30))
+    apply_events(state, executed("d.01", TRADE, "BOT", 60, 100.0, 31))
     assert "TSLA" in state.halted
     assert state.halt_causes == {"TSLA": "two_trades"}
     check_state(state)
@@ -298,13 +302,13 @@ def test_a_stop_without_size_or_price_is_refused(quantity: int, price: float | N
     order = intended(STOP, "stop", 1).order
     order.quantity, order.stop_price = quantity, price
     with pytest.raises(InvariantError, match=STOP):
-        told(ev.OrderIntended(time=at(0), order=order))
+        state_after(ev.OrderIntended(time=at(0), order=order))
 
 
 def test_a_stop_changed_to_nothing_is_refused() -> None:
     state = entered()
     with pytest.raises(InvariantError, match="0 shares"):
-        tell(
+        apply_events(
             state, ev.OrderModifyIntended(time=at(1), order_ref=STOP, quantity=0, stop_price=99.0, reason="flatten")
         )
     assert state.orders[STOP].quantity == 100
@@ -317,20 +321,22 @@ def test_a_refusal_lasts_until_the_order_works_again() -> None:
     inactive = ev.OrderChanged(
         time=at(2), order_ref=TRADE, status="rejected", broker_status="Inactive", refusal="inactive"
     )
-    order = tell(told(*bracket()), refused).orders[TRADE]
+    order = apply_events(state_after(*bracket()), refused).orders[TRADE]
     assert (order.refusal, order.refusal_code) == ("message", 201)
-    state = tell(told(*bracket()), refused, inactive)
+    state = apply_events(state_after(*bracket()), refused, inactive)
     assert (state.orders[TRADE].refusal, state.orders[TRADE].refusal_code) == ("inactive", 201)
-    order = tell(state, ev.OrderChanged(time=at(3), order_ref=TRADE, status="working")).orders[TRADE]
+    order = apply_events(state, ev.OrderChanged(time=at(3), order_ref=TRADE, status="working")).orders[TRADE]
     assert (order.status, order.refusal, order.refusal_code) == ("working", None, None)
 
 
 def test_a_sent_cancel_is_remembered_and_the_order_stays_live() -> None:
-    state = tell(told(*bracket()), ev.OrderCancelSent(time=at(31), order_ref=TRADE, reason="timeout"))
+    state = apply_events(
+        state_after(*bracket()), ev.OrderCancelSent(time=at(31), order_ref=TRADE, reason="timeout")
+    )
     order = state.orders[TRADE]
     assert (order.is_live, order.cancel_reason, order.text) == (True, "timeout", "timeout: cancel sent")
     with pytest.raises(InvariantError, match="no intent"):
-        tell(state, ev.OrderCancelSent(time=at(32), order_ref="unknown", reason="flatten"))
+        apply_events(state, ev.OrderCancelSent(time=at(32), order_ref="unknown", reason="flatten"))
 
 
 def test_a_stop_is_closing_until_it_is_changed_otherwise() -> None:
@@ -339,9 +345,9 @@ def test_a_stop_is_closing_until_it_is_changed_otherwise() -> None:
             time=at(1), order_ref=STOP, quantity=100, stop_price=99.0, reason=reason, closing=closing
         )
 
-    state = tell(entered(), changed("flatten", closing=True))
+    state = apply_events(entered(), changed("flatten", closing=True))
     assert (state.orders[STOP].closing, state.orders[STOP].reason) == (True, "flatten")
-    tell(state, changed("trailing_stop_hit", closing=False))
+    apply_events(state, changed("trailing_stop_hit", closing=False))
     assert not state.orders[STOP].closing
 
 
@@ -349,17 +355,17 @@ def test_the_loss_of_the_connection_lasts_over_a_restart_until_it_is_ready() -> 
     def connection(seconds: float, **values: Any) -> ev.ConnectionChanged:
         return ev.ConnectionChanged(time=at(seconds), entries_open=False, reason="", **values)
 
-    state = told(connection(1, connected=False, ready=False, lost_at=at(1)))
+    state = state_after(connection(1, connected=False, ready=False, lost_at=at(1)))
     ended = ev.SessionEnded(time=at(2), session_id="s1", status="crashed")
     started = ev.SessionStarted(
         time=at(3), session_id="s2", trading_date=DATE, account=ACCOUNT, gateway=GATEWAY, resumed_from="s1"
     )
-    assert tell(state, ended, started).connection.lost_at == at(1)
-    tell(state, connection(4, connected=True, ready=False, lost_at=at(1)))
+    assert apply_events(state, ended, started).connection.lost_at == at(1)
+    apply_events(state, connection(4, connected=True, ready=False, lost_at=at(1)))
     assert (state.connection.lost_at, state.connection.since) == (at(1), at(4))
-    tell(state, connection(5, connected=True, ready=False, lost_at=at(1)))
+    apply_events(state, connection(5, connected=True, ready=False, lost_at=at(1)))
     assert state.connection.since == at(4), "nothing of what it dates has changed"
-    assert tell(state, connection(6, connected=True, ready=True)).connection.lost_at is None
+    assert apply_events(state, connection(6, connected=True, ready=True)).connection.lost_at is None
 
 
 @st.composite
@@ -403,11 +409,11 @@ def test_i13_any_order_and_any_repetition_give_the_same_positions(
 ) -> None:
     side, facts, costs = day
     orders = bracket(240, side)
-    expected = told(*orders, *facts, *costs)
+    expected = state_after(*orders, *facts, *costs)
     repeated = [*facts, *data.draw(st.lists(st.sampled_from(facts), max_size=5))]
     shuffled = data.draw(st.permutations(repeated))
     late = data.draw(st.permutations([*costs, *costs[:2]]))
-    state = told(*orders, *shuffled, *late)
+    state = state_after(*orders, *shuffled, *late)
     assert _accounting(state) == _accounting(expected)
     check_state(state)
 
@@ -418,7 +424,7 @@ def test_f18_shares_add_up_and_a_flat_days_p_and_l_is_its_cash(
     day: tuple[Side, list[ev.ExecutionSeen], list[ev.CommissionSeen]],
 ) -> None:
     side, facts, costs = day
-    state = told(*bracket(240, side), *facts, *costs)
+    state = state_after(*bracket(240, side), *facts, *costs)
     final = {fact.exec_id.rpartition(".")[0]: fact for fact in facts}
     signed = {base: fact.shares if fact.side == "BOT" else -fact.shares for base, fact in final.items()}
     result = trade(state)

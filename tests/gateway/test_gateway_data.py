@@ -130,10 +130,10 @@ async def test_kept_up_to_date_bars_grow_and_follow(gateway: RunningGateway) -> 
 
 async def test_the_current_time_is_the_session_time(gateway: RunningGateway) -> None:
     async with connected(gateway) as ib:
-        told = await ib.reqCurrentTimeAsync()
-        assert told.astimezone(EASTERN).date().isoformat() == "2025-10-06"
+        found = await ib.reqCurrentTimeAsync()
+        assert found.astimezone(EASTERN).date().isoformat() == "2025-10-06"
         known = datetime.fromisoformat(gateway.ctl("info")["time"])
-        assert timedelta(0) <= known - told < timedelta(minutes=5)
+        assert timedelta(0) <= known - found < timedelta(minutes=5)
 
 
 def test_no_trade_is_skipped_at_high_speed_when_stops_trigger() -> None:

@@ -18,7 +18,7 @@ from state_cases import (
     plain,
     run,
     segment,
-    told,
+    state_after,
     trade,
 )
 
@@ -144,7 +144,7 @@ def test_an_open_trade_is_shown_up_to_now(tmp_path: Path) -> None:
     (found,) = trades_of(state)
     assert (found.status, found.held, found.reason, found.exit_price) == ("open", 50, "", None)
     assert [done.reason for done in found.exits] == ["partial_1r"]
-    assert trades_of(told(*bracket())) == []
+    assert trades_of(state_after(*bracket())) == []
 
 
 def test_the_curve_has_one_point_a_minute_and_the_summary_the_day(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_the_curve_has_one_point_a_minute_and_the_summary_the_day(tmp_path: Path
 
 
 def test_a_day_without_anything_has_no_numbers_that_look_real() -> None:
-    summary = summarize(told(), [])
+    summary = summarize(state_after(), [])
     assert (summary.trades, summary.win_rate, summary.best, summary.last_equity, summary.max_drawdown) == (
         0,
         None,
@@ -225,7 +225,7 @@ def test_a_checkpoint_of_a_journal_that_was_set_aside_is_not_used(tmp_path: Path
     past = state_at(Folder.open(tmp_path), day, at(300))
     assert past.source.startswith("the beginning")
     assert past.state.positions == {}
-    stranger = told(*day_of_trading()[:9])
+    stranger = state_after(*day_of_trading()[:9])
     stranger.session_id = "before"
     assert rebuild(day.entries, 21, [("stranger", stranger)]).source.startswith("the beginning")
 
@@ -312,7 +312,7 @@ def test_orders_sent_after_the_checkpoint_stay_known_but_unproven(tmp_path: Path
 
 
 def test_what_a_restore_would_change_is_listed() -> None:
-    now, then = told(*day_of_trading()), told(*day_of_trading()[:9])
+    now, then = state_after(*day_of_trading()), state_after(*day_of_trading()[:9])
     changes = {change.what: (change.now, change.then) for change in differences(now, then)}
     assert changes["position TSLA"] == ("-", "+100 at 100.04, stop 99.00")
     assert changes[f"order {STOP}"] == ("filled, 50 of 50", "working, 0 of 100")

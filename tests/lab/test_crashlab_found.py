@@ -1,4 +1,4 @@
-"""Failures that the lab found, each with the shortest test that shows it."""
+"""Failures that the crash lab found, each with the shortest test that shows it."""
 
 import json
 from datetime import UTC, date, datetime
@@ -16,7 +16,7 @@ from trader.runtime.scanner_file import load_setups
 
 
 async def test_f15_a_partial_after_the_stop_has_filled_reverses_nothing(tmp_path: Path) -> None:
-    """The stop fills at IBKR before its modification arrives. The exit must wait for the confirmation."""
+    """The stop fills at IBKR before its change arrives: no exit is sent without the confirmation."""
     with RunningGateway(*CALM) as gateway:
         async with live(gateway, tmp_path) as run:
             position = await run.enter("TSLA", "LONG", 100)

@@ -1,4 +1,4 @@
-"""Every mutant can be applied and has its tests. Two are tried here, all of them by `make crash-test`."""
+"""Every mutant can be applied and its tests exist. Two are run here, all of them by `make crash-test`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_a_mutant_that_no_longer_applies_and_one_that_survives_are_failures() ->
 
 
 async def test_i5_a_signal_that_was_traded_is_not_traded_again_after_a_restart(tmp_path: Path) -> None:
-    """The position it opened is closed, so that only the recorded signal prevents a second entry."""
+    """The position is closed, so that only the recorded signal prevents a second entry."""
 
     async def judged(run: Live, signal: Signal | None) -> Signal:
         await run.trading()

@@ -1,4 +1,4 @@
-"""The benchmarks run, and their tables have the rows and columns of docs/SPEED.md. No test asserts a time."""
+"""The benchmarks run, and their tables have the rows and columns of docs/SPEED.md. Times are not asserted."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator

@@ -28,7 +28,7 @@ RETIRED = {word for row in TERMS for word in CODE.findall(row[2])}
 
 
 def snake_case(name: str) -> str:
-    """OrderDesk -> order_desk, HTTPError -> http_error; capitals with underscores become small letters."""
+    """OrderSender -> order_sender, HTTPError -> http_error, MAX_LINES -> max_lines."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
     return parted.lower()
 

@@ -1,4 +1,4 @@
-"""docs/RULES.md says what the code does: its tables are read and its examples worked."""
+"""docs/RULES.md against the code: its tables are read and its examples computed."""
 
 import re
 from datetime import datetime, timedelta
@@ -70,15 +70,15 @@ def test_the_example_of_exits() -> None:
         stop_price=99.5,
         target1=102.5,
     )
-    told = []
+    taken = []
     for price in (100.5, 100.5, 101.12, 101.13, 102.5, 103.0):
         for action in decide(view, price, TEN + MINUTE, ExitRules(), None):
-            told.append((price, action))
+            taken.append((price, action))
             if isinstance(action, TakePartial):
                 view = replace(view, held=view.held - action.shares, partials=view.partials | {action.reason})
             if isinstance(action, MoveStop):
                 view = replace(view, stop_price=action.price)
-    assert told == [
+    assert taken == [
         (100.5, TakePartial(50, "partial_1r")),
         (100.5, MoveStop(100.0, "breakeven")),
         (101.13, MoveStop(100.11, "trail")),

@@ -1,4 +1,4 @@
-"""The shape of the program: which part may know which, and how large its pieces may grow.
+"""The structure of the program: which folder may import which, and the size of files and functions.
 
 The imports are read from the source (ast); what a start loads is read from a real child process.
 """
@@ -20,8 +20,8 @@ TOOLS = sorted(path for part in ("bench", "crashlab") for path in (ROOT / part).
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 450
 
-# What each folder or module may import of the project, and nothing else; the longest name that fits counts. An
-# entry that nothing needs any more has to go, so the table says what is and not only what may be.
+# What each folder or module may import of the project; the longest name that fits counts. A permission that is not
+# used fails a test too, so the table is exact.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "state": (),
     "state.errors": (),
@@ -94,7 +94,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "paper_gateway": (),
 }
-# Inside the core, from the values to the decisions: a line imports its own names and those of the lines before it.
+# Inside the core, from the values to the decisions: each row may import itself and the rows before it.
 CORE_LAYERS = (
     ("trader.core.bars", "trader.core.numbers"),
     ("trader.core.sizing", "trader.core.strategy"),
@@ -109,7 +109,7 @@ CORE_LAYERS = (
     ("trader.core.operator",),
     ("trader.core.engine",),
 )
-# Pure code: no file, no clock, no network, no chance, nothing that waits and nothing that writes.
+# Pure code uses no file, clock, network or random number; it does not wait and does not write.
 PURE = ("state.domain", "trader.core", "trader.broker.port", "trader.hours")
 NOT_PURE = frozenset(
     {
@@ -139,7 +139,7 @@ FILE_METHODS = frozenset(
 )
 LIBRARY = frozenset({"ib_insync", "eventkit"})
 NETWORK = frozenset({"socket", "ssl", "http", "urllib", "ftplib", "smtplib"}) | LIBRARY
-# None of it helps to protect a position, so a restart must not pay for it before the gate.
+# Not needed to protect a position, so a start must not load it before the protection gate.
 NOT_BEFORE_THE_GATE = frozenset(
     {"argparse", "html", "sqlite3", "pandas", "exchange_calendars", "matplotlib", "unittest", "pytest", "freezegun"}
 )
@@ -203,16 +203,14 @@ def allowed(mine: str, theirs: str) -> bool:
 
 
 def test_the_source_is_found() -> None:
-    """The other tests of this file would pass on nothing."""
+    """Without sources the other tests of this file would pass."""
     assert {
         "trader.runtime.app",
         "trader.core.orders.closing",
         "state.manager",
         "paper_gateway.server",
     } <= MODULES.keys()
-    assert (
-        "trader.broker.ibkr.broker" in IMPORTS["trader.runtime.connection"]
-    )  # imported inside a function, and seen all the same
+    assert "trader.broker.ibkr.broker" in IMPORTS["trader.runtime.connection"]  # imported inside a function
 
 
 def test_state_imports_no_network_no_trader_and_no_gateway() -> None:
@@ -232,7 +230,7 @@ def test_gateway_and_trader_do_not_import_each_other() -> None:
 
 
 def test_one_module_alone_imports_ib_insync() -> None:
-    """So that its maintained successor can take its place by one change."""
+    """So that another client library needs one change."""
     users = [name for name, imported in IMPORTS.items() if {part_of(o) for o in imported} & LIBRARY]
     assert users == ["trader.broker.ibkr.client"]
 
@@ -295,7 +293,7 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 
 
 def handlers() -> Iterator[tuple[str, ast.ExceptHandler, str]]:
-    """Each `except` with the line it stands on."""
+    """Each `except`: where it is, its node, its source line."""
     for path in SOURCES:
         lines = path.read_text(encoding="utf-8").splitlines()
         for node in ast.walk(tree_of(path)):
@@ -308,13 +306,13 @@ def test_nothing_is_caught_without_a_name() -> None:
 
 
 def test_a_handler_that_catches_everything_says_why() -> None:
-    """Or lets it go on: a handler that ends with a bare `raise` only tidies up."""
+    """A handler that ends with a bare `raise` needs no reason: it only cleans up."""
     for where, node, line in handlers():
         names = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)} if node.type is not None else set()
-        goes_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
-        if names & {"Exception", "BaseException"} and not goes_on:
+        raises_again = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+        if names & {"Exception", "BaseException"} and not raises_again:
             reason = line.partition("#")[2].replace("noqa: BLE001", "").strip(" -")
-            assert reason, f"{where}: say behind it why everything is caught"
+            assert reason, f"{where}: say in a comment why everything is caught"
 
 
 def test_output_goes_through_one_place() -> None:
@@ -351,7 +349,7 @@ def loaded_by(code: str) -> set[str]:
 
 @pytest.mark.usefixtures("unmeasured")
 def test_a_start_loads_only_what_protecting_positions_needs() -> None:
-    """Up to the gate: the app, the session and the line."""
+    """Up to the protection gate: app, session and broker."""
     loaded = loaded_by("import trader.runtime.app, trader.runtime.session, trader.broker.ibkr.broker")
     assert not {part_of(name) for name in loaded} & NOT_BEFORE_THE_GATE
     assert not {name for name in loaded if name.startswith(("trader.cli.commands", "paper_gateway"))}

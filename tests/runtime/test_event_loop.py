@@ -53,7 +53,7 @@ async def test_i10_no_call_to_the_disk_comes_from_the_loops_thread(
     disk = SpyDisk()
     put_state_on(disk, monkeypatch)
     async with live(gateway, tmp_path, files__save_interval_s=0.2, files__checkpoint_interval_s=0.2) as run:
-        disk.watching = True
+        disk.recording = True
         position = await run.enter("TSLA")
         await run.orders.take_partial(position, 40, "partial_1r", await run.price(), 0.01)
         await run.until(lambda: run.position().held == 60)
@@ -63,8 +63,8 @@ async def test_i10_no_call_to_the_disk_comes_from_the_loops_thread(
         await run.agreed()
         await run.until(lambda: disk.elsewhere.count("rename") >= 6 and "fdatasync" in disk.elsewhere)
         await run.until((run.logs / "bars").is_dir)
-        disk.watching = False
-        assert disk.in_my_thread == []
+        disk.recording = False
+        assert disk.in_own_thread == []
 
 
 async def test_i10_the_loop_goes_on_while_every_flush_is_slow(
@@ -164,8 +164,8 @@ async def test_i5_an_answer_from_before_an_order_was_sent_says_nothing_about_it(
             await asyncio.sleep(0.02)
         disk.fdatasync_s = 0.0
         await run.agreed()
-        told = [order.text for order in run.state.orders.values() if "never reached" in order.text]
-        assert told == []
+        lost = [order.text for order in run.state.orders.values() if "never reached" in order.text]
+        assert lost == []
 
 
 async def test_entries_wait_for_a_disk_that_does_not_answer(

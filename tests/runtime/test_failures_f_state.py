@@ -64,7 +64,7 @@ def test_f02_the_real_program_is_killed_and_restarted(tmp_path: Path) -> None:
 
     Planted: `load` finds nothing, so that only IBKR's records are left.
     """
-    told = ("symbol", "entry_price", "entry_time", "path", "attempt", "estimated")
+    keys = ("symbol", "entry_price", "entry_time", "path", "attempt", "estimated")
     with RunningGateway("--speed", "30", "--start", "09:44") as gateway:
         with Trader(gateway, tmp_path) as trader:
             trader.wait_status(lambda s: bool(s["positions"]), 30.0)
@@ -75,8 +75,8 @@ def test_f02_the_real_program_is_killed_and_restarted(tmp_path: Path) -> None:
         with Trader(gateway, tmp_path) as trader:
             after = trader.wait_agreed()
             rows_now = {row["symbol"]: row for row in after["positions"]}
-            assert [[row[key] for key in told] for row in before["positions"]] == [
-                [rows_now[row["symbol"]][key] for key in told] for row in before["positions"]
+            assert [[row[key] for key in keys] for row in before["positions"]] == [
+                [rows_now[row["symbol"]][key] for key in keys] for row in before["positions"]
             ]
             assert after["attempts"] == before["attempts"]
             assert trader.stop() == 0

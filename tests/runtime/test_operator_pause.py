@@ -58,7 +58,7 @@ async def test_pause_and_unpause_on_a_dead_trader(
 async def test_the_last_request_counts_though_an_older_one_is_on_disk(
     gateway: RunningGateway, tmp_path: Path, operator: Operator
 ) -> None:
-    """A pause request from the time of a start must not undo what the operator has asked for since."""
+    """A pause request that is older than the last command has no effect at the next start."""
     async with live(gateway, tmp_path) as run:
         (run.logs / PAUSE_REQUEST).write_text(
             '{"paused": true, "reason": "old", "at": "2025-10-06T15:00:00+00:00"}'

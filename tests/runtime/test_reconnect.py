@@ -59,9 +59,9 @@ async def test_a_dropped_socket_closes_the_entries_at_once_and_leaves_the_stop(
         await run.enter("TSLA")
         stops = stop_facts(gateway)
         gateway.ctl("restart", **({"down": down_s} if down_s else {}))
-        told = await run.until(lambda: connection_alert(run), 1.0)
+        text = await run.until(lambda: connection_alert(run), 1.0)
         assert stop_facts(gateway) == stops
-        assert re.match(r"The connection to IBKR was lost at 11:00:\d\d \(", told)
+        assert re.match(r"The connection to IBKR was lost at 11:00:\d\d \(", text)
         if down_s:
             assert closed(run)
         await open_with_the_same_stops(run, stops)

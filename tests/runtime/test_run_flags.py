@@ -270,7 +270,7 @@ async def login_of(account: str, folder: Path, *flags: str, **settings: str) -> 
             if trader.returncode is None:
                 trader.kill()
             await trader.communicate()
-            assert not [fields for fields in tws.heard if fields[0] == "3"], "no order was placed"
+            assert not [fields for fields in tws.received if fields[0] == "3"], "no order was placed"
 
 
 @pytest.mark.parametrize(

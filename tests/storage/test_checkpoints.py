@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from disk_faults import FailingDisk
-from state_cases import bracket, executed, intended, opened, plain, run, told
+from state_cases import bracket, executed, intended, opened, plain, run, state_after
 
 from state.domain.events import Event
 from state.domain.model import TraderState
@@ -28,7 +28,7 @@ def trade_events() -> list[Event]:
 
 
 def held() -> TraderState:
-    return told(*trade_events())
+    return state_after(*trade_events())
 
 
 def store_in(path: Path, session: str = "s1", disk: FailingDisk | None = None) -> CheckpointStore:

@@ -26,13 +26,13 @@ def open_in_loop(
     failures: list[SyncFailedError] | None = None,
     size_bytes: int = SIZE_BYTES,
 ) -> Journal:
-    told = failures if failures is not None else []
+    reported = failures if failures is not None else []
     return Journal.open(
         Folder.open(path, disk=disk).subfolder("journal"),
         snapshot_sequence=0,
         clock=clock,
         loop=asyncio.get_running_loop(),
-        on_failure=told.append,
+        on_failure=reported.append,
         segment_bytes=size_bytes,
     )
 

@@ -16,8 +16,8 @@ def pause(text: str, seconds: float = 1) -> ev.Paused:
     return ev.Paused(time=datetime(2025, 10, 6, 13, 45, tzinfo=UTC), reason=text)
 
 
-def told(manager: StateManager, *reasons: str) -> None:
-    """Record pauses, so that the last reason tells which events the state holds."""
+def record_pauses(manager: StateManager, *reasons: str) -> None:
+    """Record pauses; the last reason then shows which events the state has."""
     for reason in reasons:
         manager.record(pause(reason))
     manager.flush()
@@ -27,15 +27,15 @@ def test_a_snapshot_says_which_event_it_holds_and_the_journal_reaches_below_the_
     with opened(tmp_path) as manager:
         begun(manager)
         for number in range(30):
-            told(manager, str(number))
+            record_pauses(manager, str(number))
             manager.save_blocking()
-        said = manager.state.sequence
+        last = manager.state.sequence
     found = reloaded(tmp_path).loaded
-    assert found.snapshot_sequence == said
+    assert found.snapshot_sequence == last
     assert found.state is not None
     (tmp_path / MAIN).unlink()
     older = reloaded(tmp_path).loaded
-    assert (older.source, older.snapshot_sequence, older.replayed) == (BACKUP, said - 1, 1)
+    assert (older.source, older.snapshot_sequence, older.replayed) == (BACKUP, last - 1, 1)
     assert older.state is not None
     assert plain(older.state) == plain(found.state) == plain(replayed(tmp_path))
 
@@ -43,7 +43,7 @@ def test_a_snapshot_says_which_event_it_holds_and_the_journal_reaches_below_the_
 def test_damage_that_a_snapshot_has_passed_is_not_told_for_ever(tmp_path: Path) -> None:
     with opened(tmp_path) as manager:
         begun(manager)
-        told(manager, *"abcdef")
+        record_pauses(manager, *"abcdef")
         manager.save_blocking()
     file = segment(tmp_path)
     data = bytearray(file.read_bytes())
@@ -52,7 +52,7 @@ def test_damage_that_a_snapshot_has_passed_is_not_told_for_ever(tmp_path: Path) 
     with opened(tmp_path, "s2") as manager:
         assert manager.loaded.doubtful
         begun(manager)
-        told(manager, "after the damage")
+        record_pauses(manager, "after the damage")
         manager.save_blocking()
     after = reloaded(tmp_path).loaded
     assert (after.doubtful, after.notes) == (False, [])
@@ -63,7 +63,7 @@ def test_damage_that_a_snapshot_has_passed_is_not_told_for_ever(tmp_path: Path) 
 def test_a_journal_that_is_gone_is_told(tmp_path: Path) -> None:
     with opened(tmp_path) as manager:
         begun(manager)
-        told(manager, "a")
+        record_pauses(manager, "a")
         manager.save_blocking()
     segment(tmp_path).unlink()
     found = reloaded(tmp_path).loaded
@@ -71,22 +71,22 @@ def test_a_journal_that_is_gone_is_told(tmp_path: Path) -> None:
     assert any("journal is empty" in note for note in found.notes)
 
 
-# State that was set aside on the same date
+# State that was set aside on the same date is not used again
 
 
 @pytest.mark.parametrize("lost", ["removed", "damaged"])
 @pytest.mark.parametrize("way", ["fresh", "other account"])
 def test_i8_nothing_is_replayed_across_a_break(tmp_path: Path, way: str, lost: str) -> None:
-    """Checkpoints and journal of before the break are there, with higher numbers; both snapshots are lost."""
+    """Checkpoints and journal from before the break exist, with higher numbers; both snapshots are lost."""
     with opened(tmp_path, "before") as manager:
         begun(manager)
-        told(manager, *(str(number) for number in range(20)))
+        record_pauses(manager, *(str(number) for number in range(20)))
         manager.save_blocking()
         CheckpointStore(manager.folder, "before").write(manager.state, {}, {}, datetime.now(UTC))
     with opened(tmp_path, "after") as manager:
         begun(manager, account="DU1234567" if way == "fresh" else "DU7654321", fresh=way == "fresh")
         assert not manager.state.risk.paused
-        told(manager, *(f"new {number}" for number in range(40)))
+        record_pauses(manager, *(f"new {number}" for number in range(40)))
         manager.save_blocking()
         manager.save_blocking()
         live_state = plain(manager.state)
@@ -103,12 +103,12 @@ def test_i8_nothing_is_replayed_across_a_break(tmp_path: Path, way: str, lost: s
 
 
 def test_a_start_that_died_while_it_set_aside_leaves_one_of_both_and_no_mixture(tmp_path: Path) -> None:
-    """The snapshots are in the archive and the journal is not yet, or the new one was not begun."""
+    """Killed after the snapshots were archived, or after the journal was archived too."""
     for step in ("snapshots moved", "journal moved too"):
         folder = tmp_path / step
         with opened(folder, "before") as manager:
             begun(manager)
-            told(manager, "old")
+            record_pauses(manager, "old")
             manager.save_blocking()
             before = manager.state.sequence
         archive = folder / "archive" / "x"

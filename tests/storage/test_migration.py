@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from state_cases import STOP, TRADE, at, bracket, plain, signed, tell, told
+from state_cases import STOP, TRADE, apply_events, at, bracket, plain, signed, state_after
 
 from state.domain import events as ev
 from state.domain.model import HaltCause, Order, TraderState
@@ -195,7 +195,7 @@ def test_a_stop_change_says_whether_it_closes(reason: str, closing: bool) -> Non
     event = old_event("OrderModifyIntended", order_ref=STOP, quantity=5, stop_price=9.0, reason=reason)
     assert isinstance(event, ev.OrderModifyIntended)
     assert event.closing == closing
-    assert tell(told(*bracket()), event).orders[STOP].closing == closing
+    assert apply_events(state_after(*bracket()), event).orders[STOP].closing == closing
     content = content_of()
     content["orders"][TSLA_STOP]["reason"] = reason
     assert decode_state(signed(content))[0].orders[TSLA_STOP].closing == closing
@@ -215,7 +215,7 @@ def test_a_changed_order_says_how_it_was_refused(
     status: str, broker_status: str, text: str, expected: tuple[object, ...]
 ) -> None:
     event = old_event("OrderChanged", order_ref=TRADE, status=status, broker_status=broker_status, text=text)
-    order = tell(told(*bracket()), event).orders[TRADE]
+    order = apply_events(state_after(*bracket()), event).orders[TRADE]
     assert what_was_refused(order) == expected
     assert (order.text, order.cancel_reason) == (text, None)
 
@@ -224,13 +224,13 @@ def test_an_order_change_that_told_of_a_cancel_becomes_the_cancel() -> None:
     text = "timeout: cancel sent"
     event = old_event("OrderChanged", order_ref=TRADE, status="working", broker_status="", text=text)
     assert event == ev.OrderCancelSent(time=at(1), order_ref=TRADE, reason="timeout")
-    order = tell(told(*bracket()), event).orders[TRADE]
+    order = apply_events(state_after(*bracket()), event).orders[TRADE]
     assert (order.status, order.cancel_reason, order.text) == ("intended", "timeout", text)
 
 
 def test_texts_of_version_2_decide_nothing() -> None:
     """The very texts of version 1, in events that have the new fields."""
-    state = told(
+    state = state_after(
         *bracket(),
         ev.OrderChanged(time=at(1), order_ref=TRADE, status="working", text="timeout: cancel sent"),
         ev.OrderModifyIntended(time=at(2), order_ref=STOP, quantity=5, stop_price=9.0, reason="flatten"),
@@ -242,7 +242,7 @@ def test_texts_of_version_2_decide_nothing() -> None:
     alert = ev.AlertRaised(time=at(4), text="The line to IBKR was lost", key="line")
     away = ev.ConnectionChanged(time=at(5), connected=False, ready=False, entries_open=False, reason="x")
     codec.replay_event(state, "ConnectionChanged", msgspec.json.encode(away), state.sequence + 1)
-    assert tell(state, alert).connection.lost_at is None
+    assert apply_events(state, alert).connection.lost_at is None
 
 
 def test_a_restored_state_of_version_1_is_brought_along() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from disk_faults import CountingDisk, PowerCut
-from state_cases import STOP, TRADE, bracket, executed, told
+from state_cases import STOP, TRADE, bracket, executed, state_after
 
 from state.errors import StateError
 from state.storage.checkpoints import CheckpointStore
@@ -79,7 +79,7 @@ def test_a_crashed_session_has_the_results_of_its_last_readable_checkpoint(tmp_p
     store = store_in(tmp_path)
     store.start(session())
     bought = executed("1.01", TRADE, "BOT", 100, 100.0, 5)
-    lost = told(*bracket(), bought, executed("2.01", STOP, "SLD", 100, 99.0, 9))
+    lost = state_after(*bracket(), bought, executed("2.01", STOP, "SLD", 100, 99.0, 9))
     checkpoints = CheckpointStore(Folder.open(tmp_path), "20251006-134400-1f2e")
     checkpoints.write(lost, {"portfolio_value": 99_900.0}, {}, START)
     torn = checkpoints.write(lost, {"portfolio_value": 1.0}, {}, START + timedelta(seconds=30))

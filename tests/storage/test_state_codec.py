@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from state_cases import EXIT, STOP, TRADE, adjusted, at, bracket, commission, executed, plain, signed, told
+from state_cases import EXIT, STOP, TRADE, adjusted, at, bracket, commission, executed, plain, signed, state_after
 
 from state.domain import events as ev
 from state.domain.apply import _HANDLERS, apply, new_state
@@ -29,7 +29,7 @@ SAVED_AT = at(100)
 
 def full() -> TraderState:
     """A state with something in every field."""
-    return told(
+    return state_after(
         ev.SessionStarted(
             time=at(0), session_id="s1", trading_date="2025-10-06", account="DU1234567", gateway="127.0.0.1:17497"
         ),
@@ -169,7 +169,7 @@ def test_f01_times_prices_and_texts_come_back_exactly(
     offset: int, moment: datetime, price: float, reason: str
 ) -> None:
     when = moment.replace(tzinfo=timezone(timedelta(minutes=offset)))
-    state = told(
+    state = state_after(
         *bracket(),
         msgspec.structs.replace(executed("a.01", TRADE, "BOT", 3, price, 0), executed_at=when),
         ev.Paused(time=when, reason=reason),

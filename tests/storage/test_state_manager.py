@@ -13,6 +13,7 @@ from state_cases import (
     DATE,
     GATEWAY,
     TRADE,
+    apply_events,
     at,
     begun,
     bracket,
@@ -22,7 +23,6 @@ from state_cases import (
     reloaded,
     replayed,
     run,
-    tell,
 )
 
 from state.domain import events as ev
@@ -134,10 +134,10 @@ async def test_a_refused_snapshot_is_reported_and_the_next_one_succeeds(tmp_path
 @pytest.mark.parametrize("call", ["fsync", "fdatasync"])
 async def test_i11_a_failed_sync_is_final(tmp_path: Path, call: str) -> None:
     disk = FailingDisk()
-    told: list[SyncFailedError] = []
+    reported: list[SyncFailedError] = []
     with StateManager.open(tmp_path, "s1", disk) as manager:
         live(manager)
-        manager.on_failure = told.append
+        manager.on_failure = reported.append
         assert await manager.save()
         disk.failing[call] = errno.EIO
         manager.record(pause("lost"))
@@ -145,13 +145,13 @@ async def test_i11_a_failed_sync_is_final(tmp_path: Path, call: str) -> None:
             await manager.save()
         disk.failing.clear()
         await asyncio.sleep(0)
-        assert manager.failure is told[0]
+        assert manager.failure is reported[0]
         for attempt in (lambda: manager.record(pause("again")), manager.save_blocking, manager.flush):
             with pytest.raises(SyncFailedError):
                 attempt()
         with pytest.raises(SyncFailedError):
             await manager.save()
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_i11_a_failed_sync_is_final_without_a_loop_too(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_events_applied_directly_and_through_the_files_give_the_same(tmp_path: P
         expected = reloaded_copy(manager)
         for event in events:
             manager.record(event)
-        assert plain(manager.state) == plain(tell(expected, *events))
+        assert plain(manager.state) == plain(apply_events(expected, *events))
 
 
 def reloaded_copy(manager: StateManager) -> TraderState:

@@ -1,9 +1,9 @@
-"""What the tests of reconciliation share: IBKR's answers as values, and the decision on them."""
+"""Helpers of the tests of reconciliation: IBKR's answers as values, and the plan made from them."""
 
 from collections.abc import Collection
 from typing import Literal
 
-from state_cases import ACCOUNT, STOP, TRADE, at, intended, told
+from state_cases import ACCOUNT, STOP, TRADE, at, intended, state_after
 
 from state.domain import events as ev
 from state.domain.model import Action, TraderState
@@ -42,7 +42,7 @@ def order(
     order_id: int = 2,
     client_id: int = CLIENT,
 ) -> BrokerOrder:
-    """An order as IBKR lists it: the stop of a LONG of 100 unless told otherwise."""
+    """An order as IBKR lists it; by default the stop of a LONG of 100."""
     return BrokerOrder(
         order_ref=ref,
         perm_id=perm_id or 9_000 + order_id,
@@ -71,7 +71,7 @@ def execution(
     commission: float | None = None,
     perm_id: int = 0,
 ) -> BrokerExecution:
-    """An execution as IBKR reports it; no reference is one by hand."""
+    """An execution as IBKR reports it. ref: "" for a manual one."""
     return BrokerExecution(
         exec_id=exec_id,
         order_ref=ref,
@@ -91,7 +91,7 @@ def execution(
 
 
 ENTRY_FILL = execution("a.01", TRADE, "BOT", 100, 100.0, 10)
-"""The entry's execution, which IBKR tells all day."""
+"""The entry's execution, which is in every answer of the day."""
 
 
 def answer(
@@ -113,13 +113,13 @@ def answer(
 
 
 def working_stop(quantity: int = 100, price: float = 99.0, filled: int = 0) -> BrokerOrder:
-    """Our stop as IBKR lists it."""
+    """The own stop as IBKR lists it."""
     return order(STOP, quantity, stop=price, filled=filled)
 
 
 def holding(*more: ev.Event) -> TraderState:
-    """LONG 100 TSLA at 100.00, its stop for 100 at 99.00 acknowledged; then what else happened."""
-    return told(
+    """A state with LONG 100 TSLA at 100.00 and its stop at 99.00 acknowledged, after the events in `more`."""
+    return state_after(
         intended(),
         intended(STOP, "stop", 100, order_id=2),
         ev.OrderAcknowledged(time=at(1), order_ref=STOP, perm_id=9_002, order_id=2),
@@ -139,7 +139,7 @@ def holding(*more: ev.Event) -> TraderState:
 
 
 def decided(state: TraderState, seen: BrokerAnswer, in_flight: Collection[str] = ()) -> tuple[Plan, TraderState]:
-    """The plan, and the books once its events are booked; `state` itself stays as it is."""
+    """The plan, and the state after its events; `state` itself is unchanged."""
     plan = reconcile(state, seen, now=at(60), client_id=CLIENT, setups={"TSLA": SETUP}, in_flight=in_flight)
     draft = Draft(state, at(60))
     for event in plan.events:
@@ -148,5 +148,5 @@ def decided(state: TraderState, seen: BrokerAnswer, in_flight: Collection[str] =
 
 
 def decisions(plan: Plan, symbol: str = "TSLA") -> list[str]:
-    """The rows of a symbol, by name."""
+    """The decisions on a symbol."""
     return [row.decision for row in plan.rows if row.symbol == symbol]

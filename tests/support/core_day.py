@@ -1,7 +1,7 @@
 """A day through the core alone: no socket, no file, no event loop, no clock.
 
-`CoreDay` carries the engine's effects out as a broker would that fills at once: market orders at the last price,
-stops as soon as the last price reaches them. Virtual time runs from bar to bar.
+`CoreDay` carries out the engine's effects. Its broker fills market orders at once at the last price, and stops as
+soon as the last price reaches them. Virtual time runs from bar to bar.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ TICK_S = 2.5
 
 
 class CoreDay:
-    """The core of one trading date with its broker. events: what the journal would hold, in order."""
+    """The core and a broker for one trading date. events: what the journal would have, in order."""
 
     def __init__(
         self, day: date, setups: Mapping[str, Setup], start: datetime, config: Config | None = None
@@ -68,12 +68,12 @@ class CoreDay:
         self._count = 0
 
     def begin(self) -> None:
-        """Recover from nothing, and start to trade."""
-        self.tell(messages.RecoveryStarted())
-        self.tell(messages.TradingStarted())
+        """Recover from an empty state and start to trade."""
+        self.handle(messages.RecoveryStarted())
+        self.handle(messages.TradingStarted())
 
-    def tell(self, *given: messages.Message) -> None:
-        """One turn on these messages, and further turns on what its effects bring back, until nothing waits."""
+    def handle(self, *given: messages.Message) -> None:
+        """One turn for these messages, then turns for the messages that its effects cause, until none is left."""
         self._waiting += given
         while self._waiting:
             waiting, self._waiting = self._waiting, []
@@ -85,7 +85,7 @@ class CoreDay:
                 self._carry_out(effect)
 
     def trade(self, bars: Iterable[tuple[str, Bar]]) -> None:
-        """Bars of all symbols in the order of time; each is told when its five seconds are over."""
+        """Bars of all symbols in order of time; each is delivered when its five seconds are over."""
         moment: datetime | None = None
         for symbol, bar in bars:
             end = bar.time + timedelta(seconds=5)
@@ -109,7 +109,7 @@ class CoreDay:
             self.now = min(until, self.now + timedelta(seconds=TICK_S))
             while self._timers and self._timers[0][0] <= self.now:
                 self._waiting.append(messages.TimerFired(heapq.heappop(self._timers)[2]))
-            self.tell(messages.Tick())
+            self.handle(messages.Tick())
 
     def _moment(self) -> messages.Moment:
         real_s = (self.now - self._start).total_seconds()
@@ -139,13 +139,13 @@ class CoreDay:
             self.stopped = self.stopped or effect.reason
 
     def snapshot(self) -> BrokerSnapshot:
-        """Everything that the broker holds."""
+        """The broker's complete answer."""
         held = tuple(BrokerPosition(ACCOUNT, symbol, 1, n, 0.0) for symbol, n in self._held.items() if n)
         live = tuple(order for order in self._orders.values() if not order.is_closed)
         values = AccountValues(ACCOUNT, 100_000.0, 400_000.0, 100_000.0)
         return BrokerSnapshot(ACCOUNT, self.now, held, live, (), tuple(self._executions), values)
 
-    # The broker's side
+    # The broker
 
     def _send(self, effect: fx.SendOrders) -> None:
         for ticket in effect.tickets:
@@ -238,10 +238,10 @@ class CoreDay:
         self._waiting.append(CommissionFact(execution.exec_id, 1.0))
         self._waiting.append(PositionFact(BrokerPosition(ACCOUNT, order.symbol, 1, held, price)))
 
-    # Judging
+    # Checks
 
     def uncovered(self) -> dict[str, int]:
-        """By symbol, the signed shares that no live stop of the right side covers, or that stops exceed."""
+        """By symbol: shares held less shares that live stops of the right side close, where they differ."""
         found = {}
         for symbol, held in self._held.items():
             action = exit_action("LONG" if held > 0 else "SHORT")

@@ -1,12 +1,10 @@
-"""The rules of `docs/RULES.md` once more, over 1-minute candles: what a test may expect of a recorded day.
+"""A second implementation of `docs/RULES.md`, over 1-minute candles: what a recorded day should give.
 
-Written from that page alone and small enough to be checked by eye; nothing of
-`trader.core.strategy.ps60` is imported. A minute is counted from midnight. SHORT is LONG in a mirror: prices
-change their sign.
+It is written from that page alone and imports nothing of `trader.core.strategy.ps60`. Minutes are counted from
+midnight. SHORT is computed as LONG with negative prices.
 
-What the rules leave to the market is an argument: the price at which an entry filled, and its stop, come from
-`fill_of`. Within a minute the price goes open, low, high, close where it rises, and open, high, low, close where
-it falls, as the replay walks it.
+The price at which an entry filled, and its stop, come from `fill_of`. Within a minute the price goes open, low,
+high, close if it rises, and open, high, low, close if it falls, as in the replay.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ AVOIDED = ("SPY", "QQQ", "DIA", "IWM")
 
 
 class Candle(NamedTuple):
-    """One minute; prices in dollars, negative in the mirror."""
+    """One minute; prices in dollars, negative for SHORT."""
 
     minute: int
     open: float
@@ -37,7 +35,7 @@ class Candle(NamedTuple):
 
 
 class Signal(NamedTuple):
-    """A confirmed break: the candle that confirms, the candle that broke, both by their minute."""
+    """A signal: the minute of the candle that confirms it, and of the candle that broke the pivot."""
 
     candle: int
     broke: int
@@ -45,7 +43,7 @@ class Signal(NamedTuple):
 
 
 class Fill(NamedTuple):
-    """How an entry filled: dollars, the minute, and the stop that went with it."""
+    """How an entry filled: dollars, minute, and the price of its stop."""
 
     price: float
     minute: int
@@ -53,7 +51,7 @@ class Fill(NamedTuple):
 
 
 class Exit(NamedTuple):
-    """How a trade ended, in which minute, after a partial in which minute (None: without), and with what sign."""
+    """How a trade ended: reason, minute, minute of the partial (None: no partial), and whether it gained."""
 
     reason: str
     minute: int
@@ -63,7 +61,7 @@ class Exit(NamedTuple):
 
 @dataclass(frozen=True)
 class Decision:
-    """A signal and what became of it: the filter that blocked it, or `enter` and how the trade ended."""
+    """A signal and its verdict: the filter that blocked it, or `enter` and how the trade ended."""
 
     symbol: str
     side: str
@@ -118,33 +116,33 @@ def atr(candles: list[Candle]) -> float:
 
 
 @dataclass
-class _Watch:
+class _Break:
     start: int
     touched: int = -99
     held: bool = True
 
 
 def signals(candles: list[Candle], pivot: float) -> list[Signal]:
-    """Every LONG signal of a day (of the mirrored day for SHORT)."""
+    """Every LONG signal of a day (of the day with negative prices for SHORT)."""
     found: list[Signal] = []
-    monitors: list[_Watch] = []
+    pending: list[_Break] = []
     for at in range(1, len(candles)):
         candle, before = candles[at], candles[at - 1]
         breaks = before.close <= pivot < candle.close
         momentum = breaks and _is_momentum(candles, at)
         confirmed = []
-        for monitor in list(monitors):
-            path = _confirmation(monitor, candles, at, pivot)
+        for broke in list(pending):
+            path = _confirmation(broke, candles, at, pivot)
             if path:
-                confirmed.append(Signal(candle.minute, candles[monitor.start].minute, path))
-            if path or at - monitor.start >= 4:
-                monitors.remove(monitor)
+                confirmed.append(Signal(candle.minute, candles[broke.start].minute, path))
+            if path or at - broke.start >= 4:
+                pending.remove(broke)
         if momentum:
             found.append(Signal(candle.minute, candle.minute, "momentum"))
         elif confirmed:
             found.append(confirmed[0])
         elif breaks:
-            monitors.append(_Watch(at))
+            pending.append(_Break(at))
     return found
 
 
@@ -154,16 +152,16 @@ def _is_momentum(candles: list[Candle], at: int) -> bool:
     return ratio(candles, at) >= 1.3 - EPSILON and body > 0 and large
 
 
-def _confirmation(monitor: _Watch, candles: list[Candle], at: int, pivot: float) -> str:
-    """The path by which this candle confirms an earlier break, if it does."""
+def _confirmation(broke: _Break, candles: list[Candle], at: int, pivot: float) -> str:
+    """The path by which this candle confirms an earlier break; "" if it does not."""
     candle, near = candles[at], 0.003 * abs(pivot)
-    if at - monitor.start <= 2 and candle.low <= pivot + near + EPSILON:
-        monitor.touched = at
-    monitor.held &= candle.close > pivot and candle.low >= pivot - near - EPSILON
+    if at - broke.start <= 2 and candle.low <= pivot + near + EPSILON:
+        broke.touched = at
+    broke.held &= candle.close > pivot and candle.low >= pivot - near - EPSILON
     again = candle.close > pivot and candle.close > candles[at - 1].close and ratio(candles, at) >= 1.2 - EPSILON
-    if at - monitor.touched <= 2 and again:
+    if at - broke.touched <= 2 and again:
         return "pullback_retest"
-    return "sustained" if monitor.held and at - monitor.start == 2 else ""
+    return "sustained" if broke.held and at - broke.start == 2 else ""
 
 
 # Filters and exits
@@ -208,12 +206,12 @@ def _corners(candle: Candle) -> tuple[float, float, float, float]:
 
 
 def _rises(candle: Candle) -> bool:
-    # In the mirror prices are negative, and so is the way of the recorded minute; at rest it counts as rising.
+    # With negative prices the direction is reversed too; an unchanged price counts as rising.
     return candle.close > candle.open or (candle.close == candle.open and candle.open > 0)
 
 
 def work_out(folder: Path, windows: list[tuple[int, int]], fill_of: FillOf | None = None) -> list[Decision]:
-    """What a trader decides that watches during `windows` (minutes at which candles close, first and last)."""
+    """The decisions of a trader that runs during `windows` (minutes at which candles close, first and last)."""
     days, records = read_day(folder)
     by_time: list[tuple[Signal, str, str]] = []
     for symbol, day in days.items():
@@ -254,7 +252,7 @@ def _decide(
 def _filter(
     earlier: list[Decision], day: list[Candle], symbol: str, side: str, signal: Signal, target1: float
 ) -> str:
-    """The first filter that blocks, of those that this day can meet; "" for none."""
+    """The first filter that blocks, of those that matter on this day; "" for none."""
     now, price = signal.candle + 1, day[-1].close
     trades = [(one, one.exit) for one in earlier if one.exit is not None]
     ended = sorted((end for _, end in trades if end.minute < now), key=lambda end: end.minute)

@@ -1,4 +1,4 @@
-"""For the gateway's tests: a raw socket client, ib_insync's own encoder, and bounded waits."""
+"""Helpers of the gateway's tests: a raw socket client, ib_insync's encoder, and bounded waits."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Recorder:
 
 
 def decoded(fields: list[str], version: int = 176) -> tuple[str, tuple[Any, ...]]:
-    """The one callback of ib_insync's decoder for a message. Its errors are raised, not logged."""
+    """The callback that ib_insync's decoder makes for a message. Its errors are raised, not logged."""
     recorder = Recorder()
     untyped_decoder: Any = Decoder
     untyped_decoder(recorder, version).handlers[int(fields[0])](fields)

@@ -1,4 +1,4 @@
-"""A real broker on a real gateway, its next fact of a kind, and the orders that its tests send."""
+"""Helpers of the broker's tests on a real gateway: a connection, its next fact of a kind, orders to send."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,8 +1,8 @@
-"""A man in the middle that kills the trader at an exact point of its conversation with the gateway.
+"""A proxy between trader and gateway that kills the trader at an exact message.
 
-It stands between `--gateway 127.0.0.1:<port>` and the real gateway, understands the frames that the trader sends
-(a uint32 length and fields ended by NUL, the message's number first), and may send SIGKILL before or after one
-of them is passed on. A bracket leaves the trader in one write; here it can be cut between its two orders.
+The trader connects to it with `--gateway 127.0.0.1:<port>`. It reads the frames that the trader sends (a uint32
+length and fields ended by NUL, the message's number first), and can send SIGKILL before or after it passes one on.
+The trader sends a bracket in one write; the proxy can cut it between its two orders.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Judge = Callable[[str, bytes], Verdict]
 
 
 class KillingProxy:
-    """Passes everything on until `judge(message number, frame)` says otherwise; `victim` is whom it kills."""
+    """Passes every frame on until `judge(message number, frame)` returns a kill. victim: the pid to kill."""
 
     def __init__(self, gateway_port: int) -> None:
         self.judge: Judge | None = None
@@ -38,11 +38,11 @@ class KillingProxy:
 
     @property
     def flags(self) -> tuple[str, str]:
-        """What the trader is told, so that it comes by here."""
+        """The trader's flags to connect through this proxy."""
         return ("--gateway", f"127.0.0.1:{self.port}")
 
     def kill_at_order(self, number: int, verdict: Verdict) -> None:
-        """Kill at the number-th order that is placed or changed from now on, counted from 1."""
+        """Kill at the number-th order that is placed or changed after this call, counted from 1."""
         counted = iter(range(1, 1_000_000))
 
         def judge(message: str, _: bytes) -> Verdict:
@@ -51,7 +51,7 @@ class KillingProxy:
         self._arm(judge)
 
     def kill_at_message(self, number: int) -> None:
-        """Kill instead of passing on the number-th message of any kind from now on, counted from 1."""
+        """Kill instead of passing on the number-th message after this call, counted from 1."""
         counted = iter(range(1, 1_000_000))
         self._arm(lambda *_: "kill_before" if next(counted) == number else "pass")
 
@@ -122,7 +122,7 @@ class KillingProxy:
 
 
 def _end(*streams: socket.socket) -> None:
-    """Shut both directions: a mere close would not reach the peer while another thread reads from the socket."""
+    """Shut down both directions: close alone does not reach the peer while another thread reads the socket."""
     for stream in streams:
         with contextlib.suppress(OSError):
             stream.shutdown(socket.SHUT_RDWR)

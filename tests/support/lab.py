@@ -1,4 +1,4 @@
-"""A laboratory for whole-system tests: a real gateway process, a real trader on it, and the comparison of the two.
+"""Helpers of the whole-system tests: a real gateway process, a real trader on it, and their comparison.
 
     with RunningGateway(*CALM) as gateway:
         with Trader(gateway, tmp_path) as trader:            # a process of its own: `python trader.py ...`
@@ -7,10 +7,9 @@
         with Trader(gateway, tmp_path) as trader:
             wait_for(lambda: not differences(trader.status(), gateway.truth()))
 
-`lab_live.live` runs a trader inside the test instead, over the same real socket, with its parts within reach.
-`scanner(folder)` writes setups that never break, so that a trader only does what the test asks for; leave it out
-(`scanner_dir=None`) and the shipped scan breaks out within the first session minute. Nothing here waits for luck:
-every wait has a condition and a bound.
+`lab_live.live` runs a trader inside the test process instead, over the same real socket. `scanner(folder)` writes
+setups that never break, so that the trader enters only what the test asks for; without it (`scanner_dir=None`) the
+shipped scan breaks out within the first session minute. Every wait has a condition and a bound.
 """
 
 from crashlab.compare import ACCOUNT, CLIENT_ID, differences, filled_entries, live_stops, realized_pnl

@@ -1,4 +1,4 @@
-"""A trader process that has just entered a position, for tests that kill it there."""
+"""A trader process that has just entered a position, for tests that kill it then."""
 
 import json
 from collections import Counter
@@ -25,7 +25,7 @@ def shares(gateway: RunningGateway) -> dict[str, int]:
 
 
 def run_to(gateway: RunningGateway, reached: Callable[[], Any], bound_s: float = 30.0, speed: float = FAST) -> None:
-    """Let session time run until the condition holds, then let it go on slowly."""
+    """Run session time at `speed` until the condition holds, then at speed 1."""
     gateway.ctl("speed", speed=speed)
     wait_for(reached, bound_s)
     gateway.ctl("speed", speed=1.0)
@@ -33,7 +33,7 @@ def run_to(gateway: RunningGateway, reached: Callable[[], Any], bound_s: float =
 
 @contextmanager
 def in_position(tmp_path: Path, *flags: str) -> Iterator[tuple[RunningGateway, Trader]]:
-    """A trader just after its entries filled and their stops are in force."""
+    """A trader whose entries have just filled and whose stops are live."""
     wanted = set(flags[1].split(","))
     with RunningGateway(*AT_THE_BREAK) as gateway, Trader(gateway, tmp_path, *flags) as trader:
         subscribed(trader)
@@ -43,7 +43,7 @@ def in_position(tmp_path: Path, *flags: str) -> Iterator[tuple[RunningGateway, T
 
 
 def subscribed(trader: Trader) -> None:
-    """Wait until it trades, and not only guards what it holds."""
+    """Wait until it trades: the protection gate has passed and the market is open."""
     trader.wait_ready()
     wait_for(lambda: "Subscribed to" in trader.output())
 

@@ -1,4 +1,4 @@
-"""The broker with its facts in a queue, for tests that look at them."""
+"""The broker with its facts in a queue, for tests that read them."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A peer that speaks TWS's framing and says what a test tells it to: for messages no gateway would send."""
+"""A peer that sends the messages a test asks for, in TWS's framing: for messages that no gateway sends."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ TWS_GREETING = frame("176", "20251006 10:00:00 US/Eastern")
 
 
 def complete_answers() -> Answers:
-    """An account without anything, every question answered to its end marker."""
+    """Answers of an empty account to every request, with their end markers."""
     return {
         5: lambda _: [(53, 1)],
         7: lambda asked: [(55, 1, asked[2])],
@@ -43,22 +43,22 @@ def order_status(order_id: int, status: str, perm_id: int = 7001, filled: int = 
 
 
 class ScriptedTws:
-    """One session. `heard` has the fields of each message that came."""
+    """One session. received: the fields of each message."""
 
     def __init__(self, answers: Answers, greeting: bytes | None) -> None:
         self.answers = answers
         self.greeting = greeting
-        self.heard: list[list[str]] = []
+        self.received: list[list[str]] = []
         self.start: tuple[Fields, ...] = ((15, 1, ACCOUNT), (9, 1, 1))
         self.port = 0
         self._writer: asyncio.StreamWriter | None = None
 
-    def say(self, *messages: Fields) -> None:
+    def send(self, *messages: Fields) -> None:
         """Send the messages in one write."""
         assert self._writer is not None
         self._writer.write(b"".join(frame(*fields) for fields in messages))
 
-    def say_raw(self, data: bytes) -> None:
+    def send_raw(self, data: bytes) -> None:
         assert self._writer is not None
         self._writer.write(data)
 
@@ -67,7 +67,7 @@ class ScriptedTws:
             self._writer.transport.abort()
 
     def of_kind(self, number: int) -> list[list[str]]:
-        return [fields for fields in self.heard if fields[0] == str(number)]
+        return [fields for fields in self.received if fields[0] == str(number)]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -94,11 +94,11 @@ class ScriptedTws:
             size = struct.unpack(">I", buffer[:4])[0]
             fields = buffer[4 : 4 + size].decode().split("\0")[:-1]
             buffer = buffer[4 + size :]
-            self.heard.append(fields)
+            self.received.append(fields)
             if fields[0] == "71":
-                self.say(*self.start)
+                self.send(*self.start)
             elif int(fields[0]) in self.answers:
-                self.say(*self.answers[int(fields[0])](fields))
+                self.send(*self.answers[int(fields[0])](fields))
         return buffer
 
 
@@ -106,7 +106,7 @@ class ScriptedTws:
 async def scripted_tws(
     answers: Answers | None = None, greeting: bytes | None = TWS_GREETING
 ) -> AsyncIterator[ScriptedTws]:
-    """A listening peer on a free port. `greeting` None: it takes the connection and says nothing."""
+    """A listening peer on a free port. greeting: None to accept the connection and send nothing."""
     tws = ScriptedTws(complete_answers() if answers is None else answers, greeting)
     server = await asyncio.start_server(tws.serve, "127.0.0.1", 0)
     tws.port = server.sockets[0].getsockname()[1]

@@ -1,4 +1,4 @@
-"""Every signal over a row of candles."""
+"""Every signal of a sequence of candles."""
 
 from collections.abc import Sequence
 

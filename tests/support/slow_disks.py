@@ -1,4 +1,4 @@
-"""Disks that keep the caller waiting, and disks that remember in whose thread they were called."""
+"""Disks that delay the caller, and a disk that records from which thread it was called."""
 
 import threading
 import time
@@ -11,30 +11,30 @@ from state.storage.disk import Disk
 
 
 def put_state_on(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every StateManager that is opened from now on uses this disk."""
+    """Let every StateManager that is opened after this call use this disk."""
     opened = StateManager.open
     monkeypatch.setattr(StateManager, "open", lambda logs, session_id: opened(logs, session_id, disk))
 
 
 class SpyDisk(CountingDisk):
-    """Remembers which calls came from the thread that made it, while `watching`."""
+    """Records which calls came from the thread that made it, while `recording` is set."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.watching = False
-        self.in_my_thread: list[str] = []
+        self.recording = False
+        self.in_own_thread: list[str] = []
         self.elsewhere: list[str] = []
         self._thread = threading.get_ident()
 
     def _count(self, name: str) -> None:
         super()._count(name)
-        if self.watching:
-            mine = threading.get_ident() == self._thread
-            (self.in_my_thread if mine else self.elsewhere).append(name)
+        if self.recording:
+            own = threading.get_ident() == self._thread
+            (self.in_own_thread if own else self.elsewhere).append(name)
 
 
 class SlowDisk(Disk):
-    """Each flush takes as long as is set, in seconds."""
+    """Each flush takes `fdatasync_s` or `fsync_s` seconds."""
 
     def __init__(self) -> None:
         self.fdatasync_s = 0.0
@@ -56,18 +56,18 @@ class SlowDisk(Disk):
 
 
 class DeadDisk(Disk):
-    """From `die` on no flush ever returns, until `release` ends the test."""
+    """After `die` no flush returns, until `release`."""
 
     def __init__(self) -> None:
         self._alive = threading.Event()
         self._alive.set()
 
     def die(self) -> None:
-        """As a network disk whose server is gone."""
+        """Stop answering, as a network disk whose server is gone."""
         self._alive.clear()
 
     def release(self) -> None:
-        """Let the threads that hang go on."""
+        """Let the waiting threads continue."""
         self._alive.set()
 
     def fdatasync(self, fd: int) -> None:

@@ -131,16 +131,16 @@ def adjusted(held: int, price: float, seconds: float, symbol: str = "TSLA") -> e
     return ev.PositionAdjusted(time=at(seconds), symbol=symbol, held=held, price=price, reason="unknown")
 
 
-def tell(state: TraderState, *events: ev.Event) -> TraderState:
+def apply_events(state: TraderState, *events: ev.Event) -> TraderState:
     """Apply events as the journal holds them."""
     for event in events:
         apply(state, decode_event(event.kind(), encode_event(event)), state.sequence + 1)
     return state
 
 
-def told(*events: ev.Event) -> TraderState:
+def state_after(*events: ev.Event) -> TraderState:
     """A new state after these events."""
-    return tell(new_state(DATE, ACCOUNT, GATEWAY), *events)
+    return apply_events(new_state(DATE, ACCOUNT, GATEWAY), *events)
 
 
 def trade(state: TraderState, trade_id: str = TRADE) -> Position:

@@ -20,7 +20,7 @@ def free_port() -> int:
 
 @contextmanager
 def stranger(answer: bytes) -> Iterator[int]:
-    """Something that accepts connections, says what it says to everybody, and is no gateway."""
+    """A program that is no gateway: it accepts connections and sends every client the same bytes."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -28,7 +28,7 @@ def stranger(answer: bytes) -> Iterator[int]:
             try:
                 peer, _ = server.accept()
             except OSError:
-                return  # the test is over
+                return  # the test has ended
             with peer:
                 peer.recv(4096)
                 peer.sendall(answer)
@@ -80,7 +80,7 @@ def test_something_else_answers_on_the_port(answer: bytes, earlier_logs: Path) -
 
 
 def test_f22_the_client_id_is_taken(shared_gateway: RunningGateway, tmp_path: Path) -> None:
-    """No other id is tried, since only this one may manage the stops."""
+    """No other id is tried: only this one may change the stops."""
     scans = scanner(tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -90,7 +90,7 @@ def test_f22_the_client_id_is_taken(shared_gateway: RunningGateway, tmp_path: Pa
             wait_for(lambda: "is already in use" in second.output() or "client id" in second.output().lower())
             assert shared_gateway.ctl("info")["clients"] == [2001]
             first.kill()
-            second.wait_ready()  # as soon as the id is free it goes on, without a person
+            second.wait_ready()  # it continues without the operator as soon as the id is free
 
 
 def test_i14_a_second_trader_is_refused(shared_gateway: RunningGateway, tmp_path: Path) -> None:

@@ -62,13 +62,13 @@ def test_a_damaged_main_file_gives_way_to_the_backup(
     done = trader(shared_gateway.port, earlier_logs, *flags)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Loaded state file" in done.stdout
-    assert "trader_state.json" in done.stdout  # it says which file was not used, and why
+    assert "trader_state.json" in done.stdout  # the file that was not used is named
     assert_nothing_lost({"trader_state.json": before["trader_state.json"]}, earlier_logs)
     assert json.loads((earlier_logs / "trader_state.json").read_text())["date"] == DATE
 
 
 def rewrite_state(logs: Path, **changes: str) -> None:
-    """Main and backup as another trader would have written them, checksums right, and no journal beside them."""
+    """Change main and backup, with right checksums, and remove the journal."""
     for name in ("trader_state.json", "trader_state_backup.json"):
         state, saved_at = decode_state((logs / name).read_bytes())
         for key, value in changes.items():
@@ -130,7 +130,7 @@ def test_a_logs_folder_that_may_not_be_written(shared_gateway: RunningGateway, e
 
 @needs_mounts
 def test_the_disk_is_full(shared_gateway: RunningGateway, earlier_logs: Path, tmp_path: Path) -> None:
-    """A disk of 256 KB that already holds the state: the journal cannot be made, and the state stays."""
+    """A disk of 256 KB holds the state already: the journal cannot be made, and the state is unchanged."""
     shutil.rmtree(earlier_logs / "journal")
     kept = tmp_path / "kept"
     shutil.copytree(earlier_logs, kept)

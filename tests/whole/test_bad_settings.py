@@ -56,7 +56,7 @@ def test_a_wrong_environment_variable(earlier_logs: Path) -> None:
 def test_a_wrong_flag(flags: tuple[str, ...], text: str, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     assert_refused(trader(1, logs, *flags), 2, text)
-    assert not logs.exists()  # it did not even begin
+    assert not logs.exists()  # nothing was written
 
 
 def test_an_unknown_session_to_resume(shared_gateway: RunningGateway, earlier_logs: Path) -> None:
@@ -68,7 +68,7 @@ def test_an_unknown_session_to_resume(shared_gateway: RunningGateway, earlier_lo
 
 
 def test_live_alone_starts_no_live_session(shared_gateway: RunningGateway, tmp_path: Path) -> None:
-    """The embedded gateway stays what it is, and never calls itself a live session."""
+    """The embedded gateway is used, and the session is a paper session."""
     flags = ("--live", "--scanner-dir", str(scanner(tmp_path)), "--duration", "0.01")
     done = trader(shared_gateway.port, tmp_path / "logs", *flags)
     assert done.returncode == 0

@@ -40,7 +40,7 @@ def at_least(gateway: RunningGateway, executions: int) -> Callable[[], bool]:
 
 
 def assert_sound(trader: Trader, gateway: RunningGateway) -> dict[str, Any]:
-    """No difference to IBKR's truth, no position without its stop, no order twice. Returns the status."""
+    """Status and gateway agree, every position has its stop, no order was sent twice. Returns the status."""
     found = trader.wait_agreed()
     assert_nothing_twice(gateway.truth(), trader.logs)
     return found
@@ -53,8 +53,8 @@ def position(found: dict[str, Any], symbol: str) -> dict[str, Any]:
 
 
 def decisions(trader: Trader) -> dict[str, list[str]]:
-    """What the start decided, once its report is written."""
-    return wait_for(lambda: rows(trader.logs))  # type: ignore[no-any-return]  # it gives back what the condition gave
+    """The decisions of the start by symbol; waits for its report."""
+    return wait_for(lambda: rows(trader.logs))  # type: ignore[no-any-return]  # it returns what the condition returned
 
 
 def stop_of(gateway: RunningGateway, symbol: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def one_r(gateway: RunningGateway, symbol: str) -> float:
     return round(float(held["avg_cost"] + 1.05 * risk), 2)
 
 
-# The position as it is
+# An unchanged position
 
 
 def test_i9_killed_with_a_long_and_a_short(tmp_path: Path) -> None:
@@ -88,12 +88,12 @@ def test_i9_killed_with_a_long_and_a_short(tmp_path: Path) -> None:
             assert [[row[key] for key in keys] for row in after["positions"]] == [
                 [row[key] for key in keys] for row in before["positions"]
             ]
-            assert len(gateway.truth()["open_orders"]) == orders  # it did not need to send anything
+            assert len(gateway.truth()["open_orders"]) == orders  # nothing was sent
 
 
 @pytest.mark.parametrize("symbol", ["TSLA", "NVDA"])
 def test_killed_after_a_partial(symbol: str, tmp_path: Path) -> None:
-    """Half is closed, the stop stands at breakeven, and the same partial is not taken again."""
+    """Half is closed, the stop is at breakeven, and the partial is not taken again."""
     with in_position(tmp_path, "--symbols", symbol) as (gateway, trader):
         held = shares(gateway)[symbol]
         gateway.ctl("price", symbol=symbol, price=one_r(gateway, symbol))
@@ -115,7 +115,7 @@ def test_killed_after_a_partial(symbol: str, tmp_path: Path) -> None:
 
 
 def test_killed_after_the_second_attempt_there_is_no_third(tmp_path: Path) -> None:
-    """AMD breaks at 09:46, 09:56 and 10:06, and is stopped out twice; the third break meets a new trader."""
+    """AMD breaks at 09:46, 09:56 and 10:06 and is stopped out twice; the third break comes after a restart."""
     flags = ("--symbols", "AMD")
     with RunningGateway(*AT_THE_BREAK) as gateway:
         with Trader(gateway, tmp_path, *flags) as trader:
@@ -130,7 +130,7 @@ def test_killed_after_the_second_attempt_there_is_no_third(tmp_path: Path) -> No
             assert_sound(restarted, gateway)
 
 
-# What happened while nobody looked
+# What happened during the downtime
 
 
 @pytest.mark.parametrize(("symbol", "beyond"), [("TSLA", 0.98), ("NVDA", 1.02)])
@@ -148,7 +148,7 @@ def test_the_stop_filled_during_the_downtime(symbol: str, beyond: float, tmp_pat
 
 
 def test_a_part_was_sold_manually_during_the_downtime(tmp_path: Path) -> None:
-    """The stop follows: it must not sell more than is left."""
+    """The stop gets the remaining size: it must not sell more than is left."""
     with in_position(tmp_path, *LONG_ONLY) as (gateway, trader):
         trader.kill()
         held = shares(gateway)["TSLA"]
@@ -160,7 +160,7 @@ def test_a_part_was_sold_manually_during_the_downtime(tmp_path: Path) -> None:
 
 
 def test_i6_all_was_bought_back_manually_during_the_downtime(tmp_path: Path) -> None:
-    """The orphaned stop goes too: filled, it would open a position nobody wanted."""
+    """The orphaned stop is cancelled: if it filled, it would open a position."""
     with in_position(tmp_path, "--symbols", "NVDA") as (gateway, trader):
         trader.kill()
         gateway.ctl("trade", symbol="NVDA", side="BUY", shares=-shares(gateway)["NVDA"])
@@ -181,19 +181,19 @@ def test_i6_shares_bought_manually_during_the_downtime_are_foreign(tmp_path: Pat
             assert live_stops(gateway.truth(), "MSFT") == []
 
 
-# Killed at an exact point of the conversation
+# Killed at an exact message
 
 
 @pytest.mark.parametrize(
     ("order", "verdict", "reached"),
     [
-        (1, "kill_before", "nothing"),  # the intent is durable, and neither order left
-        (2, "kill_before", "half"),  # the entry left, its stop did not
-        (2, "kill_after", "all"),  # both left, and no answer came back
+        (1, "kill_before", "nothing"),  # the intent is durable, and neither order was sent
+        (2, "kill_before", "half"),  # the entry was sent, its stop was not
+        (2, "kill_after", "all"),  # both were sent, and no answer was received
     ],
 )
 def test_i5_killed_while_the_bracket_is_sent(order: int, verdict: Verdict, reached: str, tmp_path: Path) -> None:
-    """A half bracket leaves nothing naked, and what left or did not leave is never sent again (i1, i4, i5)."""
+    """Half a bracket gives no position without a stop, and no order is sent twice (i1, i4, i5)."""
     with RunningGateway(*AT_THE_BREAK) as gateway, KillingProxy(gateway.port) as proxy:
         flags = (*LONG_ONLY, *proxy.flags)
         with Trader(gateway, tmp_path, *flags) as trader:
@@ -223,7 +223,7 @@ def test_i5_killed_while_the_bracket_is_sent(order: int, verdict: Verdict, reach
 
 
 def test_killed_at_every_step_of_a_recovery_that_has_work_to_do(tmp_path: Path) -> None:
-    """The stop is gone and the position smaller; each start is killed one message later than the one before."""
+    """The stop is missing and the position smaller; each start is killed at a later message."""
     with RunningGateway(*AT_THE_BREAK) as gateway, KillingProxy(gateway.port) as proxy:
         flags = (*LONG_ONLY, *proxy.flags)
         with Trader(gateway, tmp_path, *flags) as trader:
@@ -249,7 +249,7 @@ def test_killed_at_every_step_of_a_recovery_that_has_work_to_do(tmp_path: Path) 
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 @pytest.mark.parametrize("call", ["fdatasync", "fsync", "rename,renameat,renameat2"])
 def test_i7_killed_at_the_nth_write_of_a_start(call: str, tmp_path: Path) -> None:
-    """Two starts in a row, each killed inside one of its writes to disk; then one that lives."""
+    """Two starts in a row are killed in a write to disk; the third one is not."""
     with in_position(tmp_path, *LONG_ONLY) as (gateway, trader):
         trader.kill()
         gateway.ctl("trade", symbol="TSLA", side="SELL", shares=20)
@@ -263,7 +263,7 @@ def test_i7_killed_at_the_nth_write_of_a_start(call: str, tmp_path: Path) -> Non
 
 
 def start_under_strace(gateway: RunningGateway, folder: Path, call: str, nth: int) -> int:
-    """A start that is killed as it enters its nth call of one kind; the exit code, which strace hands on."""
+    """A start that is killed as it enters its nth call of one kind; returns the exit code, passed on by strace."""
     command = [STRACE or "strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]
     command += ["-e", f"inject={call}:signal=KILL:when={nth}"]
     command += [sys.executable, str(ROOT / "trader.py"), "--logs-dir", str(folder / "logs"), *LONG_ONLY]
@@ -272,7 +272,7 @@ def start_under_strace(gateway: RunningGateway, folder: Path, call: str, nth: in
     return done.returncode
 
 
-# Again, and in good order
+# Killed again, and ended cleanly
 
 
 def test_killed_twice_in_a_row_before_it_traded(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_i12_a_signal_ends_it_in_good_order_and_leaves_the_stops(number: signal.
 
 
 def test_a_day_of_crashes(tmp_path: Path) -> None:
-    """All symbols, session time running, a kill whenever another execution has come in; nothing is ever lost."""
+    """All symbols at speed 120, with a kill after every few executions; nothing is lost."""
     with RunningGateway(*AT_THE_BREAK) as gateway:
         for executions in (1, 4, 6):
             with Trader(gateway, tmp_path) as trader:

@@ -12,6 +12,7 @@ from state_cases import (
     EXIT,
     STOP,
     TRADE,
+    apply_events,
     at,
     begun,
     bracket,
@@ -21,8 +22,7 @@ from state_cases import (
     plain,
     reloaded,
     run,
-    tell,
-    told,
+    state_after,
 )
 
 from state.domain import events as ev
@@ -180,8 +180,8 @@ def decide(state: TraderState, snapshot: BrokerSnapshot) -> Plan:
 
 
 def after(state: TraderState, plan: Plan) -> TraderState:
-    """The books once the plan's events are in them."""
-    return tell(state, *plan.events)
+    """The state after the plan's events."""
+    return apply_events(state, *plan.events)
 
 
 def decisions(plan: Plan) -> list[str]:
@@ -211,23 +211,23 @@ def test_state_has_position_ibkr_doesnt(tmp_path: Path) -> None:
     )
     plan = decide(state, answer(0, stopped))
     assert "closed_while_down" in decisions(plan)
-    books = after(state, plan)
-    assert not books.positions
-    closed = books.closed[TRADE]
+    changed = after(state, plan)
+    assert not changed.positions
+    closed = changed.closed[TRADE]
     assert (closed.exit_price, closed.exit_time, closed.exit_reason) == (99.0, at(300), "stop_loss_hit")
-    assert books.daily_pnl == pytest.approx(-110 - 1.0)
+    assert changed.daily_pnl == pytest.approx(-110 - 1.0)
     assert not plan.actions
 
 
 def test_ibkr_has_position_state_doesnt(tmp_path: Path) -> None:
-    state = told()
+    state = state_after()
     assert reloaded(tmp_path).loaded.state is None
     plan = decide(state, answer(200))
     assert decisions(plan) == ["foreign"]
-    assert plan.actions == []  # the owner's own position is never touched (f13)
-    books = after(state, plan)
-    assert not books.positions
-    assert books.foreign["TSLA"].quantity == 200
+    assert plan.actions == []  # a foreign position is never touched (f13)
+    changed = after(state, plan)
+    assert not changed.positions
+    assert changed.foreign["TSLA"].quantity == 200
 
 
 def test_atomic_write_pattern(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_atomic_write_pattern(tmp_path: Path) -> None:
         assert (tmp_path / BACKUP).read_bytes() == first
         assert (tmp_path / MAIN).stat().st_mode & 0o777 == 0o600
         second = (tmp_path / MAIN).read_bytes()
-    # a write that a crash cut short leaves its temporary file, which nobody takes for the state
+    # a write that was cut short by a crash leaves a temporary file, which is not read as the state
     with Folder.open(tmp_path) as folder:
         folder.write_temp(MAIN, second[: len(second) // 2])
     found = reloaded(tmp_path).loaded

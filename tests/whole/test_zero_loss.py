@@ -20,7 +20,7 @@ SEED = 20251006
 
 
 def independent_pnl(truth: dict[str, Any]) -> float:
-    """What the executions of our symbols realized, dollars: average cost, commissions on both sides."""
+    """P&L of the executions in the traded symbols, dollars: average cost, commissions on both sides."""
     ours = {ref.symbol for text in filled_entries(truth) if (ref := parse_ref(text)) is not None}
     held: dict[str, tuple[int, float]] = {}  # shares, and what they cost with commissions
     total = 0.0
@@ -33,7 +33,7 @@ def independent_pnl(truth: dict[str, Any]) -> float:
         if shares * change >= 0:
             held[one["symbol"]] = (shares + change, cost + paid)
             continue
-        assert abs(change) <= abs(shares), "no exit of ours turns a position round"
+        assert abs(change) <= abs(shares), "no own exit reverses a position"
         share_of_cost = cost * -change / shares
         total -= paid + share_of_cost
         held[one["symbol"]] = (shares + change, cost - share_of_cost)
@@ -41,7 +41,7 @@ def independent_pnl(truth: dict[str, Any]) -> float:
 
 
 def assert_pnl(trader: Trader, gateway: RunningGateway) -> None:
-    """To the cent, while the market stands nearly still."""
+    """Status and gateway agree on the P&L to the cent, at a speed at which the price hardly moves."""
     found = trader.wait_agreed()
     truth = gateway.truth()
     assert abs(found["daily_pnl"] - independent_pnl(truth)) < 0.0101, (found["daily_pnl"], independent_pnl(truth))
@@ -50,7 +50,7 @@ def assert_pnl(trader: Trader, gateway: RunningGateway) -> None:
 
 
 def disturb(gateway: RunningGateway, dice: random.Random) -> None:
-    """One thing that happens to a position while the market runs, or while nobody looks."""
+    """Do one thing to a position, while the trader runs or is down."""
     truth = gateway.truth()
     held = [row for row in truth["positions"] if live_stops(truth, row["symbol"])]
     if not held:
@@ -73,8 +73,8 @@ def disturb(gateway: RunningGateway, dice: random.Random) -> None:
             gateway.ctl("repeat", exec_id=one["exec_id"])
 
 
-def trade_of_manual_execution(gateway: RunningGateway) -> None:
-    """Three shares less of the first position; the market stands nearly still, so that its stop can follow."""
+def trade_manually(gateway: RunningGateway) -> None:
+    """Trade three shares of the first position manually, at a speed at which its stop can follow."""
     for symbol, held in list(shares(gateway).items())[:1]:
         if abs(held) > 3:
             gateway.ctl("trade", symbol=symbol, side="SELL" if held > 0 else "BUY", shares=3)
@@ -82,13 +82,13 @@ def trade_of_manual_execution(gateway: RunningGateway) -> None:
 
 @pytest.mark.timeout(100)
 def test_i13_the_days_p_and_l_is_right_to_the_cent_whatever_was_killed_when(tmp_path: Path) -> None:
-    """A fast morning of the shipped scan, killed at seeded random moments, with things done to it all the while."""
+    """A fast morning of the shipped scan, with disturbances, killed at seeded random moments."""
     dice = random.Random(SEED)
     with RunningGateway(*AT_THE_BREAK) as gateway:
         for turn in range(4):
             with Trader(gateway, tmp_path) as trader:
                 assert_pnl(trader, gateway)
-                trade_of_manual_execution(gateway)
+                trade_manually(gateway)
                 assert_pnl(trader, gateway)
                 subscribed(trader)
                 gateway.ctl("speed", speed=90.0)
@@ -120,14 +120,14 @@ def lose(logs: Path, *names: str) -> None:
 async def test_any_two_of_the_three_may_be_lost_while_trades_are_open_and_closed(
     gateway: RunningGateway, tmp_path: Path, lost: tuple[str, ...]
 ) -> None:
-    """The books after it are those from before it: positions, stops, partials, attempts, P&L, halves and all."""
+    """The state is the same after the loss: positions, stops, partials, attempts and P&L."""
 
-    def books(run: Live) -> dict[str, Any]:
+    def kept_state(run: Live) -> dict[str, Any]:
         state = run.state
         kept = ("positions", "closed", "attempts", "executions", "last_signals", "order_id_high")
         plain_state: Any = plain(state)
         for position in plain_state["positions"].values():
-            del position["recovery"]  # how this run knows of it
+            del position["recovery"]  # differs: it says how this run knows the position
         return {name: plain_state[name] for name in kept} | {"pnl": state.daily_pnl}
 
     async with live(gateway, tmp_path, files__save_interval_s=0.2) as run:
@@ -135,25 +135,25 @@ async def test_any_two_of_the_three_may_be_lost_while_trades_are_open_and_closed
         gateway.ctl("price", symbol="NVDA", price=round(run.position("NVDA").stop_price * 0.98, 2))
         await run.until(lambda: not run.state.positions)
         await run.enter("TSLA")
-        run.set_price(run.position().entry_price * 1.01)  # a stop at breakeven stays out of reach
+        run.set_price(run.position().entry_price * 1.01)  # a stop at breakeven does not trigger
         await run.orders.take_partial(run.position(), 40, "partial_1r", await run.price(), 0.01)
         await run.until(lambda: run.position().held == 60)
         await run.until(lambda: run.position().stop_price == run.position().entry_price)
         await run.agreed()
         saves = run.session.manager.saves
         await run.until(lambda: run.session.manager.saves >= saves + 2)
-        before = books(run)
+        before = kept_state(run)
         await run.crash()
     lose(tmp_path / "logs", *lost)
     async with live(gateway, tmp_path) as run:
         await run.agreed()
-        found = books(run)
+        found = kept_state(run)
         assert found["positions"] == before["positions"]
         assert {name for name in found if found[name] != before[name]} == set()
 
 
 def test_all_files_lost_ibkr_alone_rebuilds_what_it_can_and_says_what_is_an_estimate(tmp_path: Path) -> None:
-    """Two closed trades and an open one with a partial: shares, stops, attempts and P&L from orderRefs alone."""
+    """Two closed trades and open ones: shares, stops, attempts and P&L are rebuilt from orderRefs alone."""
     with RunningGateway(*AT_THE_BREAK) as gateway:
         with Trader(gateway, tmp_path) as trader:
             subscribed(trader)
@@ -185,7 +185,7 @@ def test_all_files_lost_ibkr_alone_rebuilds_what_it_can_and_says_what_is_an_esti
 
 
 def assert_pnl_alone(trader: Trader, gateway: RunningGateway) -> None:
-    """As `assert_pnl`, for books that were made of IBKR's records alone."""
+    """As `assert_pnl`, for a state that was rebuilt from IBKR's records alone."""
     found = trader.wait_agreed()
     assert abs(found["daily_pnl"] - independent_pnl(gateway.truth())) < 0.0101
 
@@ -204,7 +204,7 @@ async def test_a_commission_that_comes_late_joins_its_execution(gateway: Running
 
 
 def test_a_scan_that_never_breaks_leaves_nothing_to_lose(gateway: RunningGateway, tmp_path: Path) -> None:
-    """No file, no trade: a clean start says so and sends nothing."""
+    """Without files and trades a start sends nothing."""
     with Trader(gateway, tmp_path, scanner_dir=scanner(tmp_path)) as trader:
         trader.wait_agreed()
         assert trader.stop() == 0
