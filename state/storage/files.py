@@ -187,7 +187,10 @@ class Folder:
                 os.close(fd)
 
     def _is_file(self, name: str) -> bool:
-        return stat.S_ISREG(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode)
+        try:
+            return stat.S_ISREG(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode)
+        except FileNotFoundError:  # removed since the folder was listed
+            return False
 
     def quarantine(self, name: str, reason: str) -> str:
         """Move a damaged file to quarantine/, with the reason beside it; returns its new name."""

@@ -19,7 +19,9 @@ from bench.report import page, table
 def test_each_group_gives_rows_with_numbers_and_targets(name: str, tmp_path: Path) -> None:
     rows = groups(QUICK, tmp_path)[name]()
     measured = [row for row in rows if not row.note.endswith(("not installed", "installs it"))]
-    assert all(row.value is not None and row.value >= 0 for row in measured)
+    numbers = [row.value for row in measured if not row.name.startswith("saved by ")]
+    assert all(value is not None and value >= 0 for value in numbers)
+    assert all(row.value is not None for row in measured), "what is saved may be below zero on a busy machine"
     assert any(row.target is not None and row.reached is not None for row in measured)
 
 

@@ -82,6 +82,7 @@ async def test_a_dry_run_does_not_touch_what_an_earlier_run_holds(
     gateway.ctl("cancel", order=str(stop.perm_id))
     gateway.ctl("price", symbol="TSLA", price=round(held.entry_price * 1.012, 2))
     before = gateway.truth()["open_orders"]
+    caplog.clear()
     async with live(gateway, tmp_path, options=RunOptions(dry_run=True), ready=False) as run:
         await run.trading()
         monitor = run.monitors["TSLA"]
@@ -90,6 +91,7 @@ async def test_a_dry_run_does_not_touch_what_an_earlier_run_holds(
         assert not run.state.connection.entries_open, "NVDA has no stop"
         assert run.position("TSLA").held == 100
     assert caplog.text.count("Dry run, not sent") == 1
+    assert "Entries are open" not in caplog.text, "the protection gate has not passed"
     assert gateway.truth()["open_orders"] == before
     async with live(gateway, tmp_path) as run:
         await run.until(lambda: len(live_stops(gateway.truth(), "NVDA")) == 1)

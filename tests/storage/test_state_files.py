@@ -179,6 +179,15 @@ def test_only_temp_files_of_this_program_are_removed(tmp_path: Path) -> None:
     assert len(listing(tmp_path)) == 5
 
 
+def test_a_temp_file_that_is_gone_once_it_was_listed_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder.open(tmp_path)
+    gone = folder.temp_name("state.json")
+    monkeypatch.setattr(folder, "_entries", lambda: [gone])
+    assert folder.remove_leftovers() == []
+
+
 def test_quarantine_keeps_every_file_and_says_why(tmp_path: Path) -> None:
     folder = Folder.open(tmp_path).subfolder("journal")
     kept = []

@@ -62,6 +62,12 @@ class Outcome(msgspec.Struct):
             return False
         return not self.problems or any(problem.symbol not in self.in_flight for problem in self.problems)
 
+    @property
+    def why_not_passed(self) -> str:
+        """Why the protection gate has not passed, for the operator."""
+        problems = "; ".join(f"{problem.symbol}: {problem.text}" for problem in self.problems)
+        return problems or (IN_CONFLICT if self.plan.conflicts else "a difference is being confirmed")
+
 
 def ask(turn: Turn) -> None:
     """Ask IBKR for a snapshot, unless an answer is outstanding."""
@@ -167,9 +173,7 @@ def take_answer(turn: Turn, message: BrokerAnswered) -> None:
         reason = "the state and IBKR agree, every position is protected"
         set_status(turn, connected=True, ready=True, reason=reason)
     elif outcome.doubtful:
-        problems = "; ".join(f"{p.symbol}: {p.text}" for p in outcome.problems)
-        reason = problems or "a difference is being confirmed"
-        set_status(turn, connected=True, ready=False, reason=reason)
+        set_status(turn, connected=True, ready=False, reason=outcome.why_not_passed)
     if outcome.unfinished:
         comparison.wanted = True
 

@@ -60,7 +60,8 @@ def take_answer(turn: Turn, recovery: Recovery, message: BrokerAnswered) -> None
     _merge(turn, recovery, outcome)
     if isinstance(answer, BrokerSnapshot) and _is_over(turn, outcome):
         note_account(turn, answer)
-        set_status(turn, connected=True, ready=not outcome.plan.conflicts, reason=recovery.reason)
+        reason = recovery.reason if outcome.passed else outcome.why_not_passed
+        set_status(turn, connected=True, ready=outcome.passed, reason=reason)
         _finish(turn, recovery, answer)
         return
     if isinstance(answer, Unknown):
