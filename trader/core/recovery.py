@@ -51,7 +51,6 @@ def timer_fired(turn: Turn) -> None:
 def take_answer(turn: Turn, recovery: Recovery, message: BrokerAnswered) -> None:
     """Compare, and ask again until the protection gate passes or only the operator can decide."""
     turn.view.comparison.asked = False
-    turn.do(RecoveryStep("sync"))
     answer = message.answer
     if message.activity != turn.view.activity:
         ask(turn)  # something happened meanwhile: the answer may be older than the state

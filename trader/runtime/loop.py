@@ -199,6 +199,8 @@ class Loop:
             answer = await self._broker.snapshot(self.settings.account)
         except BrokerError as error:
             answer = Unknown(("everything",), error.what)
+        if self.view.recovery is not None:
+            self._session.reach_step("sync")  # noted here, since effects of the core follow its decision
         self.queue.put_nowait(BrokerAnswered(answer, effect.activity))
 
     async def _ask_instrument(self, effect: fx.AskInstrument) -> None:
