@@ -17,7 +17,7 @@ from state.domain.invariants import check_state
 from state.domain.model import Position, TraderState
 from state.domain.recording import DECODERS
 from state.errors import StateError, TraderError
-from state.storage.migration import CHANGED_KINDS, complete_lost_at, migrate_event, migrate_state
+from state.storage.migration import CHANGED_KINDS, KINDS_OF_LOSS, complete_lost_at, migrate_event, migrate_state
 
 SCHEMA_VERSION = 2
 _DERIVED_POSITION_KEYS = ("managed", "remaining", "quantity")
@@ -60,7 +60,8 @@ def replay_event(state: TraderState, kind: str, data: bytes | msgspec.Raw, seque
     """
     event = decode_event(kind, data)
     apply(state, event, sequence)
-    complete_lost_at(state, event, data)
+    if kind in KINDS_OF_LOSS:
+        complete_lost_at(state, event, data)
 
 
 def encode_state(state: TraderState, saved_at: datetime, checkpoint: msgspec.Struct | None = None) -> bytes:

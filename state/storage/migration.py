@@ -116,6 +116,8 @@ _EVENTS: dict[str, tuple[bytes, Callable[[Values], tuple[str, Values]]]] = {
 
 
 CHANGED_KINDS = frozenset(_EVENTS)
+KINDS_OF_LOSS = frozenset({"AlertRaised", "ConnectionChanged"})
+"""The events that `complete_lost_at` is for."""
 
 
 def complete_lost_at(state: TraderState, event: Event, data: Data) -> None:
