@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -48,14 +49,21 @@ def shared_gateway() -> Iterator[RunningGateway]:
         yield running
 
 
-@pytest.fixture
-def earlier_logs(shared_gateway: RunningGateway, tmp_path: Path) -> Path:
-    """A logs folder as an earlier session of today left it, with a state, a backup and a journal."""
-    with Trader(shared_gateway, tmp_path, scanner_dir=scanner(tmp_path)) as earlier:
+@pytest.fixture(scope="module")
+def earlier_session(shared_gateway: RunningGateway, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The logs folder that a session of today left."""
+    folder = tmp_path_factory.mktemp("earlier")
+    with Trader(shared_gateway, folder, scanner_dir=scanner(folder)) as earlier:
         earlier.wait_ready()
         assert earlier.stop() == 0
     assert (earlier.logs / "trader_state_backup.json").exists()
     return earlier.logs
+
+
+@pytest.fixture
+def earlier_logs(earlier_session: Path, tmp_path: Path) -> Path:
+    """A logs folder as an earlier session of today left it, with a state, a backup and a journal."""
+    return Path(shutil.copytree(earlier_session, tmp_path / "logs", symlinks=True))
 
 
 @pytest.fixture

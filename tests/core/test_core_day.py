@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,9 +58,15 @@ def whole_day() -> CoreDay:
     return day
 
 
+@cache
+def the_day() -> CoreDay:
+    """One day for both tests."""
+    return whole_day()
+
+
 @needs_the_day
 def test_the_same_day_gives_the_same_events_to_the_byte() -> None:
-    first, second = whole_day(), whole_day()
+    first, second = the_day(), whole_day()
     kinds = {item.kind for item in first.events}
     assert {"OrderIntended", "OrderModifyIntended", "ExecutionSeen", "EntryBlocked", "SignalTaken"} <= kinds
     assert first.journal() == second.journal()
@@ -101,4 +108,4 @@ sys.stdout.write(str(len(day.events)))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) == len(whole_day().events)
+    assert int(done.stdout) == len(the_day().events)

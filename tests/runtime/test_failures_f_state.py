@@ -65,7 +65,7 @@ def test_f02_the_real_program_is_killed_and_restarted(tmp_path: Path) -> None:
     Planted: `load` finds nothing, so that only IBKR's records are left.
     """
     keys = ("symbol", "entry_price", "entry_time", "path", "attempt", "estimated")
-    with RunningGateway("--speed", "30", "--start", "09:44") as gateway:
+    with RunningGateway("--speed", "30", "--start", "09:46") as gateway:
         with Trader(gateway, tmp_path) as trader:
             trader.wait_status(lambda s: bool(s["positions"]), 30.0)
             trader.kill()

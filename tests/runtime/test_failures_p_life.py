@@ -101,7 +101,7 @@ async def test_p15_a_silent_connection_is_found_dead(
     monkeypatch.setattr(connection, "HEARTBEAT_S", 0.1)
     monkeypatch.setattr(connection, "FIRST_WAIT_S", 0.1)
     monkeypatch.setattr(comparison, "COMPARE_S", 60.0)
-    async with live(gateway, tmp_path, gateway__answer_timeout_s=0.3) as run:
+    async with live(gateway, tmp_path, gateway__answer_timeout_s=0.3, gateway__connect_timeout_s=0.5) as run:
         await run.enter()
         await run.agreed()
         gateway.ctl("silence", kind="all")

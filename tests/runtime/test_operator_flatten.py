@@ -12,6 +12,7 @@ from paper_gateway.testing import RunningGateway
 from state.domain.model import Order
 from trader.config.sections import RunOptions
 from trader.core import flatten
+from trader.runtime import connection
 
 pytestmark = pytest.mark.usefixtures("frequent_comparisons")
 
@@ -99,6 +100,7 @@ async def test_flatten_without_a_connection_fails_and_stays_paused(
     gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operator: Operator
 ) -> None:
     monkeypatch.setattr(flatten, "NO_CONNECTION_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(connection, "FIRST_WAIT_S", 0.1)
     async with live(gateway, tmp_path) as run:
         await run.enter("TSLA", "LONG", 100)
         gateway.ctl("drop", refuse=3)

@@ -16,6 +16,7 @@ from state.storage.files import existing_folder
 from state.storage.loader import load
 from trader.cli.parser import main
 from trader.core.strategy.ps60.breakout import Signal
+from trader.runtime import connection
 
 pytestmark = pytest.mark.usefixtures("frequent_comparisons")
 
@@ -278,15 +279,18 @@ async def test_a_pause_that_was_left_for_the_next_start_holds_on_the_next_date(t
             assert not run.state.risk.breaker_tripped
 
 
-async def test_i8_a_run_ends_at_midnight_and_its_state_keeps_its_date(tmp_path: Path) -> None:
+async def test_i8_a_run_ends_at_midnight_and_its_state_keeps_its_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A position is held in the evening; at midnight the run ends, and the stop stays at IBKR."""
+    monkeypatch.setattr(connection, "HEARTBEAT_S", 0.2)  # the heartbeat sets the session clock
     held = tmp_path / "held.json"
     held.write_text(json.dumps([{"symbol": "TSLA", "quantity": 10, "avg_cost": 440.0}]))
     with RunningGateway("--positions", str(held), "--date", DATE, "--start", "15:30") as gateway:
         async with live(gateway, tmp_path) as run:
             assert await asyncio.to_thread(main, ["adopt", "TSLA", "--logs-dir", str(run.logs)]) == 0
             gateway.ctl("hold", symbol="TSLA")
-            gateway.ctl("speed", speed=7200.0)
+            gateway.ctl("speed", speed=30_000.0)
             assert run.running is not None
             assert await asyncio.wait_for(asyncio.shield(run.running), WAIT_S) == 0
             assert "trading date 2025-10-06 is over" in run.session.stopping.reason
