@@ -166,7 +166,7 @@ def test_any_split_between_live_and_history_gives_the_same_buffer(slots: list[in
     assert history.candles == live.candles
 
 
-def test_measures_worked_by_hand() -> None:
+def test_measures_of_a_small_example() -> None:
     candles = [
         candle(0, 99, 101, 100),
         candle(1, 101, 102, 101.5),

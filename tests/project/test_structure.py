@@ -140,7 +140,7 @@ FILE_METHODS = frozenset(
 LIBRARY = frozenset({"ib_insync", "eventkit"})
 NETWORK = frozenset({"socket", "ssl", "http", "urllib", "ftplib", "smtplib"}) | LIBRARY
 # Not needed to protect a position, so a start must not load it before the protection gate.
-NOT_BEFORE_THE_GATE = frozenset(
+NOT_NEEDED_TO_PROTECT = frozenset(
     {"argparse", "html", "sqlite3", "pandas", "exchange_calendars", "matplotlib", "unittest", "pytest", "freezegun"}
 )
 
@@ -351,7 +351,7 @@ def loaded_by(code: str) -> set[str]:
 def test_a_start_loads_only_what_protecting_positions_needs() -> None:
     """Up to the protection gate: app, session and broker."""
     loaded = loaded_by("import trader.runtime.app, trader.runtime.session, trader.broker.ibkr.broker")
-    assert not {part_of(name) for name in loaded} & NOT_BEFORE_THE_GATE
+    assert not {part_of(name) for name in loaded} & NOT_NEEDED_TO_PROTECT
     assert not {name for name in loaded if name.startswith(("trader.cli.commands", "paper_gateway"))}
 
 

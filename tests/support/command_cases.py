@@ -1,4 +1,4 @@
-"""Commands that only read files, on folders that a real StateManager wrote."""
+"""Helpers of the tests of commands that only read files: folders that a real StateManager wrote."""
 
 import json
 from pathlib import Path

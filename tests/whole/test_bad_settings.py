@@ -10,7 +10,7 @@ from paper_gateway.testing import RunningGateway
 
 
 @pytest.mark.parametrize(
-    ("line", "text"),
+    ("setting", "text"),
     [
         ("[gateway]\nclient_idd = 3", "Did you mean client_id?"),
         ("[gatway]\nclient_id = 3", "Did you mean"),
@@ -21,9 +21,9 @@ from paper_gateway.testing import RunningGateway
         ("[gateway\n", "not valid TOML"),
     ],
 )
-def test_a_wrong_setting(line: str, text: str, earlier_logs: Path, tmp_path: Path) -> None:
+def test_a_wrong_setting(setting: str, text: str, earlier_logs: Path, tmp_path: Path) -> None:
     config = tmp_path / "mine.toml"
-    config.write_text(line)
+    config.write_text(setting)
     before = contents(earlier_logs)
     assert_refused(trader(1, earlier_logs, "--config", str(config)), 2, text, "mine.toml")
     assert contents(earlier_logs) == before

@@ -1,8 +1,8 @@
-"""A real trader on a real gateway, killed for real, in every situation that a position can be in.
+"""A real trader process on a real gateway, killed in every situation that a position can be in.
 
-After each crash a new trader starts on the same files, and `status --json` has to agree with `ctl truth --json`:
-shares, the one stop of each position, P&L, attempts. The shipped scan breaks out in the candle of 09:46; `speed`
-brings that moment near, and `price` does the rest.
+After each kill a new trader starts on the same files, and `status --json` has to agree with `ctl truth --json` on
+shares, the one stop of each position, P&L and attempts. The shipped scan breaks out in the candle of 09:46, which
+the gateway's `speed` makes a second of real time.
 """
 
 import json

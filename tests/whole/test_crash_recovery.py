@@ -1,4 +1,4 @@
-"""The crash-recovery tests of the first design, under their names, against the real files and the real decision."""
+"""The crash-recovery tests of the first design, under their names, on real files and the real reconciliation."""
 
 from datetime import datetime
 from pathlib import Path

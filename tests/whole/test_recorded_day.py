@@ -1,12 +1,12 @@
-"""A recorded day, traded by the real program on the real gateway, against the rules worked out by hand.
+"""A recorded day, traded by the real program on the real gateway, against decisions that were worked out before.
 
-The day lies in `$TRADER_DATA_DIR`, or in `../shared/data` beside the project: 1-minute bars and that day's scan.
-`MORNING` and `MIDDAY` were worked out from the bars with `docs/RULES.md` in hand; `day_oracle` works them out once
-more in code of its own. The run then has to come to the same: what was judged, what blocked it, what was entered,
-and how each trade ended, given the price at which it filled, which is the market's own business.
+The day is in `$TRADER_DATA_DIR`, or in `../shared/data` beside the project: 1-minute bars and that day's scan.
+`MORNING` and `MIDDAY` were worked out from the bars and `docs/RULES.md`; `day_oracle` computes them with a second
+implementation. The run has to give the same: which signals were judged, what blocked them, what was entered, and
+how each trade ended, given the price at which it filled.
 
-Only the stretches in which something is decided are traded; between them the gateway runs ahead and the trader is
-stopped and started again, so attempts also have to survive that.
+Only the stretches with decisions are traded. Between them the gateway runs ahead, and the trader is stopped and
+started again, so attempts have to survive a restart too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from paper_gateway.testing import RunningGateway
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(os.environ.get("TRADER_DATA_DIR") or ROOT.parent / "shared" / "data") / "2025-10-21"
 AHEAD = 1500.0
-"""Session seconds a second while nobody trades; more, and a busy machine runs past the place."""
+"""Session seconds a second between the stretches. At a higher speed a busy machine passes the next one."""
 
 pytestmark = pytest.mark.skipif(
     not (FOLDER / "bars").is_dir(), reason=f"no recorded day in {FOLDER}: set TRADER_DATA_DIR to its parent"
@@ -52,13 +52,13 @@ class Row(NamedTuple):
 MORNING = (
     # NVDA, support 181.73. 09:41 breaks, 09:42 and 09:43 hold. The candle closes at 09:44: too early.
     Row("09:43", "NVDA", "SHORT", "sustained", "09:41", "entry_window"),
-    # PATH, support 15.62. 09:42 closes 15.64, 09:43 15.59 on 28,287 against 81,488 (13 candles): 0.35, watched.
+    # PATH, support 15.62. 09:42 closes 15.64, 09:43 15.59 on 28,287 against 81,488 (13 candles): 0.35, pending.
     # 09:44 and 09:45 close at 15.60 and 15.57, their highs 15.63 and 15.62 are below 15.62 * 1.003 = 15.667: held.
     # 39,321 / 75,612 = 0.52 < 0.7.
     Row("09:45", "PATH", "SHORT", "sustained", "09:43", "low_volume"),
     # SMCI, support 54.60. 09:45 breaks; 09:46 and 09:47 close below it. 49,012 / 91,918 = 0.53 < 0.7.
     Row("09:47", "SMCI", "SHORT", "sustained", "09:45", "low_volume"),
-    # HOOD, support 132.90. 09:55 closes 132.92, 09:56 132.54: body 0.32 / 132.86 = 0.24 % and below 2 ATR: watched.
+    # HOOD, support 132.90. 09:55 closes 132.92, 09:56 132.54: body 0.32 / 132.86 = 0.24 % and below 2 ATR: pending.
     # 09:57 has its high, 132.54, within 0.3 % of the pivot (>= 132.50) and closes lower, 132.43, on
     # 95,471 / 77,977 = 1.22 >= 1.2. Room (132.43 - 129.25) / 132.43 = 2.4 %. Stop at the pivot (0.3 % is 0.40).
     # In at 132.50, R = 0.40: 1 R at 132.10, low of 10:01 131.90. Breakeven 132.50, high of 10:02 132.69.
@@ -107,9 +107,9 @@ MIDDAY = (
     Row("14:54", "SMCI", "SHORT", "sustained", "14:52", "enter", "time_rule 15:03"),
 )
 FAST, SLOW = 300.0, 120.0
-"""Session seconds a second while the trader trades. Slow where a few seconds' walk decide how a trade ends."""
+"""Session seconds a second while the trader runs. SLOW where a few seconds decide how a trade ends."""
 STRETCHES = {
-    # The trader is started a quarter of an hour before the first candle that matters: a few real seconds.
+    # The trader is started minutes of session time before the first candle of the table: a few real seconds.
     "morning": (MORNING, (("09:35", "10:07:30", SLOW), ("10:13", "10:46:30", FAST))),
     "midday": (MIDDAY, (("12:28", "13:18:30", FAST), ("14:38", "15:04:30", FAST))),
 }
@@ -221,8 +221,8 @@ def on_the_day(text: str) -> datetime:
 PACES = (0.8, 0.5, 0.3)
 
 
-class TooLate(Exception):  # noqa: N818 - not a failure: the same again, at a slower pace
-    """The trader was not up in time for the first candle that matters: this machine is busy."""
+class TooLate(Exception):  # noqa: N818 - not a failure: it is tried again at a slower pace
+    """The trader was not ready before the first candle of the table: this machine is busy."""
 
 
 def traded(part: str, folder: Path, pace: float) -> Run:
@@ -326,7 +326,7 @@ def check_exit(end: Exit, done: dict[str, Any]) -> None:
     assert (done["realized_pnl"] > 0) == end.gained
 
 
-# The oracle itself can fail
+# The oracle notices a difference
 
 
 def test_the_oracle_tells_one_fill_from_another() -> None:
