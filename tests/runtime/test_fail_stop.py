@@ -15,7 +15,7 @@ import pytest
 from disk_faults import FailingDisk
 from lab import Trader, live_stops, scanner, status, wait_for
 from lab_live import Live, live
-from lab_positions import LONG_ONLY, in_position, shares
+from lab_positions import LONG_ONLY, in_position, shares, subscribed
 from slow_disks import put_state_on
 
 from paper_gateway.testing import RunningGateway
@@ -166,6 +166,7 @@ def test_a_real_trader_ends_though_the_disk_does_not_answer(
         doomed = Trader(gateway, tmp_path, scanner_dir=scans, files_save_interval_s="0.2")
     with doomed as trader:
         trader.wait_agreed()
+        subscribed(trader)  # the start has written all its files
         flag.touch()
         gateway.ctl("trade", symbol="AMD", side="BUY", shares=5)
         trader.process.terminate()
