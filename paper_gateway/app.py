@@ -61,7 +61,7 @@ def build(options: Options) -> Services:
     except MarketError as error:
         raise UsageError(str(error)) from error
     publisher = Publisher(brokerage)
-    brokerage.engine.emit = publisher.publish
+    brokerage.engine.publish = publisher.publish
     feed = Feed(brokerage, publisher, clock)
     pacing = Pacing() if options.pacing else None
     return Services(brokerage, clock, publisher, feed, pacing, options.executions_of, options.seed)

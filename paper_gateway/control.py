@@ -125,7 +125,7 @@ class Control:
                 raise ControlError(f"there is no command {command!r}", "see: python3 -m paper_gateway ctl --help")
             self._services.feed.step()
             result: Answer = {"ok": True} | handler(arguments)
-            if command not in ("info", "truth"):
+            if command not in ("info", "truth", "exposure"):
                 log.info("control: %s", request.decode(errors="replace"))
         except RequestRefused as error:
             result = {"ok": False, "error": f"{error.message} (code {error.code})", "hint": error.hint}
@@ -150,6 +150,10 @@ class Control:
 
     def do_truth(self, _: Arguments) -> Answer:
         return truth.truth(self._brokerage)
+
+    def do_exposure(self, arguments: Arguments) -> Answer:
+        """What was held, protected and closing after each change, from row `since` on."""
+        return self._brokerage.engine.exposure.since(arguments.count("since", 0))
 
     def do_trade(self, arguments: Arguments) -> Answer:
         """A manual order, as entered in TWS: at the market unless a limit or a stop price is given."""

@@ -53,6 +53,8 @@ def _queries(commands: Any) -> None:
         ("truth", "positions, orders, executions, account"),
     ):
         commands.add_parser(name, help=text).add_argument("--json", action="store_true", help="the default")
+    exposure = commands.add_parser("exposure", help="what was held, protected and closing after each change")
+    exposure.add_argument("--since", type=int, default=0, help="the first row (default: 0)")
     commands.add_parser("stop", help="end the gateway")
     commands.add_parser("speed", help="change the session's speed").add_argument("speed", type=float)
 

@@ -28,6 +28,7 @@ from paper_gateway.events import (
     PositionChanged,
 )
 from paper_gateway.execution_log import Execution, ExecutionLog
+from paper_gateway.exposure import ExposureLog
 from paper_gateway.faults import Faults
 from paper_gateway.hours import is_open
 from paper_gateway.market import Market, Tick
@@ -57,8 +58,20 @@ class Engine:
         self.execution_log = execution_log
         self.faults = faults
         self.now: datetime = market.start
-        self.emit: Callable[[Event], None] = lambda event: None
+        self.exposure = ExposureLog(accounts, order_store)
+        self.publish: Callable[[Event], None] = lambda event: None
         self._touches: dict[str, Touch] = {}
+
+    def emit(self, event: Event) -> None:
+        """Log what is at stake after a change, and publish it."""
+        if isinstance(event, OrderChanged | OrderCancelled | OrderRejected):
+            self._log_exposure(event.order.account, event.order.symbol)
+        elif isinstance(event, PositionChanged):
+            self._log_exposure(event.account, event.symbol)
+        self.publish(event)
+
+    def _log_exposure(self, account: str, symbol: str) -> None:
+        self.exposure.changed(account, symbol, self.now.isoformat())
 
     def touch(self, symbol: str) -> Touch:
         """Bid, ask and last of the latest trade."""
@@ -134,6 +147,7 @@ class Engine:
             self._complete(order, Status.FILLED, f"Filled Size: {order.filled}")
         execution = self.execution_log.record(order, shares, price, self.now)
         self.accounts.apply(execution)
+        self.exposure.executed(order, shares)
         self.emit(Executed(execution))
         self.emit(PositionChanged(order.account, order.symbol))
         self._reduce_group(order, shares, before)
@@ -145,6 +159,7 @@ class Engine:
         """Replace an execution; recompute cash, positions and every later P&L."""
         right = self.execution_log.correct(wrong, shares, price)
         self.accounts.rebuild(self.execution_log.executions)
+        self.exposure.executed(right.order, right.shares - wrong.shares)
         self.emit(ExecutionCorrected(right))
         self.emit(PositionChanged(right.order.account, right.order.symbol))
         return right

@@ -23,7 +23,7 @@ from paper_gateway.session import Session
 
 
 class Publisher:
-    """Keeps the sessions of connected clients by client id. The engine emits its events to `publish`."""
+    """Keeps the sessions of connected clients by client id. The engine passes its events to `publish`."""
 
     def __init__(self, brokerage: Brokerage) -> None:
         self.sessions: dict[int, Session] = {}

@@ -22,6 +22,7 @@ from paper_gateway.testing import ROOT, RunningGateway
 COMMANDS = {
     "info",
     "truth",
+    "exposure",
     "trade",
     "fill",
     "hold",

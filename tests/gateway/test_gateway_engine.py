@@ -45,7 +45,7 @@ class Driver:
     def __init__(self, start: time = time(10, 0), cash: float = 1_000_000.0) -> None:
         self.broker = Brokerage(synthetic_day(date(2025, 10, 6), 1, start), ["DU1"], cash, [])
         self.events: list[Event] = []
-        self.broker.engine.emit = self.events.append
+        self.broker.engine.publish = self.events.append
         self.trade(100.0)
 
     def trade(self, price: float, *, at: datetime | None = None) -> None:
