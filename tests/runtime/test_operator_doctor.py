@@ -56,7 +56,6 @@ async def test_a_command_reports_a_trader_that_hangs(
 ) -> None:
     """The trader runs and does not answer: the command neither calls it dead nor waits for ever."""
     monkeypatch.setattr(control, "ANSWER_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(control, "REQUEST_TIMEOUT_S", 0.1)
     async with live(gateway, tmp_path) as run:
         monkeypatch.setitem(core_operator.HANDLERS, "pause", lambda turn, request: None)
         code, _, error = await operator.asks("pause")
