@@ -116,7 +116,7 @@ _EVENTS: dict[str, tuple[bytes, Callable[[Values], tuple[str, Values]]]] = {
 
 
 CHANGED_KINDS = frozenset(_EVENTS)
-KINDS_OF_LOSS = frozenset({"AlertRaised", "ConnectionChanged"})
+KINDS_OF_LOSS = frozenset({AlertRaised.__name__, ConnectionChanged.__name__})
 """The events that `complete_lost_at` is for."""
 
 

@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lab import free_port, wait_for
 
 from paper_gateway.testing import RunningGateway
 from trader.broker.embedded import EmbeddedInfo, ensure_embedded
@@ -20,12 +19,6 @@ from trader.errors import BrokerError, BrokerUnreachableError
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 10.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def gone(pid: int) -> bool:
@@ -43,7 +36,7 @@ def gone(pid: int) -> bool:
 def end(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-    assert eventually(lambda: gone(pid))
+    wait_for(lambda: gone(pid), BOUND_S)
 
 
 def gateways_for(port: int) -> list[int]:
@@ -55,15 +48,6 @@ def gateways_for(port: int) -> list[int]:
             if wanted in file.read_bytes():
                 found.append(int(file.parent.name))
     return found
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + BOUND_S
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @pytest.fixture
@@ -125,7 +109,7 @@ def test_two_traders_starting_at_once_share_one(tmp_path: Path) -> None:
     try:
         assert first.instance == second.instance
         assert {first.started, second.started} == {True, False}
-        assert eventually(lambda: gateways_for(settings.port) == [first.pid]), "the slower gateway goes on"
+        wait_for(lambda: gateways_for(settings.port) == [first.pid], BOUND_S, "the end of the slower gateway")
     finally:
         for pid in gateways_for(settings.port):
             end(pid)

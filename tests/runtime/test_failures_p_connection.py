@@ -6,6 +6,7 @@ Each test failed when its defect was planted in the program; `Planted:` in its d
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from broker_cases import ENTRY_FILL, answer, decided, decisions, holding, order
@@ -26,6 +27,16 @@ pytestmark = pytest.mark.usefixtures("frequent_comparisons")
 def quick_reconnects(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait 0.1 s, and not a second, before the first attempt to reconnect."""
     monkeypatch.setattr(connection, "FIRST_WAIT_S", 0.1)
+
+
+async def doubled_stop(gateway: RunningGateway) -> dict[str, Any]:
+    """Place a second stop under the orderRef of the only one; returns the first, as the gateway has it."""
+    (stop,) = live_stops(gateway.truth())
+    async with connected(gateway, CLIENT_ID) as ib:
+        double = UNTYPED.StopOrder("SELL", 100, stop["aux_price"], tif="GTC", orderRef=stop["order_ref"])
+        ib.placeOrder(stock(), double)
+        await until(lambda: len(live_stops(gateway.truth())) == 2)
+    return stop
 
 
 async def test_p01_an_answer_that_timed_out_is_a_type_of_its_own(gateway: RunningGateway, tmp_path: Path) -> None:
@@ -201,11 +212,7 @@ async def test_p09_two_live_orders_under_one_reference_raise_an_alert(
     async with live(gateway, tmp_path) as run:
         await run.enter()
         await run.crash()
-    (stop,) = live_stops(gateway.truth())
-    async with connected(gateway, CLIENT_ID) as ib:
-        double = UNTYPED.StopOrder("SELL", 100, stop["aux_price"], tif="GTC", orderRef=stop["order_ref"])
-        ib.placeOrder(stock(), double)
-        await until(lambda: len(live_stops(gateway.truth())) == 2)
+    stop = await doubled_stop(gateway)
     async with live(gateway, tmp_path) as run:
         assert any("Two live orders" in alert.text for alert in run.state.alerts)
         await run.agreed()
@@ -220,11 +227,7 @@ async def test_p09_the_remaining_one_of_two_orders_is_managed(gateway: RunningGa
     async with live(gateway, tmp_path) as run:
         await run.enter()
         await run.crash()
-    (stop,) = live_stops(gateway.truth())
-    async with connected(gateway, CLIENT_ID) as ib:
-        double = UNTYPED.StopOrder("SELL", 100, stop["aux_price"], tif="GTC", orderRef=stop["order_ref"])
-        ib.placeOrder(stock(), double)
-        await until(lambda: len(live_stops(gateway.truth())) == 2)
+    stop = await doubled_stop(gateway)
     gateway.ctl("cancel", order=str(stop["perm_id"]))
     (left,) = live_stops(gateway.truth())
     async with live(gateway, tmp_path) as run:

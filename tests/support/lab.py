@@ -12,6 +12,8 @@ setups that never break, so that the trader enters only what the test asks for; 
 shipped scan breaks out within the first session minute. Every wait has a condition and a bound.
 """
 
+import socket
+
 from crashlab.compare import ACCOUNT, CLIENT_ID, differences, filled_entries, live_stops, realized_pnl
 from crashlab.processes import CALM, DATE, ROOT, SYMBOLS, WAIT_S, Trader, row_texts, rows, scanner, status, wait_for
 
@@ -26,6 +28,7 @@ __all__ = [
     "Trader",
     "differences",
     "filled_entries",
+    "free_port",
     "live_stops",
     "realized_pnl",
     "row_texts",
@@ -34,3 +37,9 @@ __all__ = [
     "status",
     "wait_for",
 ]
+
+
+def free_port() -> int:
+    """A port of loopback on which nothing listens now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

@@ -8,14 +8,9 @@ from pathlib import Path
 
 import pytest
 from bad_input_cases import assert_nothing_lost, assert_refused, contents, trader
-from lab import DATE, Trader, scanner, status, wait_for
+from lab import DATE, Trader, free_port, scanner, status, wait_for
 
 from paper_gateway.testing import RunningGateway
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextmanager
