@@ -170,7 +170,7 @@ def test_a_real_trader_ends_though_the_disk_does_not_answer(
         flag.touch()
         gateway.ctl("trade", symbol="AMD", side="BUY", shares=5)
         trader.process.terminate()
-        assert trader.wait_exit(40.0) == 6
+        assert trader.wait_exit(14.0) == 6
         assert "the disk did not answer within 10 s" in trader.output()
     with Trader(gateway, tmp_path, scanner_dir=scans) as restarted:
         found = restarted.wait_agreed()
