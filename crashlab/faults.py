@@ -62,12 +62,13 @@ def draw(seed: int, round_number: int, steps: int) -> list[Step]:
     ]
 
 
-def apply(gateway: RunningGateway, step: Step) -> str:
-    """Apply the fault; returns what was done. A fault may find nothing that it can be applied to."""
+def apply(gateway: RunningGateway, step: Step) -> tuple[bool, str]:
+    """Apply the fault; returns whether there was something that it could be applied to, and what was done."""
     try:
-        return FAULTS[step.fault](gateway, step) or "nothing to apply it to"
+        done = FAULTS[step.fault](gateway, step)
     except ControlError as error:  # the order or execution has ended meanwhile
-        return f"refused: {error.message}"
+        return False, f"refused: {error.message}"
+    return bool(done), done or "nothing to apply it to"
 
 
 def end_fault(gateway: RunningGateway, step: Step) -> None:

@@ -118,9 +118,9 @@ class Round:
     def step(self, step: Step) -> bool:
         """One fault, perhaps a kill, and the comparison. False if the session is over."""
         self.tally.points += 1
-        effect = apply(self.gateway, step)
-        self.manual_fault = self.manual_fault or step.fault in MANUAL_FAULTS
-        if step.fault == "foreign" and "bought" in effect:
+        applied, effect = apply(self.gateway, step)
+        self.manual_fault |= applied and step.fault in MANUAL_FAULTS
+        if applied and step.fault == "foreign":
             self.foreign_shares += 1 + int(step.amount * 10)
         killed = f"; killed after {step.kill_after_s:.2f} s" if step.kill else ""
         self.done.append(f"{step.fault}: {effect}{killed}")
