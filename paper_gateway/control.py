@@ -18,6 +18,7 @@ from paper_gateway.faults import KINDS, Rejection
 from paper_gateway.handlers import Services
 from paper_gateway.market import Tick
 from paper_gateway.orders import Order
+from paper_gateway.quirks import OFF
 from paper_gateway.session import Session
 
 log = logging.getLogger(__name__)
@@ -298,6 +299,13 @@ class Control:
         """Keep the client id in use after its socket is closed, as after a crash of the client."""
         self._faults.stick(arguments.whole("client"), arguments.seconds("for"))
         return {"stuck": sorted(self._faults.stuck_clients)}
+
+    def do_quirk(self, arguments: Arguments) -> Answer:
+        """Switch a quirk on or off; without a name only list those that are on."""
+        quirks, name = self._brokerage.quirks, arguments.text("name", "")
+        if name:
+            quirks.set(name, OFF if arguments.flag("off") else arguments.text("value", ""))
+        return {"quirks": quirks.values}
 
     def do_speed(self, arguments: Arguments) -> Answer:
         speed = arguments.price("speed")

@@ -55,6 +55,10 @@ def _queries(commands: Any) -> None:
         commands.add_parser(name, help=text).add_argument("--json", action="store_true", help="the default")
     exposure = commands.add_parser("exposure", help="what was held, protected and closing after each change")
     exposure.add_argument("--since", type=int, default=0, help="the first row (default: 0)")
+    quirk = commands.add_parser("quirk", help="behave as a real TWS may; without a name: list what is on")
+    quirk.add_argument("name", nargs="?")
+    quirk.add_argument("value", nargs="?")
+    quirk.add_argument("--off", action="store_true", default=None)
     commands.add_parser("stop", help="end the gateway")
     commands.add_parser("speed", help="change the session's speed").add_argument("speed", type=float)
 

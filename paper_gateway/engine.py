@@ -35,6 +35,7 @@ from paper_gateway.market import Market, Tick
 from paper_gateway.matching import Touch
 from paper_gateway.order_store import OrderStore
 from paper_gateway.orders import DONE, STOP_TYPES, Order, Status
+from paper_gateway.quirks import Quirks
 
 OCA_CANCEL_ALL = 1
 
@@ -50,6 +51,7 @@ class Engine:
         order_store: OrderStore,
         execution_log: ExecutionLog,
         faults: Faults,
+        quirks: Quirks,
     ) -> None:
         self.market = market
         self.contracts = contracts
@@ -57,6 +59,7 @@ class Engine:
         self.order_store = order_store
         self.execution_log = execution_log
         self.faults = faults
+        self.quirks = quirks
         self.now: datetime = market.start
         self.exposure = ExposureLog(accounts, order_store)
         self.publish: Callable[[Event], None] = lambda event: None

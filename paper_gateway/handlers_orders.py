@@ -66,6 +66,8 @@ def auto_open_orders(services: Services, session: Session, reader: FieldReader) 
 def completed_orders(services: Services, session: Session, reader: FieldReader) -> None:
     """Completed orders; with apiOnly, without the manual ones."""
     api_only = reader.flag("apiOnly")
+    if services.brokerage.quirks.on("no-completed"):
+        return
     for order in services.brokerage.order_store.completed():
         if not api_only or order.raw:
             session.send("completed_orders", encode_completed(order, session.version))

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from paper_gateway.accounts import OpeningPosition
-from paper_gateway.errors import UsageError
+from paper_gateway.errors import ControlError, UsageError
+from paper_gateway.quirks import Quirks
 
 DEFAULT_PORT = 17497
 DEFAULT_DATE = date(2025, 10, 6)
@@ -36,6 +37,7 @@ class Options:
     positions: tuple[OpeningPosition, ...]
     pacing: bool
     executions_of: str
+    quirks: Quirks
     log: Path | None
 
 
@@ -55,6 +57,7 @@ def parse(argv: Sequence[str]) -> Options:
         positions=read_positions(given.positions, accounts) if given.positions else (),
         pacing=given.pacing,
         executions_of=given.executions_of,
+        quirks=_quirks(given.quirk or []),
         log=given.log,
     )
 
@@ -83,8 +86,21 @@ def _parser() -> argparse.ArgumentParser:
         default="all",
         help="the executions that a filter with client id 0 selects (default all)",
     )
+    parser.add_argument(
+        "--quirk",
+        action="append",
+        metavar="NAME[=VALUE]",
+        help="behave as a real TWS may, see docs/GATEWAY.md; repeat for several",
+    )
     parser.add_argument("--log", type=Path, metavar="FILE", help="log to FILE, rotated")
     return parser
+
+
+def _quirks(texts: Sequence[str]) -> Quirks:
+    try:
+        return Quirks.parse(texts)
+    except ControlError as error:
+        raise UsageError(error.message, error.hint) from None
 
 
 def read_positions(file: Path, accounts: Sequence[str]) -> tuple[OpeningPosition, ...]:

@@ -57,7 +57,7 @@ class RunningGateway:
         off=True]); ctl("delay", kind, ms[, off=True]); ctl("reject"[, symbol, role, code, text]);
         ctl("cancel", order); ctl("code", code[, text]); ctl("restart"[, roll_back, down]);
         ctl("repeat", exec_id); ctl("correct", exec_id[, price, shares]); ctl("stick", client[, for_]);
-        ctl("speed", speed). Raises ControlError if the gateway refuses.
+        ctl("speed", speed); ctl("quirk", name[, value, off=True]). Raises ControlError if the gateway refuses.
         """
         return request(self.port, command, **arguments)
 

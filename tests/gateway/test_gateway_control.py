@@ -38,6 +38,7 @@ COMMANDS = {
     "repeat",
     "correct",
     "stick",
+    "quirk",
     "speed",
     "stop",
 }
