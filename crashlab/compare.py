@@ -77,11 +77,11 @@ def _stop_differences(status: dict[str, Any], truth: dict[str, Any], client_id: 
         if len(stops) != 1:
             found.append(f"{symbol}: {len(stops)} live stops for {row['quantity']:+d} shares")
             continue
-        stop, exits = stops[0], _pending_exits(truth, symbol)
+        stop, pending = stops[0], _pending(truth, symbol, "entry") - _pending(truth, symbol, "exit")
         side = "SELL" if row["quantity"] > 0 else "BUY"
         facts = {
             "side": (stop["action"], side),
-            "size": (stop["remaining"], abs(row["quantity"]) - exits),
+            "size": (stop["remaining"], abs(row["quantity"]) + pending),
             "permId": (stop["perm_id"], row["stop_perm_id"]),
             "client id": (stop["client_id"], client_id),
             "account": (stop["account"], status["account"]),
@@ -96,9 +96,10 @@ def _stop_differences(status: dict[str, Any], truth: dict[str, Any], client_id: 
     return found
 
 
-def _pending_exits(truth: dict[str, Any], symbol: str) -> int:
+def _pending(truth: dict[str, Any], symbol: str, role: str) -> int:
+    """Shares that the trader's own open orders of one role may still execute."""
     refs = [(o, parse_ref(o["order_ref"])) for o in truth["open_orders"] if o["symbol"] == symbol]
-    return sum(o["remaining"] for o, ref in refs if ref is not None and ref.role == "exit")
+    return sum(o["remaining"] for o, ref in refs if ref is not None and ref.role == role)
 
 
 def sent_twice(truth: dict[str, Any], signals: list[tuple[str, str, str]]) -> list[str]:

@@ -125,8 +125,9 @@ async def test_f17_only_what_filled_is_held_and_protected(gateway: RunningGatewa
         await run.until(lambda: run.state.orders[ref].status == "working")
         gateway.ctl("fill", order=ref, shares=30)
         await run.until(lambda: "TSLA" in run.state.positions)
-        await run.until(lambda: [s["remaining"] for s in live_stops(gateway.truth())] == [30], 6.0)
+        await run.agreed()
         assert (run.position().held, run.state.orders[ref].pending) == (30, 70)
+        assert [s["remaining"] for s in live_stops(gateway.truth())] == [100]
         gateway.ctl("fill", order=ref, shares=70)
         await run.until(lambda: run.position().held == 100)
         await run.agreed()

@@ -37,7 +37,6 @@ def terminate(trader: Trader) -> None:
     assert trader.stop() == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the stop is made smaller while the entry still works")
 @pytest.mark.parametrize("end", [kill, terminate])
 def test_g01_a_working_entrys_stop_keeps_the_size_it_was_sent_with(
     tmp_path: Path, end: Callable[[Trader], None]

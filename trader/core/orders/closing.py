@@ -36,6 +36,8 @@ def take_partial(
     if stop is None:
         turn.log("warning", f"{position.symbol}: no partial while its stop is not confirmed.")
         return
+    if any(o.role == "entry" and o.trade_id == position.trade_id for o in turn.state.live_orders(position.symbol)):
+        return  # the working entry's stop keeps its size (g01)
     if shares >= covered:
         close(turn, position, reason, price, tick)
         return

@@ -1,7 +1,8 @@
 """Which orders have to be placed, changed or cancelled so that every managed position has exactly one live stop.
 
-The stop's size is what is held, less what pending exits will close. So the closing orders together never exceed
-what is held (invariant 4).
+The stop's size is what is held and what the position's working entry may still add, less what pending exits will
+close. So it also covers an entry that fills after the trader has ended (g01), and the closing orders together never
+exceed what can be held (invariants 4 and 5).
 """
 
 from collections.abc import Iterable
@@ -18,13 +19,14 @@ REFUSALS_MAX = 3  # refused stops until the position is closed; refused exits un
 
 
 def wanted_stop_size(state: TraderState, position: Position) -> int:
-    """Shares that the stop has to cover: what is held, less what pending exits will close."""
-    exits = sum(
-        order.pending
-        for order in state.live_orders(position.symbol)
-        if order.role == "exit" and order.action == exit_action(position.side)
-    )
-    return max(0, position.held - exits)
+    """Shares that the stop has to cover: held, still to be entered, less what pending exits will close.
+
+    So a working entry's stop keeps the size with which it was sent until the entry has ended.
+    """
+    live = state.live_orders(position.symbol)
+    exits = sum(o.pending for o in live if o.role == "exit" and o.action == exit_action(position.side))
+    entering = sum(o.pending for o in live if o.role == "entry" and o.trade_id == position.trade_id)
+    return max(0, position.held + entering - exits)
 
 
 def stop_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[BrokerAction]:
