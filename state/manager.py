@@ -125,12 +125,14 @@ class StateManager:
         gateway: str,
         now: datetime,
         *,
+        client_id: int = 0,
         loop: asyncio.AbstractEventLoop | None = None,
         fresh: bool = False,
     ) -> Begun:
         """Apply what was loaded if it is of this date, account and gateway; else set it aside (invariant 8).
 
-        now: the session's clock. fresh: set it aside in any case. Blocking; called before trading.
+        now: the session's clock. client_id: of the API. fresh: set it aside in any case. Blocking; called before
+        trading.
         """
         begun = Begun()
         found = self.loaded.state
@@ -154,6 +156,7 @@ class StateManager:
                 account=account,
                 gateway=gateway,
                 resumed_from=found.session_id if found is not None else "",
+                client_id=client_id,
             )
         )
         if self.loaded.doubtful:

@@ -58,6 +58,8 @@ def _session_started(state: TraderState, event: ev.SessionStarted) -> None:
             "State of another date, account or gateway is never applied.",
         )
     state.session_id = event.session_id
+    if not any(order.is_live and order.client_id != event.client_id for order in state.orders.values()):
+        state.client_id = event.client_id or state.client_id  # live orders can be changed under their own id only
     lost_at = state.connection.lost_at  # an outage of the run before lasts until this one is connected and ready
     state.connection = Connection(since=event.time, reason="starting", lost_at=lost_at)
 

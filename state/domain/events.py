@@ -37,6 +37,7 @@ class SessionStarted(Event, frozen=True):
     account: str
     gateway: str
     resumed_from: str = ""
+    client_id: int = 0  # the API client id; 0 in journals of earlier versions
 
 
 class SessionEnded(Event, frozen=True):

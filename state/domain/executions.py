@@ -4,6 +4,7 @@ A position is rebuilt from its list of executions (`state.domain.pnl`) whenever 
 correction, a late commission or a replay never counts twice.
 """
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from state.domain.events import CommissionSeen, ExecutionSeen, PositionAdjusted, PositionAdopted
@@ -42,6 +43,16 @@ def is_new_execution(state: TraderState, exec_id: str) -> bool:
 def _is_older(left: str, right: str) -> bool:
     """Whether revision `left` comes before `right`: `09` before `10`, and `9` too."""
     return (len(left), left) < (len(right), right)
+
+
+def newest_revisions(exec_ids: Iterable[str]) -> set[str]:
+    """Of the execution ids, the newest revision of each execution."""
+    newest: dict[str, str] = {}
+    for exec_id in exec_ids:
+        base, revision = split_exec_id(exec_id)
+        if base not in newest or _is_older(split_exec_id(newest[base])[1], revision):
+            newest[base] = exec_id
+    return set(newest.values())
 
 
 def apply_execution(state: TraderState, event: ExecutionSeen) -> None:

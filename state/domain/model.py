@@ -277,6 +277,7 @@ class TraderState(msgspec.Struct, kw_only=True):
     trading_date: str
     account: str
     gateway: str
+    client_id: int = 0  # of the live orders, else of the last session; 0: of a version that did not keep it
     session_id: str = ""
     sequence: int = 0
     time: Timestamp | None = None

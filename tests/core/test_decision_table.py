@@ -15,6 +15,7 @@ from broker_cases import (
     order,
     working_stop,
 )
+from msgspec.structs import replace
 from state_cases import DATE, EXIT, STOP, TRADE, at, intended, opened, plain, run, state_after
 
 from state.domain import events as ev
@@ -27,6 +28,7 @@ from trader.core.reconciliation.draft import Draft
 
 CLIENT = 2001
 SECOND_STOP = "ps60-TSLA-L-S1-0h4kq9x2mz.0h4kq9xzzz"
+OTHERS_ENTRY = "ps60-TSLA-L-E1-0h4bbbbbbb"
 OLD_STOP = "ps60-TSLA-L-S1-0h4aaaaaaa.0h4aaaaaab"
 EXIT_SENT = intended(EXIT, "exit", 50, order_id=3)
 
@@ -303,14 +305,34 @@ def test_row_own_order_without_position() -> None:
         )
     )
     fills = [ENTRY_FILL, execution("b.01", "", "SLD", 100, 101.0, 20)]
-    left = [working_stop(), order("someone else's", order_id=5), order(STOP, order_id=6, client_id=7)]
+    left = [working_stop(), order("someone else's", order_id=5), order(SECOND_STOP, order_id=6, client_id=7)]
     plan, _ = decided(closed, answer(open_orders=left, executions=fills))
     assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it protects no position")], (
         "own orders only, under the own client id"
     )
-    assert "other_client" in decisions(plan)
+    assert "other_trader" in decisions(plan)
     plan, _ = decided(closed, answer(held(100), open_orders=[working_stop()], executions=fills))
     assert plan.actions == [CancelOrder("TSLA", STOP, 2, "it protects no position")], "it would sell foreign shares"
+
+
+def test_row_own_orders_live_under_a_former_client_id() -> None:
+    stop = order(STOP, client_id=7)
+    plan, after = decided(holding(), answer(held(100), open_orders=[stop], executions=[ENTRY_FILL]))
+    assert (decisions(plan), plan.former_client_ids) == (["former_client_id"], [7])
+    assert (plan.actions, plan.events, plain(after)) == ([], [], plain(holding()))
+
+
+def test_row_shares_and_orders_of_another_trader() -> None:
+    """They are shown, and neither taken over nor counted as own shares."""
+    fill = replace(ENTRY_FILL, client_id=7)
+    theirs = [order(STOP, client_id=7)]
+    plan, after = decided(state_after(), answer(held(100), open_orders=theirs, executions=[fill]))
+    assert (decisions(plan), plan.actions) == (["foreign", "other_trader"], [])
+    assert (after.positions, after.orders, after.foreign["TSLA"].quantity) == ({}, {}, 100)
+    other = replace(fill, exec_id="c.01", order_ref=OTHERS_ENTRY)
+    seen = answer(held(200), open_orders=[working_stop()], executions=[ENTRY_FILL, other])
+    plan, after = decided(holding(), seen)
+    assert (decisions(plan), plan.actions, after.positions["TSLA"].held) == (["matched"], [], 100)
 
 
 def test_row_own_entry_without_its_stop_is_cancelled() -> None:

@@ -31,7 +31,12 @@ def full() -> TraderState:
     """A state with something in every field."""
     return state_after(
         ev.SessionStarted(
-            time=at(0), session_id="s1", trading_date="2025-10-06", account="DU1234567", gateway="127.0.0.1:17497"
+            time=at(0),
+            session_id="s1",
+            trading_date="2025-10-06",
+            account="DU1234567",
+            gateway="127.0.0.1:17497",
+            client_id=2001,
         ),
         ev.ConnectionChanged(time=at(0), connected=True, ready=True, entries_open=True, reason=""),
         ev.EquityAnchored(time=at(0), equity=100_000.0),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import Trader, wait_for
+from lab import Trader, live_stops, wait_for
 from lab_positions import AT_THE_BREAK, LONG_ONLY, in_position, run_to, shares, subscribed
 
 from crashlab.exposure import Judgement, judge, read_rows
@@ -14,6 +14,7 @@ from paper_gateway.testing import RunningGateway
 
 NAKED_S = 1.0
 OVER_CLOSING_S = 1.0
+CONFLICT_EXIT = 3
 
 
 def judged(gateway: RunningGateway) -> Judgement:
@@ -59,12 +60,28 @@ def test_g01_a_working_entrys_stop_keeps_the_size_it_was_sent_with(
         assert_safe(gateway)
 
 
-@pytest.mark.xfail(strict=True, reason="the state does not keep its client id, so the start is not refused")
 def test_g02_another_client_id_places_no_stop_a_second_time(tmp_path: Path) -> None:
     """The same folder under another client id, while the own stops are live under the former one."""
     with in_position(tmp_path, *LONG_ONLY) as (gateway, trader):
         trader.kill()
         with Trader(gateway, tmp_path, *LONG_ONLY, "--client-id", "2002") as other:
-            other.wait_exit()
+            assert other.wait_exit() == CONFLICT_EXIT
+            assert "--client-id 2001" in other.output()
         time.sleep(OVER_CLOSING_S + 0.3)
+        assert_safe(gateway)
+        with Trader(gateway, tmp_path, *LONG_ONLY) as again:  # under the id that the refusal named
+            again.wait_agreed()
+        assert_safe(gateway)
+
+
+def test_g02_a_second_trader_leaves_the_orders_of_the_first_alone(tmp_path: Path) -> None:
+    """Its own folder and client id, the same account: it shows the other's shares, and doubles nothing."""
+    with in_position(tmp_path, *LONG_ONLY) as (gateway, trader):
+        stops = live_stops(gateway.truth())
+        (tmp_path / "second").mkdir()
+        with Trader(gateway, tmp_path / "second", *LONG_ONLY, "--client-id", "2002") as other:
+            status = other.wait_status(lambda s: s["ready"])
+            assert [(row["symbol"], row["managed"]) for row in status["positions"]] == [("TSLA", False)]
+            assert live_stops(gateway.truth()) == stops
+            trader.wait_agreed()
         assert_safe(gateway)

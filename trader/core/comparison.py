@@ -20,6 +20,7 @@ from trader.core.messages import BrokerAnswered
 from trader.core.orders.closing import carry_out
 from trader.core.orders.protection import Violation, violations
 from trader.core.orders.sending import in_flight
+from trader.core.reconciliation.owners import others_by_symbol, without_others
 from trader.core.reconciliation.plan import Plan
 from trader.core.reconciliation.reconcile import reconcile
 from trader.core.turn import Turn
@@ -115,13 +116,15 @@ def compare(turn: Turn, answer: BrokerAnswer) -> Outcome:
         turn.do(RecoveryStep("reconcile"))
     if not isinstance(answer, BrokerSnapshot):
         return Outcome(plan)
+    turn.view.others = others_by_symbol(turn.state, answer, turn.settings.client_id)
     if plan.uncertain and not _seen_twice(turn, plan):
         return Outcome(plan, again=True)
     if not plan.uncertain:
         turn.view.comparison.suspected = ()
     turn.record(*plan.events)
     carry_out(turn, plan.actions)
-    problems = violations(turn.state, answer, turn.settings.client_id)
+    client_id = turn.settings.client_id
+    problems = violations(turn.state, without_others(turn.state, answer, client_id), client_id)
     passed = not plan.actions and not plan.conflicts and not problems
     if passed:
         _verify(turn)

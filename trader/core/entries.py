@@ -114,7 +114,7 @@ def _context(turn: Turn, monitor: SymbolMonitor, signal: Signal, *, entries_open
         range_5m=monitor.range_5m,
         attempts=state.attempts_for(symbol, signal.side, signal.pivot),
         open_positions=len(occupied),
-        held=symbol in occupied or symbol in state.foreign,
+        held=symbol in occupied or symbol in state.foreign or symbol in turn.view.others,
         equity=state.risk.start_equity or turn.view.equity,
         daily_pnl=state.daily_pnl,
         trades_today=len({o.trade_id for o in state.orders.values() if o.role == "entry" and o.filled}),

@@ -59,7 +59,8 @@ def _verified(turn: Turn, flatten: Flatten) -> bool:
     if answer is None or answer is flatten.seen_before:
         return False
     held = [p for p in answer.positions if p.quantity and p.symbol not in foreign]
-    return not held and not any(parse_ref(order.order_ref) for order in answer.open_orders)
+    own = (order for order in answer.open_orders if order.client_id == turn.settings.client_id)
+    return not held and not any(parse_ref(order.order_ref) for order in own)
 
 
 def _step(turn: Turn) -> None:

@@ -146,6 +146,9 @@ def _why_not_adopt(turn: Turn, symbol: str, holding: BrokerPosition | None) -> s
         return "This is a dry run, which sends no stop, so nothing can be adopted."
     if not turn.state.connection.ready:
         return f"The state and IBKR are not compared yet ({turn.state.connection.reason})."
+    if symbol in turn.view.others:
+        ids = ", ".join(str(client_id) for client_id in turn.view.others[symbol])
+        return f"{symbol} belongs to the trader with client id {ids}: it is managed there."
     if holding is None:
         return f"The account holds no foreign position in {symbol or 'a symbol without a name'}."
     return None

@@ -57,6 +57,9 @@ def take_answer(turn: Turn, recovery: Recovery, message: BrokerAnswered) -> None
         return
     outcome = compare(turn, answer)
     _merge(turn, recovery, outcome)
+    if outcome.plan.former_client_ids:
+        turn.do(RecoveryRefused(tuple(recovery.rows)))
+        return
     if isinstance(answer, BrokerSnapshot) and _is_over(turn, outcome):
         note_account(turn, answer)
         reason = recovery.reason if outcome.passed else outcome.why_not_passed

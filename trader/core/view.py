@@ -152,6 +152,7 @@ class View(msgspec.Struct):
     comparison: Comparison = msgspec.field(default_factory=Comparison)
     recovery: Recovery | None = None
     snapshot: BrokerSnapshot | None = None  # the last complete answer
+    others: dict[str, list[int]] = {}  # symbols that other traders hold or trade, with their client ids
     equity: float = 0.0
     buying_power: float = 0.0
     equity_minute: str = ""  # HH:MM of the last point of the equity curve

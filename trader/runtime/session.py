@@ -192,6 +192,12 @@ class TradingSession:
         say("\n".join(report.row_line(row) for row in rows))
         await self.manager.save()
         await self._end()
+        former = next((row for row in rows if row.decision == "former_client_id"), None)
+        if former is not None:
+            raise ConflictError(
+                f"Own orders are live under another client id ({former.symbol}: {former.text}).",
+                f"Start with --client-id {self.state.client_id}: only the id that sent an order can change it.",
+            )
         text = "; ".join(f"{row.symbol}: {row.text}" for row in conflicts)
         raise ConflictError(
             f"The state and IBKR contradict each other ({text}).",
@@ -232,6 +238,7 @@ class TradingSession:
             self.connected.account,
             self.connected.endpoint.identity,
             self.clock.now(),
+            client_id=self.config.gateway.client_id,
             loop=asyncio.get_running_loop(),
             fresh=self.options.fresh,
         )

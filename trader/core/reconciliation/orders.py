@@ -13,6 +13,7 @@ from trader.broker.port import BrokerExecution, BrokerOrder, BrokerSnapshot, Com
 from trader.core.orders.broker_events import commission_event, execution_event
 from trader.core.orders.order_ref import OrderRef, parse_ref
 from trader.core.reconciliation.draft import Draft
+from trader.core.reconciliation.owners import is_others_execution
 from trader.core.sizing import ESTIMATED_RISK, estimated_targets
 from trader.core.strategy.ps60.setups import Setup
 
@@ -20,23 +21,29 @@ PARTIALS: tuple[PartialReason, ...] = get_args(PartialReason)  # in the order in
 
 
 def record_facts(
-    draft: Draft, snapshot: BrokerSnapshot, setups: Mapping[str, Setup], in_flight: Collection[str]
+    draft: Draft,
+    snapshot: BrokerSnapshot,
+    setups: Mapping[str, Setup],
+    in_flight: Collection[str],
+    client_id: int,
 ) -> None:
     """Record every execution and order status that is in the snapshot and not in the state.
 
     setups: of the scanner, for the pivot and targets of an entry whose plan was lost.
     in_flight: orderRefs sent so recently that their absence proves nothing yet.
     """
-    _recover_unknown_orders(draft, snapshot, setups)
+    _recover_unknown_orders(draft, snapshot, setups, client_id)
     for execution in sorted(snapshot.executions, key=lambda e: (e.time, e.cum_quantity)):
-        _record_execution(draft, execution)
+        _record_execution(draft, execution, client_id)
     for execution in snapshot.executions:
         _record_commission(draft, execution)
     _acknowledge_open(draft, snapshot)
     _conclude_missing(draft, snapshot, in_flight)
 
 
-def _record_execution(draft: Draft, execution: BrokerExecution) -> None:
+def _record_execution(draft: Draft, execution: BrokerExecution, client_id: int) -> None:
+    if is_others_execution(draft.state.orders, execution, client_id):
+        return
     event = execution_event(draft.state, execution, draft.now)
     if event is not None:
         draft.record(event)
@@ -50,12 +57,17 @@ def _record_commission(draft: Draft, execution: BrokerExecution) -> None:
         draft.record(event)
 
 
-def _recover_unknown_orders(draft: Draft, snapshot: BrokerSnapshot, setups: Mapping[str, Setup]) -> None:
-    """Rebuild own orders that are at IBKR and not in the state, entries first."""
+def _recover_unknown_orders(
+    draft: Draft, snapshot: BrokerSnapshot, setups: Mapping[str, Setup], client_id: int
+) -> None:
+    """Rebuild own orders that are at IBKR and not in the state, entries first.
+
+    A completed order alone does not tell its client id. Without an execution it has changed nothing.
+    """
     found: dict[str, OrderRef] = {}
     for ref_text in (
-        *(order.order_ref for order in (*snapshot.open_orders, *snapshot.completed_orders)),
-        *(execution.order_ref for execution in snapshot.executions),
+        *(order.order_ref for order in snapshot.open_orders if order.client_id == client_id),
+        *(execution.order_ref for execution in snapshot.executions if execution.client_id == client_id),
     ):
         ref = parse_ref(ref_text)
         if ref is not None and ref_text not in draft.state.orders:

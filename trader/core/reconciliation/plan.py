@@ -28,7 +28,8 @@ Decision = Literal[
     "stop_corrected",
     "unprotectable",
     "orphan_cancelled",
-    "other_client",
+    "former_client_id",
+    "other_trader",
     "unknown",
 ]
 
@@ -51,4 +52,5 @@ class Plan(msgspec.Struct):
     events: list[Event] = msgspec.field(default_factory=list)
     actions: list[BrokerAction] = msgspec.field(default_factory=list)
     conflicts: list[str] = msgspec.field(default_factory=list)  # symbols
+    former_client_ids: list[int] = msgspec.field(default_factory=list)  # under which own orders are live
     uncertain: bool = False  # a count differs and no execution explains it: ask IBKR a second time

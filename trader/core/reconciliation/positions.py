@@ -4,18 +4,26 @@ Every execution and order status of IBKR's answer is in the draft before. A diff
 that explains it: IBKR's count is taken (invariant 3), unless the difference is a conflict.
 """
 
+from collections.abc import Mapping
+
 from state.domain.events import ForeignSeen, PositionAdjusted, SymbolHalted, SymbolReleased
 from state.domain.model import Position, TraderState, sign
 from trader.broker.port import BrokerPosition, BrokerSnapshot
 from trader.core.reconciliation.draft import Draft
+from trader.core.reconciliation.owners import OthersShares, less_others
 from trader.core.reconciliation.plan import Decision, Plan, Row
 
 SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 1.5, 0.5, 1 / 3, 0.25, 0.2, 0.1, 0.05)
 SPLIT_TOLERANCE = 0.02  # of the cost basis: IBKR's average cost includes commissions, the entry price does not
 
 
-def compare_symbols(before: TraderState, draft: Draft, snapshot: BrokerSnapshot, plan: Plan) -> None:
-    """Add a row for every symbol of the state or the account, and the events that resolve a difference."""
+def compare_symbols(
+    before: TraderState, draft: Draft, snapshot: BrokerSnapshot, plan: Plan, others: OthersShares
+) -> None:
+    """Add a row for every symbol of the state or the account, and the events that resolve a difference.
+
+    others: shares of other traders, which are not compared with the state.
+    """
     holdings = {p.symbol: p for p in snapshot.positions if p.quantity}
     known = {*before.positions, *draft.state.positions, *draft.state.foreign, *holdings}
     known |= {p.symbol for p in draft.state.closed.values() if p.oversold} | set(draft.state.halted)
@@ -23,9 +31,19 @@ def compare_symbols(before: TraderState, draft: Draft, snapshot: BrokerSnapshot,
         position = draft.state.positions.get(symbol)
         holding = holdings.get(symbol)
         if position is not None:
-            _compare_open(before, draft, position, holding, plan)
+            _compare_open(before, draft, position, less_others(holding, others), plan)
+        elif symbol in others and holding is not None:
+            _show_others(draft, plan, holding, others[symbol])
         else:
             _compare_flat(before, draft, symbol, holding, plan)
+
+
+def _show_others(draft: Draft, plan: Plan, holding: BrokerPosition, others: Mapping[int, int]) -> None:
+    """Shares of another trader block an entry in the symbol, as foreign ones do."""
+    _note_foreign(draft, holding)
+    ids = ", ".join(str(client_id) for client_id in sorted(others))
+    text = f"{holding.quantity:+d} shares: {sum(others.values()):+d} are of the trader with client id {ids}"
+    plan.rows.append(Row(holding.symbol, "foreign", f"{text}: shown, not managed", "info"))
 
 
 def _compare_open(
@@ -144,7 +162,7 @@ def _compare_flat(
     _show_foreign(draft, plan, holding)
 
 
-def _show_foreign(draft: Draft, plan: Plan, holding: BrokerPosition) -> None:
+def _note_foreign(draft: Draft, holding: BrokerPosition) -> None:
     known = draft.state.foreign.get(holding.symbol)
     if known is None or (known.quantity, known.avg_cost) != (holding.quantity, holding.avg_cost):
         draft.record(
@@ -156,6 +174,10 @@ def _show_foreign(draft: Draft, plan: Plan, holding: BrokerPosition) -> None:
                 avg_cost=holding.avg_cost,
             )
         )
+
+
+def _show_foreign(draft: Draft, plan: Plan, holding: BrokerPosition) -> None:
+    _note_foreign(draft, holding)
     text = (
         f"{holding.quantity:+d} shares @ avg ${holding.avg_cost:.2f} are in the account and foreign: shown with "
         f"ESTIMATED values, not managed; `adopt {holding.symbol}` takes them over"

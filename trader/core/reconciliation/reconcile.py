@@ -12,6 +12,7 @@ from trader.core.orders.actions import BrokerAction, ExitAtMarket, ModifyStop, P
 from trader.core.orders.protection import stop_actions
 from trader.core.reconciliation.draft import Draft
 from trader.core.reconciliation.orders import record_facts
+from trader.core.reconciliation.owners import former_id_orders, others_orders, others_shares, without_others
 from trader.core.reconciliation.plan import Plan, Row
 from trader.core.reconciliation.positions import compare_symbols
 from trader.core.strategy.ps60.setups import Setup
@@ -32,19 +33,23 @@ def reconcile(
     """
     if isinstance(answer, Unknown):
         return _unknown(state, answer)
+    former = _former_id_rows(state, answer, client_id)
+    if former:
+        ids = sorted({order.client_id for order in former_id_orders(state, answer.open_orders, client_id)})
+        return Plan(complete=True, rows=former, former_client_ids=ids)
     draft = Draft(state, now)
     plan = Plan(complete=True)
-    record_facts(draft, answer, setups, in_flight)
-    compare_symbols(state, draft, answer, plan)
+    record_facts(draft, answer, setups, in_flight, client_id)
+    compare_symbols(state, draft, answer, plan, others_shares(draft.state, answer.executions, client_id))
     _order_rows(state, draft.state, plan)
     plan.events = draft.events
     plan.actions = [
         action
-        for action in stop_actions(draft.state, answer, client_id)
+        for action in stop_actions(draft.state, without_others(draft.state, answer, client_id), client_id)
         if not _too_early(action, draft.state, in_flight)
     ]
     _action_rows(plan)
-    _foreign_client_rows(state, answer, client_id, plan)
+    plan.rows += _other_trader_rows(draft.state, answer, client_id)
     return plan
 
 
@@ -107,12 +112,27 @@ def _action_rows(plan: Plan) -> None:
             plan.rows.append(Row(action.symbol, "orphan_cancelled", describe(action), "warning"))
 
 
-def _foreign_client_rows(state: TraderState, snapshot: BrokerSnapshot, client_id: int, plan: Plan) -> None:
-    """Rows for own orders under another client id: IBKR lists them, but this client cannot change them."""
-    for order in snapshot.open_orders:
-        if order.order_ref in state.orders and order.client_id not in (client_id, 0):
-            text = (
-                f"order {order.order_ref} belongs to client id {order.client_id}: "
-                f"start with --client-id {order.client_id} to manage it"
-            )
-            plan.rows.append(Row(order.symbol, "other_client", text, "warning"))
+def _former_id_rows(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[Row]:
+    return [
+        Row(
+            order.symbol,
+            "former_client_id",
+            f"order {order.order_ref} belongs to client id {order.client_id}, and this is client id {client_id}",
+            "conflict",
+        )
+        for order in former_id_orders(state, snapshot.open_orders, client_id)
+    ]
+
+
+def _other_trader_rows(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[Row]:
+    """Orders of other traders of this program: shown, counted as protection, never touched."""
+    return [
+        Row(
+            order.symbol,
+            "other_trader",
+            f"{order.action} {order.remaining} ({order.order_ref}) is of the trader with client id "
+            f"{order.client_id}",
+            "info",
+        )
+        for order in others_orders(state, snapshot.open_orders, client_id)
+    ]
