@@ -48,7 +48,7 @@ ENTRY_CONTEXT = Function("trader/core/entries.py", "_context")
 RECONCILE = Function("trader/core/reconciliation/reconcile.py", "reconcile")
 COMPARE_OPEN = Function("trader/core/reconciliation/positions.py", "_compare_open")
 MISSING_ORDERS = Function("trader/core/reconciliation/orders.py", "_conclude_missing")
-BUILD_SNAPSHOT = Function("trader/broker/ibkr/snapshots.py", "build_snapshot")
+SNAPSHOT_OF = Function("trader/core/comparison.py", "snapshot_of")
 ANSWER = Function("trader/broker/ibkr/questions.py", "Questions.answer")
 NEXT_ORDER_ID = Function("trader/core/orders/sending.py", "next_order_id")
 
@@ -150,12 +150,8 @@ TRADER = (
     ),
     Mutant(
         "empty answer taken as flat",
-        (
-            (BUILD_SNAPSHOT, ReplaceCondition("missing", "False")),
-            (BUILD_SNAPSHOT, ReplaceFilter("_lost rows", "True")),
-            (BUILD_SNAPSHOT, ReplaceCall("list", "[] if _lost({0}) else {call}")),
-        ),
-        ("tests/broker/test_broker_snapshots.py", CONNECTION_TESTS),
+        ((SNAPSHOT_OF, ReplaceArgument("BrokerSnapshot", "positions", "fresh.get('positions') or ()")),),
+        ("tests/core/test_comparison.py",),
     ),
     _one(
         "partial answer taken as complete",

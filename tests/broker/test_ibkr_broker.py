@@ -22,13 +22,11 @@ from paper_gateway.testing import RunningGateway
 from trader.broker.port import (
     BarFact,
     Broker,
-    BrokerSnapshot,
     CommissionFact,
     ConnectionFact,
     ExecutionFact,
     PositionFact,
     PricesFact,
-    Unknown,
 )
 from trader.errors import BrokerError, BrokerUnreachableError, ClientIdInUseError
 
@@ -78,17 +76,15 @@ async def test_other_accounts_are_kept_apart() -> None:
     """f24: two accounts summed into one position."""
     with RunningGateway("--account", "DU0000001", "--account", "DU0000002", "--start", "10:00") as gateway:
         async with connected(gateway) as broker:
-            assert isinstance(await broker.snapshot("DU0000001"), BrokerSnapshot)
+            await complete(broker, "DU0000001")
             gateway.ctl("trade", symbol="TSLA", side="BUY", shares=7, account="DU0000002")
             gateway.ctl("trade", symbol="TSLA", side="BUY", shares=5, account="DU0000001")
             assert (await fact(broker, PositionFact)).position.account == "DU0000001"
-            first = await broker.snapshot("DU0000001")
-            assert isinstance(first, BrokerSnapshot)
+            first = await complete(broker, "DU0000001")
             assert first.quantity("TSLA") == 5
             assert {e.account for e in first.executions} == {"DU0000001"}
-            answer = await broker.snapshot("DU9999999")
-            assert isinstance(answer, Unknown)
-            assert "DU9999999" in answer.reason
+            with pytest.raises(BrokerError, match="DU9999999"):
+                await broker.ask("positions", "DU9999999")
 
 
 @pytest.mark.parametrize("executions_of", ["all", "own"])

@@ -83,7 +83,7 @@ async def test_a_manual_trade_is_a_position_fact(gateway: RunningGateway) -> Non
         await bought(broker)
         await complete(broker)
         gateway.ctl("trade", symbol="TSLA", side="SELL", shares=100)
-        assert (await fact(broker, PositionFact)).position.quantity == 0
+        await fact(broker, PositionFact, lambda f: f.position.quantity == 0)
         snapshot = await complete(broker)
         assert snapshot.positions == ()
         assert {e.order_ref for e in snapshot.executions} == {"entry-1", ""}

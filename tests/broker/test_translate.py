@@ -20,7 +20,6 @@ from trader.broker.ibkr.translate import (
     open_order_of,
     price_or_none,
     whole,
-    with_executions,
 )
 from trader.errors import BrokerError
 
@@ -72,13 +71,6 @@ def test_a_completed_order_has_its_quantity_from_what_was_filled_and_no_ids_of_a
     found = completed_order_of(CONTRACT, order(totalQuantity=0.0, filledQuantity=60.0), STATE)
     assert (found.quantity, found.filled, found.order_id, found.client_id) == (60, 60, 0, 0)
     assert found.perm_id == 3_000_000_001
-
-
-def test_executions_complete_what_a_lost_status_left_out() -> None:
-    partly = open_order_of(CONTRACT, order(), STATE, 10)
-    execution: Any = SimpleNamespace(perm_id=partly.perm_id, cum_quantity=60)
-    other: Any = SimpleNamespace(perm_id=1, cum_quantity=100)
-    assert with_executions(partly, [execution, other]).filled == 60
 
 
 def test_account_values_need_all_three_of_the_right_account() -> None:

@@ -52,7 +52,7 @@ class Scene:
     def stop(self, **changes: object) -> BrokerOrder:
         """The stop as the broker has it, with changes."""
         stop = self.day.state.orders[self.position.stop_ref]
-        found = next(order for order in self.day.snapshot().open_orders if order.order_ref == stop.order_ref)
+        found = next(order for order in self.day.snapshot().open_orders or () if order.order_ref == stop.order_ref)
         return replace(found, **changes)
 
 

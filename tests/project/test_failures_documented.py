@@ -29,7 +29,7 @@ def test_the_families_are_complete() -> None:
     codes = [code for code, _, _ in ROWS]
     assert len(set(codes)) == len(codes)
     expected = [f"f{n:02}" for n in range(1, 25)] + [f"p{n:02}" for n in range(1, 20)]
-    expected += [f"i{n}" for n in range(1, 16)]
+    expected += [f"i{n}" for n in range(1, 18)]
     assert [code for code in codes if not code.startswith("g")] == expected
 
 

@@ -14,6 +14,7 @@ from state.domain import events as ev
 from state.domain.model import EntryPlan, Order
 from state.manager import StateManager
 from trader.config.sections import RunOptions
+from trader.core import comparison
 from trader.time_zones import parse_time
 
 GHOST = "ps60-TSLA-L-E1-0h4kq9x2mz"
@@ -67,6 +68,12 @@ def write_state(gateway: RunningGateway, logs: Path, shares: int, price: float, 
         manager.record(ev.OrderIntended(time=now, order=entry))
         manager.record(fill)
         manager.save_blocking()
+
+
+@pytest.fixture(autouse=True)
+def no_young_executions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An execution of the last minute outranks a share count; here it has passed."""
+    monkeypatch.setattr(comparison, "YOUNG_S", -60.0)
 
 
 async def test_row_matched(gateway: RunningGateway, tmp_path: Path) -> None:

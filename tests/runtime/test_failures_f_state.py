@@ -180,7 +180,7 @@ async def test_f07_entries_stay_closed_until_the_stop_is_live(gateway: RunningGa
 async def test_f08_a_lost_positions_answer_drops_nothing_while_trading(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:
-    """Planted: `build_snapshot` takes lost positions as an empty list."""
+    """Planted: `snapshot_of` takes lost positions as an empty list."""
     async with live(gateway, tmp_path, gateway__answer_timeout_s=0.25) as run:
         await run.enter()
         before = gateway.truth()

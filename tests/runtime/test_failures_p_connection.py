@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broker_cases import ENTRY_FILL, answer, decided, decisions, holding, order
+from broker_cases import ENTRY_FILL, answer, decided, holding, order
 from gateway_helpers import UNTYPED, connected, stock, until
 from lab import ACCOUNT, CLIENT_ID, live_stops, rows
 from lab_live import live
 from state_cases import STOP
 
 from paper_gateway.testing import RunningGateway
-from trader.broker.port import Unknown
 from trader.core import comparison
+from trader.errors import BrokerUnreachableError
 from trader.runtime import connection
 
 pytestmark = pytest.mark.usefixtures("frequent_comparisons")
@@ -42,7 +42,7 @@ async def doubled_stop(gateway: RunningGateway) -> dict[str, Any]:
 async def test_p01_an_answer_that_timed_out_is_a_type_of_its_own(gateway: RunningGateway, tmp_path: Path) -> None:
     """No file, 100 shares at IBKR, and the answer is lost: not ready, no entry.
 
-    Planted: `_lost` is False for a timeout.
+    Planted: `snapshot_of` takes lost positions as an empty list.
     """
     async with live(gateway, tmp_path) as run:
         await run.enter()
@@ -50,9 +50,8 @@ async def test_p01_an_answer_that_timed_out_is_a_type_of_its_own(gateway: Runnin
     shutil.rmtree(tmp_path / "logs")
     gateway.ctl("silence", kind="positions")
     async with live(gateway, tmp_path, ready=False, gateway__answer_timeout_s=0.25) as run:
-        found = await run.session.connected.broker.snapshot(ACCOUNT)
-        assert isinstance(found, Unknown)
-        assert found.missing == ("positions",)
+        with pytest.raises(BrokerUnreachableError, match="positions"):
+            await run.session.connected.broker.ask("positions", ACCOUNT)
         await run.until(lambda: run.state.alerts)
         assert (run.state.connection.ready, run.state.connection.entries_open) == (False, False)
         gateway.ctl("silence", kind="positions", off=True)
@@ -199,10 +198,11 @@ async def test_p08_an_order_that_is_no_longer_open_because_it_filled_is_filled(
 def test_p08_nothing_is_concluded_while_executions_are_missing() -> None:
     """IBKR lists the stop as filled; its execution comes later. Planted: `_conclude_missing` calls it cancelled."""
     done = order(STOP, 0, filled=100, status="Filled", order_id=0, client_id=0, perm_id=9_002)
-    plan, after = decided(holding(), answer(completed=[done], executions=[ENTRY_FILL]))
+    seen = answer(completed=[done], executions=[ENTRY_FILL])
+    plan, after = decided(holding(), seen, confirmed=lambda _: False)
     assert after.orders[STOP].status != "cancelled"
     assert plan.uncertain, "so IBKR is asked again before anything follows from it"
-    assert decisions(plan) == ["closed_unexplained"]
+    assert after.positions["TSLA"].held == 100
 
 
 async def test_p09_two_live_orders_under_one_reference_raise_an_alert(

@@ -142,10 +142,10 @@ async def test_flat_needs_a_complete_answer_of_ibkr(
     monkeypatch.setattr(flatten, "FLATTEN_TIMEOUT_S", 1.5)
     async with live(gateway, tmp_path, gateway__answer_timeout_s=0.3) as run:
         await run.enter("TSLA", "LONG", 100)
-        gateway.ctl("silence", kind="account")
+        gateway.ctl("silence", kind="open_orders")
         code, _, error = await operator.asks("flatten")
         assert (code, "Not known to be flat" in error) == (7, True)
-        gateway.ctl("silence", kind="account", off=True)
+        gateway.ctl("silence", kind="open_orders", off=True)
         await run.until(lambda: run.state.connection.ready)
         assert (await operator.asks("flatten"))[1]["closed"] is True
 

@@ -8,6 +8,7 @@ from lab import CALM
 from lab_live import live
 
 from paper_gateway.testing import RunningGateway
+from trader.broker.port import PARTS
 from trader.core.reconciliation.reconcile import reconcile
 from trader.runtime.session import TradingSession
 
@@ -25,4 +26,4 @@ async def test_the_answer_is_noted_before_it_is_decided_on(tmp_path: Path, monke
     with RunningGateway(*CALM) as gateway:
         async with live(gateway, tmp_path) as run:
             await run.trading()
-    assert order[:4] == ["sync", "decided", "reconcile", "gate"]
+    assert order[: order.index("gate") + 1] == ["sync"] * len(PARTS) + ["decided", "reconcile", "gate"]

@@ -51,7 +51,7 @@ class Observer:
         self.clock = Clock(real_gateway=False)
         self.queue: Queue = asyncio.Queue()
         put = self.queue.put_nowait
-        self.broker = IbkrBroker("127.0.0.1", gateway.port, client_id, put, now=self.clock.now)
+        self.broker = IbkrBroker("127.0.0.1", gateway.port, client_id, put)
         self.manager = StateManager.open(folder, f"observer-{client_id}")
         self.gateway = gateway
 

@@ -1,7 +1,7 @@
 """Helpers of the tests of reconciliation: IBKR's answers as values, and the plan made from them."""
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Any, Literal
 
 from state_cases import ACCOUNT, STOP, TRADE, at, intended, state_after
 
@@ -9,15 +9,16 @@ from state.domain import events as ev
 from state.domain.model import Action, TraderState
 from trader.broker.port import (
     AccountValues,
-    BrokerAnswer,
     BrokerExecution,
     BrokerOrder,
     BrokerPosition,
     BrokerSnapshot,
 )
-from trader.core.reconciliation.draft import Draft
+from trader.core.orders.protection import Violation, violations
+from trader.core.reconciliation.draft import Draft, copied
+from trader.core.reconciliation.owners import others_shares
 from trader.core.reconciliation.plan import Plan
-from trader.core.reconciliation.reconcile import reconcile
+from trader.core.reconciliation.reconcile import Given, reconcile
 from trader.core.strategy.ps60.setups import Setup
 
 CLIENT = 2001
@@ -138,13 +139,19 @@ def holding(*more: ev.Event) -> TraderState:
     )
 
 
-def decided(state: TraderState, seen: BrokerAnswer, in_flight: Collection[str] = ()) -> tuple[Plan, TraderState]:
-    """The plan, and the state after its events; `state` itself is unchanged."""
-    plan = reconcile(state, seen, now=at(60), client_id=CLIENT, setups={"TSLA": SETUP}, in_flight=in_flight)
-    draft = Draft(state, at(60))
-    for event in plan.events:
-        draft.record(event)
-    return plan, draft.state
+def decided(
+    state: TraderState, seen: BrokerSnapshot, in_flight: Collection[str] = (), **more: Any
+) -> tuple[Plan, TraderState]:
+    """The plan, and the state after its events; `state` itself is unchanged. more: fields of Given."""
+    draft = Draft(copied(state), at(60))
+    others = others_shares(state, seen.executions or (), CLIENT)
+    given = Given(client_id=CLIENT, setups={"TSLA": SETUP}, in_flight=in_flight, others=others, **more)
+    return reconcile(draft, seen, given), draft.state
+
+
+def problems_of(state: TraderState, seen: BrokerSnapshot) -> list[Violation]:
+    """Why the protection gate does not pass on this answer."""
+    return violations(state, seen.open_orders or (), seen.positions or (), CLIENT)
 
 
 def decisions(plan: Plan, symbol: str = "TSLA") -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from msgspec.structs import replace
 
@@ -29,6 +29,8 @@ from trader.broker.port import (
     Instrument,
     OrderFact,
     OrderTicket,
+    Part,
+    PartAnswer,
     PositionFact,
     PricesFact,
 )
@@ -57,6 +59,8 @@ class CoreDay:
         self.events: list[Recorded] = []
         self.effects: list[fx.Effect] = []
         self.stopped = ""
+        self.silent: set[Part] = set()  # questions that the broker does not answer
+        self.refused: set[Part] = set()  # questions that end without an answer
         self._start = start
         self._waiting: list[messages.Message] = []
         self._timers: list[tuple[datetime, int, str]] = []
@@ -70,7 +74,6 @@ class CoreDay:
     def begin(self) -> None:
         """Recover from an empty state and start to trade."""
         self.handle(messages.RecoveryStarted())
-        self.handle(messages.TradingStarted())
 
     def handle(self, *given: messages.Message) -> None:
         """One turn for these messages, then turns for the messages that its effects cause, until none is left."""
@@ -104,6 +107,10 @@ class CoreDay:
         """The events as bytes."""
         return b"\n".join(f"{item.sequence} {item.kind} ".encode() + item.data for item in self.events)
 
+    def pass_time(self, seconds: float) -> None:
+        """Let virtual time pass, with its ticks and timers."""
+        self._pass_time(self.now + timedelta(seconds=seconds))
+
     def _pass_time(self, until: datetime) -> None:
         while self.now < until:
             self.now = min(until, self.now + timedelta(seconds=TICK_S))
@@ -124,7 +131,7 @@ class CoreDay:
         elif isinstance(effect, fx.SendCancel):
             self._cancel(effect.order_id)
         elif isinstance(effect, fx.AskBroker):
-            self._waiting.append(messages.BrokerAnswered(self.snapshot(), effect.activity))
+            self._answer(effect)
         elif isinstance(effect, fx.AskInstrument):
             found = Instrument(effect.symbol, 1, 0.01, "", "US/Eastern")
             self._waiting.append(messages.InstrumentKnown(found))
@@ -135,6 +142,8 @@ class CoreDay:
         elif isinstance(effect, fx.ArmTimer):
             self._count += 1
             heapq.heappush(self._timers, (self.now + timedelta(seconds=effect.after_s), self._count, effect.name))
+        elif isinstance(effect, fx.RecoveryFinished):
+            self._waiting.append(messages.TradingStarted())
         elif isinstance(effect, fx.StopRun):
             self.stopped = self.stopped or effect.reason
 
@@ -144,6 +153,26 @@ class CoreDay:
         live = tuple(order for order in self._orders.values() if not order.is_closed)
         values = AccountValues(ACCOUNT, 100_000.0, 400_000.0, 100_000.0)
         return BrokerSnapshot(ACCOUNT, self.now, held, live, (), tuple(self._executions), values)
+
+    def _answer(self, effect: fx.AskBroker) -> None:
+        if effect.part in self.refused:
+            error = f"no answer about {effect.part}"
+            self._waiting.append(messages.PartAnswered(effect.part, effect.activity, None, error))
+        elif effect.part not in self.silent:
+            self._waiting.append(messages.PartAnswered(effect.part, effect.activity, self.answer(effect.part)))
+
+    def answer(self, part: Part) -> PartAnswer:
+        """The broker's answer to one question."""
+        whole = self.snapshot()
+        rows = {
+            "positions": whole.positions,
+            "open_orders": whole.open_orders,
+            "completed_orders": whole.completed_orders,
+            "executions": whole.executions,
+            "account": (whole.values,),
+        }
+        found: Any = rows[part]
+        return cast("PartAnswer", found)
 
     # The broker
 

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import msgspec
 from queued_broker import QueuedBroker
 
 from paper_gateway.testing import RunningGateway
 from trader.broker.port import (
+    AccountValues,
+    BrokerExecution,
     BrokerOrder,
-    BrokerSnapshot,
+    BrokerPosition,
     CommissionFact,
     ExecutionFact,
     OrderFact,
@@ -50,10 +53,24 @@ async def order_fact(broker: QueuedBroker, order_ref: str, *statuses: str) -> Br
     return found.order
 
 
-async def complete(broker: QueuedBroker) -> BrokerSnapshot:
-    answer = await broker.snapshot(ACCOUNT)
-    assert isinstance(answer, BrokerSnapshot), answer
-    return answer
+class Complete(msgspec.Struct):
+    """A snapshot of which every part is known."""
+
+    account: str
+    positions: tuple[BrokerPosition, ...]
+    open_orders: tuple[BrokerOrder, ...]
+    completed_orders: tuple[BrokerOrder, ...]
+    executions: tuple[BrokerExecution, ...]
+    values: AccountValues
+
+    def quantity(self, symbol: str) -> int:
+        return sum(p.quantity for p in self.positions if p.symbol == symbol)
+
+
+async def complete(broker: QueuedBroker, account: str = ACCOUNT) -> Complete:
+    answer = await broker.snapshot(account)
+    assert answer.missing == (), answer
+    return msgspec.convert(answer, Complete, from_attributes=True)
 
 
 def ticket(order_id: int, ref: str, action: str = "BUY", **given: object) -> OrderTicket:

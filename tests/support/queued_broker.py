@@ -1,9 +1,11 @@
 """The broker with its facts in a queue, for tests that read them."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from trader.broker.ibkr.broker import IbkrBroker
-from trader.broker.port import Fact
+from trader.broker.port import BrokerSnapshot, Fact
+from trader.runtime.reconcile_only import full_snapshot
 
 
 class QueuedBroker(IbkrBroker):
@@ -19,3 +21,7 @@ class QueuedBroker(IbkrBroker):
     ) -> None:
         self.queue: asyncio.Queue[Fact] = asyncio.Queue()
         super().__init__(host, port, client_id, self.queue.put_nowait, connect_timeout_s, answer_timeout_s)
+
+    async def snapshot(self, account: str) -> BrokerSnapshot:
+        """All five questions, asked at once."""
+        return await full_snapshot(self, account, datetime.now(UTC))

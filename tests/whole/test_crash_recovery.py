@@ -30,8 +30,9 @@ from state.domain.model import TraderState
 from state.storage.files import Folder
 from state.storage.snapshot import BACKUP, MAIN
 from trader.broker.port import AccountValues, BrokerExecution, BrokerOrder, BrokerPosition, BrokerSnapshot
+from trader.core.reconciliation.draft import Draft, copied
 from trader.core.reconciliation.plan import Plan
-from trader.core.reconciliation.reconcile import reconcile
+from trader.core.reconciliation.reconcile import Given, reconcile
 
 TRADED = [
     *bracket(),
@@ -176,7 +177,7 @@ def held(tmp_path: Path) -> TraderState:
 
 
 def decide(state: TraderState, snapshot: BrokerSnapshot) -> Plan:
-    return reconcile(state, snapshot, now=at(600), client_id=2001, setups={})
+    return reconcile(Draft(copied(state), at(600)), snapshot, Given(client_id=2001, setups={}))
 
 
 def after(state: TraderState, plan: Plan) -> TraderState:

@@ -1,7 +1,7 @@
 """What the trader may ask of a broker, and what the broker reports: plain values, no client library.
 
-A `BrokerSnapshot` exists only if every question was answered up to its end marker. A lost answer gives `Unknown`,
-a type of its own, so that nothing can take it for an empty account (invariant 2).
+Each part of a `BrokerSnapshot` is there only if its question was answered up to the end marker. A lost answer is
+None, and never an empty tuple, so that nothing can take it for an empty account (invariant 2).
 
 The values are msgspec structs: a dataclass takes forty times as long to define, and every restart defines them.
 """
@@ -127,34 +127,48 @@ class AccountValues(msgspec.Struct, frozen=True):
     cash: float
 
 
+Part = Literal["positions", "open_orders", "completed_orders", "executions", "account"]
+PARTS: tuple[Part, ...] = ("positions", "open_orders", "completed_orders", "executions", "account")
+PART_NAMES: dict[Part, str] = {
+    "positions": "positions",
+    "open_orders": "open orders",
+    "completed_orders": "completed orders",
+    "executions": "executions",
+    "account": "account values",
+}
+"""The questions about an account, and their names in messages."""
+
+PartAnswer = (
+    tuple[BrokerPosition, ...] | tuple[BrokerOrder, ...] | tuple[BrokerExecution, ...] | tuple[AccountValues, ...]
+)
+
+
 class BrokerSnapshot(msgspec.Struct, frozen=True):
-    """A complete answer: everything that IBKR has of one account, each part up to its end marker."""
+    """What IBKR has of one account. A part is None if IBKR has not answered for it up to its end marker."""
 
     account: str
     taken_at: datetime
-    positions: tuple[BrokerPosition, ...]
-    open_orders: tuple[BrokerOrder, ...]
-    completed_orders: tuple[BrokerOrder, ...]
-    executions: tuple[BrokerExecution, ...]
-    values: AccountValues
+    positions: tuple[BrokerPosition, ...] | None = None
+    open_orders: tuple[BrokerOrder, ...] | None = None
+    completed_orders: tuple[BrokerOrder, ...] | None = None
+    executions: tuple[BrokerExecution, ...] | None = None
+    values: AccountValues | None = None
 
-    def quantity(self, symbol: str) -> int:
-        """Signed shares. A symbol that is absent from a complete answer has zero."""
+    @property
+    def missing(self) -> tuple[Part, ...]:
+        """The parts without a complete answer."""
+        found = (self.positions, self.open_orders, self.completed_orders, self.executions, self.values)
+        return tuple(part for part, answer in zip(PARTS, found, strict=True) if answer is None)
+
+    def quantity(self, symbol: str) -> int | None:
+        """Signed shares; None if positions are not known. A symbol that is absent from the answer has zero."""
+        if self.positions is None:
+            return None
         return sum(p.quantity for p in self.positions if p.symbol == symbol)
 
     def position(self, symbol: str) -> BrokerPosition | None:
         """The account's open position in a symbol, or None."""
-        return next((p for p in self.positions if p.symbol == symbol and p.quantity), None)
-
-
-class Unknown(msgspec.Struct, frozen=True):
-    """No complete answer. Nothing may be dropped, closed or entered because of it."""
-
-    missing: tuple[str, ...]  # the questions without an answer, as text for the operator
-    reason: str
-
-
-BrokerAnswer = BrokerSnapshot | Unknown
+        return next((p for p in self.positions or () if p.symbol == symbol and p.quantity), None)
 
 
 class OrderTicket(msgspec.Struct, frozen=True):
@@ -276,8 +290,11 @@ class Broker(Protocol):
         """The broker's time, whole seconds since the epoch (reqCurrentTime); also the heartbeat."""
         ...
 
-    async def snapshot(self, account: str) -> BrokerAnswer:
-        """Positions, open orders of all clients, completed orders, executions and account values."""
+    async def ask(self, part: Part, account: str, since: datetime | None = None) -> PartAnswer:
+        """One part of a snapshot, of all clients. since: for executions, only those from then on.
+
+        A second call for a part waits for the first one. Raises BrokerError without a complete answer.
+        """
         ...
 
     async def instrument(self, symbol: str) -> Instrument: ...

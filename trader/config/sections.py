@@ -35,7 +35,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     live: bool = False
     live_account: str = ""
     connect_timeout_s: Positive = 4.0
-    answer_timeout_s: Positive = 4.0
+    answer_timeout_s: Positive = 20.0
     # For the embedded paper gateway only:
     port: Annotated[int, Meta(ge=0, le=65535)] = 17497
     speed: Annotated[float, Meta(gt=0, le=10_000)] = 5.0

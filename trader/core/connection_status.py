@@ -9,6 +9,20 @@ from trader.core.turn import Turn
 ALERT_KEY = "line"  # as state files have it since the first version
 
 
+def is_reachable(turn: Turn) -> bool:
+    """Whether IBKR can be asked and sent orders: the API connection is up, and TWS has not lost IBKR."""
+    view = turn.view
+    return turn.moment.connected and not view.connection_lost and not view.outage
+
+
+def is_managing(turn: Turn) -> bool:
+    """Whether positions are managed: exits, partials, trailing stops (invariant 17).
+
+    That needs the connection and the own executions, and no permission of the protection gate.
+    """
+    return is_reachable(turn) and turn.view.executions_known and turn.view.phase == "trading"
+
+
 def set_status(turn: Turn, *, connected: bool, ready: bool, reason: str, lost_at: datetime | None = None) -> None:
     """Record and log the status if it changes. Entries are open only while connected, ready and not held."""
     known = turn.state.connection

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from trader.broker.port import Bar, BrokerSnapshot, OrderTicket
+from trader.broker.port import Bar, BrokerSnapshot, OrderTicket, Part
 from trader.core.reconciliation.plan import Row
 
 Level = Literal["info", "warning", "error"]
@@ -60,9 +60,14 @@ class ForgetPauseRequest(Effect, frozen=True):
 
 
 class AskBroker(Effect, frozen=True):
-    """Ask IBKR for a snapshot of the account; answered by `BrokerAnswered` with the same activity."""
+    """Ask IBKR for one part of a snapshot; answered by `PartAnswered` with the same activity.
 
+    since: for executions, only those from then on.
+    """
+
+    part: Part
     activity: int
+    since: datetime | None = None
 
 
 class AskInstrument(Effect, frozen=True):

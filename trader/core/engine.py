@@ -27,7 +27,7 @@ from trader.core import (
     recovery,
 )
 from trader.core.bars import Candle
-from trader.core.connection_status import hold_entries, release_entries, set_status
+from trader.core.connection_status import hold_entries, is_managing, release_entries, set_status
 from trader.core.isolation import isolated
 from trader.core.limits import check_limits
 from trader.core.orders import closing, sending
@@ -93,7 +93,7 @@ def _after_fill(turn: Turn, symbol: str) -> None:
     position = turn.state.positions.get(symbol)
     if position is not None and wanted_stop_size(turn.state, position) > 0:
         busy = symbol in turn.view.partials or closing.is_closing(turn, position)
-        if turn.state.connection.ready and not busy:
+        if is_managing(turn) and not busy:
             closing.resize_stop(turn, position)
     elif position is None:
         _log_close(turn, symbol)
@@ -105,7 +105,7 @@ def _after_fill(turn: Turn, symbol: str) -> None:
 
 def _manage(turn: Turn, symbol: str) -> None:
     position = turn.state.positions.get(symbol)
-    if position is None or not turn.state.connection.ready:
+    if position is None or not is_managing(turn):
         return
     monitor = turn.view.monitors.get(symbol)
     if monitor is None:
@@ -136,11 +136,22 @@ def _log_close(turn: Turn, symbol: str) -> None:
         )
 
 
-def _answered(turn: Turn, message: messages.BrokerAnswered) -> None:
+def _answered(turn: Turn, message: messages.PartAnswered) -> None:
+    if comparison.take_part(turn, message):
+        _compare(turn)
+
+
+def _grace_over(turn: Turn) -> None:
+    if comparison.grace_fired(turn):
+        _compare(turn)
+
+
+def _compare(turn: Turn) -> None:
+    """Decide on the answers that have come."""
     if turn.view.recovery is not None:
-        recovery.take_answer(turn, turn.view.recovery, message)
-    else:
-        comparison.take_answer(turn, message)
+        recovery.decide(turn, turn.view.recovery)
+    elif turn.view.phase == "trading":
+        comparison.decide(turn)
 
 
 def _tick(turn: Turn, _: messages.Tick) -> None:
@@ -160,6 +171,7 @@ def _timer(turn: Turn, message: messages.TimerFired) -> None:
 
 TIMERS: dict[str, Callable[[Turn], None]] = {
     comparison.TIMER: comparison.timer_fired,
+    comparison.GRACE_TIMER: _grace_over,
     recovery.TIMER: recovery.timer_fired,
     flatten.TIMER: flatten.timer_fired,
 }
@@ -210,7 +222,7 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     messages.RecoveryStarted: recovery.start,
     messages.TradingStarted: _trading_started,
     messages.RunEnding: _run_ending,
-    messages.BrokerAnswered: _answered,
+    messages.PartAnswered: _answered,
     messages.Tick: _tick,
     messages.TimerFired: _timer,
     messages.Reconnected: recovery.reconnected,

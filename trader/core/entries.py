@@ -121,7 +121,7 @@ def _context(turn: Turn, monitor: SymbolMonitor, signal: Signal, *, entries_open
         consecutive_losses=state.consecutive_losses,
         consecutive_errors=state.risk.broker_errors,
         breaker_tripped=state.risk.breaker_tripped or state.risk.loss_limit_hit,
-        paused=state.risk.paused or symbol in state.halted or not entries_open,
+        paused=state.risk.paused or symbol in state.halted or symbol in turn.view.unsettled or not entries_open,
         avoided=symbol in turn.config.universe.avoid_symbols,
         last_break=last.break_time if last is not None and last.side == signal.side else None,
     )

@@ -23,6 +23,7 @@ from trader.core.orders.broker_events import (
 )
 from trader.core.orders.closing import take_stop_report
 from trader.core.turn import Turn
+from trader.core.view import note_execution
 
 COMPETING_SESSION = 10197  # IBKR's message code
 
@@ -63,6 +64,7 @@ def take_execution(turn: Turn, fact: ExecutionFact) -> None:
     if event is None:
         return
     _record(turn, event)
+    note_execution(turn.view, event)
     turn.log(
         "info",
         f"FILL {execution.symbol} {execution.side} {execution.shares} @ {execution.price:.2f} "
@@ -113,17 +115,16 @@ def take_message(turn: Turn, fact: MessageFact) -> None:
 
 
 def take_position(turn: Turn, fact: PositionFact) -> None:
-    """The account's share count changed: compare soon if the state has another count."""
-    symbol = fact.position.symbol
-    position = turn.state.positions.get(symbol)
-    foreign = turn.state.foreign.get(symbol)
-    known = position.quantity if position is not None else (foreign.quantity if foreign is not None else 0)
-    if known != fact.position.quantity:
+    """IBKR's share count, which answers repeat: compare soon if it has changed."""
+    symbol, quantity, seen = fact.position.symbol, fact.position.quantity, turn.view.positions_seen
+    if seen.get(symbol, 0) != quantity:
+        seen[symbol] = quantity
         turn.view.comparison.wanted = True
 
 
 def take_connection(turn: Turn, fact: ConnectionFact) -> None:
     """The API connection is lost, or TWS has lost or regained its own connection to IBKR."""
+    turn.view.outage = fact.state == "broken"
     if fact.state == "restored":
         turn.log("info", f"The connection to IBKR is restored: {fact.text}")
         turn.view.restored = True

@@ -1,6 +1,7 @@
 """`flatten`: pause, cancel entries, close every own position, and verify. It takes several turns of the engine."""
 
 from trader.core import exits
+from trader.core.connection_status import is_managing
 from trader.core.effects import ArmTimer, Reply
 from trader.core.isolation import isolated
 from trader.core.market_data import monitor_symbol
@@ -30,7 +31,7 @@ def go_on(turn: Turn) -> None:
     flatten, state = turn.view.flatten, turn.state
     if flatten is None:
         return
-    if not state.connection.ready:  # without a complete answer nothing is closed (invariant 2)
+    if not is_managing(turn):
         if not state.connection.connected and turn.moment.real_s - flatten.since_s > NO_CONNECTION_TIMEOUT_S:
             _give_up(turn, flatten)
         return
@@ -57,6 +58,8 @@ def _verified(turn: Turn, flatten: Flatten) -> bool:
         flatten.seen_before = answer
     turn.view.comparison.wanted = True
     if answer is None or answer is flatten.seen_before:
+        return False
+    if answer.positions is None or answer.open_orders is None:
         return False
     held = [p for p in answer.positions if p.quantity and p.symbol not in foreign]
     own = (order for order in answer.open_orders if order.client_id == turn.settings.client_id)

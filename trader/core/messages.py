@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from trader.broker.port import Bar, BrokerAnswer, Fact, Instrument
+from trader.broker.port import Bar, Fact, Instrument, Part, PartAnswer
 
 FACTS: tuple[type, ...] = get_args(Fact)
 
@@ -42,11 +42,16 @@ class RunEnding(msgspec.Struct, frozen=True):
     reason: str
 
 
-class BrokerAnswered(msgspec.Struct, frozen=True):
-    """The answer to an AskBroker, with the activity count that the question carried."""
+class PartAnswered(msgspec.Struct, frozen=True):
+    """The answer to an AskBroker, with the activity count that the question carried.
 
-    answer: BrokerAnswer
+    rows: None without a complete answer, and `error` tells why.
+    """
+
+    part: Part
     activity: int
+    rows: PartAnswer | None
+    error: str = ""
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -150,7 +155,7 @@ Message = (
     | RecoveryStarted
     | TradingStarted
     | RunEnding
-    | BrokerAnswered
+    | PartAnswered
     | Tick
     | TimerFired
     | Reconnected

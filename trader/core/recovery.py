@@ -3,84 +3,125 @@
 IBKR is asked again until it gives a complete answer: unknown is not flat (invariant 2).
 """
 
+from datetime import datetime
+from typing import Literal
+
 from state.domain.events import Event
-from trader.broker.port import BrokerSnapshot, Unknown
-from trader.core.comparison import ROUTINE, Outcome, ask, compare, note_account, report_unknown
-from trader.core.connection_status import set_status
+from trader.broker.port import BrokerSnapshot
+from trader.core.comparison import (
+    ROUTINE,
+    Outcome,
+    ask,
+    clear_unknown,
+    compare,
+    forget_answers,
+    is_stale,
+    note_account,
+    report_unknown,
+)
+from trader.core.connection_status import is_reachable, set_status
 from trader.core.effects import ArmTimer, RecoveryFinished, RecoveryRefused, RecoveryStep
 from trader.core.market_data import open_market
-from trader.core.messages import BrokerAnswered, Reconnected, RecoveryStarted
+from trader.core.messages import Reconnected, RecoveryStarted
 from trader.core.reconciliation.adoption import acceptance
+from trader.core.reconciliation.baseline import baseline
 from trader.core.reconciliation.plan import Row
 from trader.core.turn import Turn
 from trader.core.view import Recovery
 
 PAUSE_S = 0.1  # between two questions
-AGAIN_S = 0.8  # before the question that confirms an unexplained difference
+AGAIN_S = 2.1  # before the question that confirms an unexplained difference
+PATIENCE_S = 5.0  # for which a missing answer keeps a recovery from ending
 LONGEST_PAUSE_S = 5.0
 TIMER = "recover"
 
 
 def start(turn: Turn, _: RecoveryStarted) -> None:
     """Compare the loaded state with IBKR."""
+    for execution in turn.state.executions.values():
+        if not execution.estimated:
+            _note_time(turn, execution.symbol, execution.time)
+    _begin(turn, "start", "the protection gate has passed")
+
+
+def _note_time(turn: Turn, symbol: str, moment: datetime) -> None:
+    known = turn.view.executed_at.get(symbol)
+    turn.view.executed_at[symbol] = moment if known is None else max(known, moment)
+
+
+def _begin(turn: Turn, kind: Literal["start", "reconnect"], reason: str) -> None:
     turn.view.phase = "recovering"
-    turn.view.recovery = Recovery("start", "the protection gate has passed", PAUSE_S)
+    turn.view.recovery = Recovery(kind, reason, PAUSE_S, since_s=turn.moment.real_s, before=baseline(turn.state))
+    forget_answers(turn)
     ask(turn)
 
 
 def reconnected(turn: Turn, _: Reconnected) -> None:
     """As at a start: first the protection gate, then the bars that were missed."""
-    turn.view.connection_lost = False
-    if turn.view.recovery is not None:
-        turn.view.recovery.pause_s = PAUSE_S
+    turn.view.connection_lost = turn.view.outage = False
+    recovery = turn.view.recovery
+    if recovery is not None:  # interrupted: it goes on over the new connection
+        recovery.pause_s, recovery.since_s = PAUSE_S, turn.moment.real_s
+        forget_answers(turn)
+        ask(turn)
         return
     if turn.view.phase != "trading":
         return
     set_status(turn, connected=True, ready=False, reason="reconnected; comparing the state with IBKR")
-    turn.view.phase = "recovering"
-    turn.view.recovery = Recovery("reconnect", "reconnected, the protection gate has passed", PAUSE_S)
-    ask(turn)
+    _begin(turn, "reconnect", "reconnected, the protection gate has passed")
 
 
 def timer_fired(turn: Turn) -> None:
     """Ask IBKR again after the pause."""
-    if turn.view.recovery is not None:
+    if turn.view.recovery is not None and is_reachable(turn):
         ask(turn)
 
 
-def take_answer(turn: Turn, recovery: Recovery, message: BrokerAnswered) -> None:
-    """Compare, and ask again until the protection gate passes or only the operator can decide."""
-    turn.view.comparison.asked = False
-    answer = message.answer
-    if message.activity != turn.view.activity:
-        ask(turn)  # something happened meanwhile: the answer may be older than the state
+def decide(turn: Turn, recovery: Recovery) -> None:
+    """Compare, and ask again until the protection gate passes or only the operator can decide.
+
+    With an answer missing for PATIENCE_S the positions are managed without the gate: entries stay closed.
+    """
+    if is_stale(turn):
+        ask(turn)  # something happened meanwhile: the answers are older than the state
         return
-    outcome = compare(turn, answer)
+    outcome = compare(turn, recovery.before)
     _merge(turn, recovery, outcome)
     if outcome.plan.former_client_ids:
         turn.do(RecoveryRefused(tuple(recovery.rows)))
         return
-    if isinstance(answer, BrokerSnapshot) and _is_over(turn, outcome):
-        note_account(turn, answer)
-        reason = recovery.reason if outcome.passed else outcome.why_not_passed
-        set_status(turn, connected=True, ready=outcome.passed, reason=reason)
-        _finish(turn, recovery, answer)
+    if _is_over(turn, recovery, outcome):
+        note_account(turn, outcome.snapshot)
+        if outcome.plan.complete:
+            clear_unknown(turn)
+            reason = recovery.reason if outcome.passed else outcome.why_not_passed
+            set_status(turn, connected=True, ready=outcome.passed, reason=reason)
+        else:
+            report_unknown(turn)
+        _finish(turn, recovery, outcome.snapshot)
         return
-    if isinstance(answer, Unknown):
-        report_unknown(turn, answer)
+    if turn.view.comparison.failed:
+        report_unknown(turn)
         recovery.pause_s = min(recovery.pause_s * 2, LONGEST_PAUSE_S)
     turn.do(ArmTimer(TIMER, AGAIN_S if outcome.again else recovery.pause_s))
 
 
-def _is_over(turn: Turn, outcome: Outcome) -> bool:
-    """Whether the protection gate has passed, or only the operator can decide, or a dry run may send nothing."""
-    return outcome.passed or bool(outcome.plan.conflicts) or (turn.settings.dry_run and not outcome.again)
+def _is_over(turn: Turn, recovery: Recovery, outcome: Outcome) -> bool:
+    """Whether the protection gate has passed, or only the operator can decide, or a dry run may send nothing.
+
+    Or whether an answer has been missing for so long that positions are managed without it.
+    """
+    if outcome.passed or outcome.plan.conflicts:
+        return True
+    if outcome.plan.complete:
+        return turn.settings.dry_run and not outcome.again
+    waited_s = turn.moment.real_s - recovery.since_s
+    done = not outcome.plan.actions and not outcome.plan.uncertain
+    return waited_s >= PATIENCE_S and done and turn.view.executions_known
 
 
 def _merge(turn: Turn, recovery: Recovery, outcome: Outcome) -> None:
     """Add new rows. The first complete comparison has a row for every symbol; later routine rows are left out."""
-    if outcome.again:
-        return
     rows = recovery.rows
     if outcome.plan.complete:
         rows[:] = [row for row in rows if row.decision != "unknown"]
@@ -133,6 +174,8 @@ def _accept_conflicts(turn: Turn, recovery: Recovery, snapshot: BrokerSnapshot) 
         "start",
         "the operator accepted IBKR's count",
         PAUSE_S,
+        since_s=turn.moment.real_s,
+        before=baseline(turn.state),
         accepted=[*recovery.rows, *accepted],
         snapshot=snapshot,
     )

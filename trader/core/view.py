@@ -11,10 +11,12 @@ from typing import Literal
 
 import msgspec
 
+from state.domain.events import ExecutionSeen
 from state.domain.model import PartialReason
-from trader.broker.port import Bar, BrokerSnapshot
+from trader.broker.port import Bar, BrokerExecution, BrokerSnapshot, Part, PartAnswer
 from trader.config.sections import EntryRules
 from trader.core.bars import BarBuffer, Candle
+from trader.core.reconciliation.baseline import Baseline
 from trader.core.reconciliation.plan import Row
 from trader.core.strategy.indicators import atr, range_5m
 from trader.core.strategy.ps60.breakout import SIDES, Breakout, Signal
@@ -99,19 +101,41 @@ class Recovery(msgspec.Struct):
     kind: Literal["start", "reconnect"]
     reason: str  # for the connection status, once the gate has passed
     pause_s: float  # before the next question
+    since_s: float = 0.0  # real seconds, monotonic
+    before: Baseline | None = None  # what was known when it began, for the rows
     rows: list[Row] = []  # every decision so far
     accepted: list[Row] = []  # the rows before --accept-broker and those that it added
     snapshot: BrokerSnapshot | None = None  # the one that the report shows
 
 
-class Comparison(msgspec.Struct):
-    """When IBKR is asked for a snapshot, and which difference has to be seen twice."""
+class Asked(msgspec.Struct, frozen=True):
+    """A question to IBKR that is outstanding. activity: as of asking. real seconds and session time."""
 
-    asked: bool = False  # an answer is outstanding
+    activity: int
+    at_s: float
+    at: datetime
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The last complete answer to a question. activity: as of asking."""
+
+    rows: PartAnswer
+    activity: int
+    at_s: float
+
+
+class Comparison(msgspec.Struct):
+    """The questions to IBKR and its answers, and which differences have to be seen twice."""
+
+    asked: dict[Part, Asked] = {}
+    answers: dict[Part, Answer] = {}
+    failed: dict[Part, str] = {}  # the error of the last try, until an answer is complete
+    began_s: float = 0.0  # when IBKR was asked last; real seconds, monotonic
+    executions_since: datetime | None = None  # session time of the last complete answer; None: ask for the day's
     wanted: bool = False  # something happened that needs a comparison soon
-    due_s: float = math.inf  # when the next question is due; real seconds, monotonic
-    suspected: tuple[Row, ...] = ()  # an unexplained difference, seen once
-    suspected_at_s: float = 0.0
+    due_s: float = math.inf  # when the next comparison is due; real seconds, monotonic
+    suspected: dict[tuple[str, ...], float] = {}  # what has to be seen twice, and when it was seen first
+    suspected_now: set[tuple[str, ...]] = set()  # in the answers that are being decided on
     reported: set[Row] = set()  # logged before
 
 
@@ -145,7 +169,7 @@ class View(msgspec.Struct):
     changed_at_s: dict[str, float] = {}
     partials: dict[str, PendingPartial] = {}  # by symbol
     closing_since_s: dict[str, float] = {}  # by trade: when its stop was moved to the market
-    dry_run_logged: dict[str, str] = {}  # by symbol: the last order that a dry run has logged
+    dry_run_logged: dict[str, set[str]] = {}  # by symbol: the orders that a dry run has logged
     last_token: int = 0  # of the order references
     activity: int = 0  # counts what makes an outstanding answer of IBKR outdated
     # Comparison with IBKR
@@ -153,10 +177,16 @@ class View(msgspec.Struct):
     recovery: Recovery | None = None
     snapshot: BrokerSnapshot | None = None  # the last complete answer
     others: dict[str, list[int]] = {}  # symbols that other traders hold or trade, with their client ids
+    others_executions: dict[str, BrokerExecution] = {}  # of other traders, by execution id
+    unsettled: set[str] = set()  # symbols whose share count is not settled: no entry in them
+    executed_at: dict[str, datetime] = {}  # by symbol: session time of the newest execution
+    positions_seen: dict[str, int] = {}  # by symbol: IBKR's last share count
+    executions_known: bool = False  # IBKR has confirmed, on this connection, which executions there are
     equity: float = 0.0
     buying_power: float = 0.0
     equity_minute: str = ""  # HH:MM of the last point of the equity curve
     connection_lost: bool = False
+    outage: bool = False  # TWS has lost IBKR: nothing is sent meanwhile
     restored: bool = False  # TWS reported that its connection to IBKR is restored: compare again
     held_because: set[str] = set()  # the trader's own reasons to keep entries closed
     limits_checked_at: int = -1  # the sequence at which the limits were checked last
@@ -171,3 +201,10 @@ class View(msgspec.Struct):
     changed: set[str] = set()  # symbols with executions
     priced: set[str] = set()  # symbols with a new price
     candles: list[tuple[str, Candle]] = []  # closed candles, by symbol
+
+
+def note_execution(view: View, event: ExecutionSeen) -> None:
+    """Remember when a symbol was traded last: a young execution outranks an older share count (invariant 16)."""
+    known = view.executed_at.get(event.symbol)
+    if known is None or known < event.executed_at:
+        view.executed_at[event.symbol] = event.executed_at

@@ -70,7 +70,6 @@ def make_broker(config: Config, endpoint: Endpoint, clock: Clock, sink: FactSink
         sink,
         gateway.connect_timeout_s,
         gateway.answer_timeout_s,
-        now=clock.now,
     )
 
 

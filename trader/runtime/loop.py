@@ -15,18 +15,18 @@ from state.errors import DiskError, StateError
 from state.manager import StateManager
 from state.storage.bars import BarStore, StoredBar
 from state.storage.pause_request import forget_pause_request, pause_request_waits
-from trader.broker.port import Bar, Broker, Unknown
+from trader.broker.port import Bar, Broker
 from trader.clock import Clock
 from trader.core import effects as fx
 from trader.core import engine
 from trader.core.messages import (
-    BrokerAnswered,
     HistoryFailed,
     HistoryReceived,
     InstrumentKnown,
     InstrumentUnknown,
     Message,
     Moment,
+    PartAnswered,
     StoredBarsRead,
     TimerFired,
 )
@@ -196,12 +196,13 @@ class Loop:
 
     async def _ask_broker(self, effect: fx.AskBroker) -> None:
         try:
-            answer = await self._broker.snapshot(self.settings.account)
+            rows = await self._broker.ask(effect.part, self.settings.account, effect.since)
+            message = PartAnswered(effect.part, effect.activity, rows)
         except BrokerError as error:
-            answer = Unknown(("everything",), error.what)
+            message = PartAnswered(effect.part, effect.activity, None, error.what)
         if self.view.recovery is not None:
             self._session.reach_step("sync")  # noted here, since effects of the core follow its decision
-        self.queue.put_nowait(BrokerAnswered(answer, effect.activity))
+        self.queue.put_nowait(message)
 
     async def _ask_instrument(self, effect: fx.AskInstrument) -> None:
         try:

@@ -2,18 +2,22 @@
 
 import asyncio
 from contextlib import suppress
+from datetime import datetime
+from typing import Any
 
 from state.domain.apply import new_state
 from state.domain.model import TraderState
 from state.manager import mismatch
 from state.storage.files import Folder
 from state.storage.loader import load
-from trader.broker.port import Broker, BrokerSnapshot, Unknown
+from trader.broker.port import PART_NAMES, PARTS, Broker, BrokerSnapshot
 from trader.clock import Clock
 from trader.config.sections import Config
 from trader.core.orders.actions import describe
+from trader.core.reconciliation.draft import Draft, copied
+from trader.core.reconciliation.owners import others_shares
 from trader.core.reconciliation.plan import Plan
-from trader.core.reconciliation.reconcile import reconcile
+from trader.core.reconciliation.reconcile import Given, reconcile
 from trader.core.recovery import AGAIN_S
 from trader.core.strategy.ps60.setups import Setup
 from trader.errors import BrokerError, ScannerError
@@ -36,10 +40,10 @@ async def compare_once(config: Config, *, as_json: bool) -> int:
     account = await connect(config, endpoint, broker, clock)
     try:
         state, notes = _state(config, clock, account, endpoint.identity)
-        plan, answer = await _plan(config, clock, broker, account, state)
+        plan, answer = await _plan(config, clock, broker, account, state, confirmed=False)
         if plan.uncertain:
             await asyncio.sleep(AGAIN_S)
-            plan, answer = await _plan(config, clock, broker, account, state)
+            plan, answer = await _plan(config, clock, broker, account, state, confirmed=True)
         if as_json:
             say_json({"rows": plan.rows, "events": len(plan.events), "actions": plan.actions, "notes": notes})
         else:
@@ -54,14 +58,34 @@ async def compare_once(config: Config, *, as_json: bool) -> int:
 
 
 async def _plan(
-    config: Config, clock: Clock, broker: Broker, account: str, state: TraderState
+    config: Config, clock: Clock, broker: Broker, account: str, state: TraderState, *, confirmed: bool
 ) -> tuple[Plan, BrokerSnapshot]:
-    answer = await broker.snapshot(account)
-    if isinstance(answer, Unknown):
-        missing = ", ".join(answer.missing)
+    """What a start would decide. confirmed: whether an unexplained difference was seen before."""
+    answer = await full_snapshot(broker, account, clock.now())
+    if answer.missing:
+        missing = ", ".join(PART_NAMES[part] for part in answer.missing)
         raise BrokerError(f"IBKR gave no complete answer: {missing} missing.", "Try again in a moment.")
-    setups = _setups(config, clock)
-    return reconcile(state, answer, now=clock.now(), client_id=config.gateway.client_id, setups=setups), answer
+    client_id = config.gateway.client_id
+    draft = Draft(copied(state), clock.now())
+    given = Given(
+        client_id=client_id,
+        setups=_setups(config, clock),
+        others=others_shares(state, answer.executions or (), client_id),
+        confirmed=lambda _: confirmed,
+    )
+    return reconcile(draft, answer, given), answer
+
+
+async def full_snapshot(broker: Broker, account: str, now: datetime) -> BrokerSnapshot:
+    """The answers to all five questions. A part without a complete answer is None."""
+    answers = await asyncio.gather(*(broker.ask(part, account) for part in PARTS), return_exceptions=True)
+    rows: dict[str, Any] = {}
+    for part, answer in zip(PARTS, answers, strict=True):
+        if isinstance(answer, BaseException) and not isinstance(answer, BrokerError):
+            raise answer
+        rows[part] = None if isinstance(answer, BaseException) else answer
+    values = rows.pop("account")
+    return BrokerSnapshot(account=account, taken_at=now, values=values[0] if values else None, **rows)
 
 
 def _state(config: Config, clock: Clock, account: str, gateway: str) -> tuple[TraderState, list[str]]:

@@ -50,9 +50,11 @@ def opening(loaded: Loaded, begun: Begun) -> list[str]:
 def validation(rows: Iterable[Row], snapshot: BrokerSnapshot) -> list[str]:
     """IBKR's positions, then a line for each decision."""
     lines = ["", "🔄 VALIDATING POSITIONS WITH IBKR PORTFOLIO..."]
-    held = [p for p in snapshot.positions if p.quantity]
+    held = [p for p in snapshot.positions or () if p.quantity]
     lines += [f"🔄 IBKR POSITION: {p.symbol} {p.quantity} shares @ avg ${p.avg_cost:.2f}" for p in held]
-    if not held:
+    if snapshot.positions is None:
+        lines.append("🔄 IBKR POSITION: unknown, IBKR has not answered")
+    elif not held:
         lines.append("🔄 IBKR POSITION: none")
     for row in rows:
         lines.append(row_line(row))

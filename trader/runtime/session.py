@@ -178,7 +178,8 @@ class TradingSession:
         say("\n".join((*report.validation(rows, snapshot), *report.closing(self.state, resumed=begun.resumed))))
         assert self.record is not None
         await self._recorded()
-        self.record.set_initial_value(snapshot.values.net_liquidation)
+        if snapshot.values is not None:
+            self.record.set_initial_value(snapshot.values.net_liquidation)
         await self._keep_report(rows, begun)
         await self.manager.save()
         if scanner_error is not None and not self.state.positions:
@@ -351,7 +352,7 @@ class TradingSession:
     def _account_values(self) -> dict[str, float]:
         """The account's values in IBKR's last complete answer, in its base currency; empty if there is none."""
         snapshot = self.loop.view.snapshot if self.loop is not None else None
-        if snapshot is None:
+        if snapshot is None or snapshot.values is None:
             return {}
         values = snapshot.values
         return {

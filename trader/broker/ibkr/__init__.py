@@ -9,5 +9,5 @@
 | questions | questions that wait for their end marker |
 | known_orders | the newest description of each order of one connection |
 | translate | IBKR's objects into the port's values |
-| snapshots | the answers into one `BrokerSnapshot`, or `Unknown` |
+| snapshots | the rows of an answer into one part of a `BrokerSnapshot` |
 """

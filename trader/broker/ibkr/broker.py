@@ -1,54 +1,61 @@
 """The broker port over the TWS API: one connection at a time, a timeout for every question, no partial answers.
 
     connect      socket, handshake, account names, next order id; sends no request of its own accord
-    snapshot     five questions, each up to its end marker, repeated if something changed meanwhile; else Unknown
+    ask          one part of a snapshot, up to its end marker; several parts may be asked for at once
     send         the tickets of one call in one write, before everything else that waits
     facts        from the `Listener`; this module only asks and sends
 
-A late answer could be taken for the answer to the next question (see `questions`). So after a lost answer this
-module reconnects before the next snapshot, with the same client id, and subscribes again.
+A slow or lost answer never ends the connection: `questions` tells a late answer from the next one.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from trader.broker.ibkr.client import PacedClient
+from trader.broker.ibkr.known_orders import KnownOrders
 from trader.broker.ibkr.listener import CLIENT_ID_IN_USE, Listener
 from trader.broker.ibkr.pacing import HistoryPacer
-from trader.broker.ibkr.questions import (
-    ACCOUNT_VALUES,
-    COMPLETED_ORDERS,
-    EXECUTIONS,
-    FIRST_REQUEST_ID,
-    OPEN_ORDERS,
-    POSITIONS,
-    TIME,
-    RefusedError,
+from trader.broker.ibkr.questions import ACCOUNT_VALUES, EXECUTIONS, FIRST_REQUEST_ID, TIME, RefusedError
+from trader.broker.ibkr.snapshots import completed_orders_of, executions_of, open_orders_of, positions_of
+from trader.broker.ibkr.translate import (
+    ACCOUNT_TAGS,
+    account_values_of,
+    bars_between,
+    history_chunks,
+    instrument_of,
 )
-from trader.broker.ibkr.snapshots import PARTS, build_snapshot
-from trader.broker.ibkr.translate import ACCOUNT_TAGS, bars_between, history_chunks, instrument_of
 from trader.broker.port import (
     HISTORY_S,
+    PART_NAMES,
+    PARTS,
     Bar,
-    BrokerAnswer,
-    ConnectionFact,
+    BrokerExecution,
     FactSink,
     Instrument,
     OrderTicket,
-    Unknown,
+    Part,
+    PartAnswer,
 )
 from trader.errors import BrokerError, BrokerUnreachableError, ClientIdInUseError
 
-SNAPSHOT_TRIES = 5  # while fills arrive in between
-RENEW_TRIES = 3
-RENEW_PAUSE_S = 0.2  # TWS may need a moment to see that the old connection is closed
-HISTORY_PATIENCE = 5  # history comes from another server: so many times the answer timeout
+QUICK_S = 4.0  # for what TWS answers by itself
 NO_DATA = 162  # also "HMDS query returned no data": nothing was traded in that time
+_REQUESTS: dict[str, Callable[[PacedClient, int], object]] = {
+    "positions": lambda client, _: client.ask_positions(),
+    "open_orders": lambda client, _: client.ask_open_orders(),
+    "completed_orders": lambda client, _: client.ask_completed_orders(),
+}
+_BUILDERS: dict[str, Callable[[str, list[Any], KnownOrders], PartAnswer]] = {
+    "positions": lambda account, rows, _: positions_of(account, rows),
+    "open_orders": open_orders_of,
+    "completed_orders": lambda account, rows, _: completed_orders_of(account, rows),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -68,10 +75,9 @@ class IbkrBroker:
         client_id: int,
         sink: FactSink,
         connect_timeout_s: float = 4.0,
-        answer_timeout_s: float = 4.0,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        answer_timeout_s: float = 20.0,
     ) -> None:
-        """sink: gets each fact as it arrives. now: session time, which dates the snapshots.
+        """sink: gets each fact as it arrives.
 
         connect_timeout_s: for the TCP connection, and again for the API's start.
         """
@@ -80,7 +86,6 @@ class IbkrBroker:
         self._host, self._port, self._client_id = host, port, client_id
         self._connect_timeout_s = connect_timeout_s
         self._answer_timeout_s = answer_timeout_s
-        self._now = now
         self._client: PacedClient | None = None
         self._listener: Listener | None = None
         self._next_request_id = FIRST_REQUEST_ID
@@ -88,7 +93,7 @@ class IbkrBroker:
         self._subscriptions: dict[str, _Subscription | None] = {}
         self._pacer = HistoryPacer()
         self._connecting = asyncio.Lock()
-        self._asking = asyncio.Lock()
+        self._asking = {part: asyncio.Lock() for part in PARTS}
         self._asking_time = asyncio.Lock()
 
     # The connection
@@ -168,14 +173,18 @@ class IbkrBroker:
         return self._client, self._listener
 
     async def _ask(
-        self, text: str, request: Callable[[PacedClient, int], object], timeout_s: float = 0.0, key: str = ""
+        self,
+        text: str,
+        request: Callable[[PacedClient, int], object],
+        timeout_s: float = math.inf,
+        key: str = "",
     ) -> list[Any]:
         """Ask one question. key: its kind, for a question without an id. Raises as `Questions.answer`."""
         client, listener = self._connection()
         request_id = self._request_id()
         question = listener.questions.ask(key or request_id, text)
         request(client, request_id)
-        return await listener.questions.answer(question, timeout_s or self._answer_timeout_s)
+        return await listener.questions.answer(question, min(timeout_s, self._answer_timeout_s))
 
     def _request_id(self) -> int:
         self._next_request_id += 1
@@ -189,7 +198,7 @@ class IbkrBroker:
             _, listener = self._connection()
             before = listener.times_received
             try:
-                rows = await self._ask(TIME, lambda client, _: client.ask_time(), key=TIME)
+                rows = await self._ask(TIME, lambda client, _: client.ask_time(), QUICK_S, key=TIME)
             except BrokerUnreachableError:
                 # IBKR answers the time, though too late. The connection works, so late answers are not waited for.
                 if listener.times_received > before:
@@ -197,42 +206,43 @@ class IbkrBroker:
                 raise
             return int(rows[-1])
 
-    async def snapshot(self, account: str) -> BrokerAnswer:
-        """Everything that IBKR has of one account, or `Unknown` with the missing parts; no BrokerError."""
-        async with self._asking:
-            try:
-                await self._renew_if_in_doubt()
-                _, listener = self._connection()
-                if account not in self.accounts:
-                    return Unknown(("account values",), f"{self._where} does not manage the account {account}")
-                listener.account = account
-                for _ in range(SNAPSHOT_TRIES):
-                    changes = listener.changes
-                    answer = await self._ask_all(account, listener)
-                    if isinstance(answer, Unknown) or changes == listener.changes:
-                        return answer
-            except BrokerError as error:
-                return Unknown(PARTS, str(error))
-            return Unknown(PARTS, f"the account changed during each of {SNAPSHOT_TRIES} requests")
+    async def ask(self, part: Part, account: str, since: datetime | None = None) -> PartAnswer:
+        """One part of a snapshot. since: for executions, only those from then on. Raises BrokerError."""
+        async with self._asking[part]:
+            _, listener = self._connection()
+            if account not in self.accounts:
+                raise BrokerError(
+                    f"{self._where} does not manage the account {account}.", "Log in to that account in TWS."
+                )
+            listener.account = account
+            if listener.broken_by:
+                raise BrokerUnreachableError(
+                    f"TWS has lost IBKR's servers (message {listener.broken_by}).", "It reconnects by itself."
+                )
+            if part == "executions":
+                return await self._ask_executions(account, listener, since)
+            if part == "account":
+                values = account_values_of(account, await self._ask_account_values())
+                if values is None:
+                    raise BrokerError(
+                        f"IBKR's answer does not have all values of account {account}.", "The trader asks again."
+                    )
+                return (values,)
+            rows = await self._ask(PART_NAMES[part], _REQUESTS[part], key=PART_NAMES[part])
+            return _BUILDERS[part](account, rows, listener.orders)
 
-    async def _ask_all(self, account: str, listener: Listener) -> BrokerAnswer:
-        if listener.broken_by:
-            return Unknown(PARTS, f"TWS has lost IBKR's servers (message {listener.broken_by})")
-        # Client id 0 in the filter means every client in some versions of TWS, and only client 0 in others. So the
-        # executions of this client are asked for as well.
-        answers = await asyncio.gather(
-            self._ask(POSITIONS, lambda c, _: c.ask_positions(), key=POSITIONS),
-            self._ask(OPEN_ORDERS, lambda c, _: c.ask_open_orders(), key=OPEN_ORDERS),
-            self._ask(COMPLETED_ORDERS, lambda c, _: c.ask_completed_orders(), key=COMPLETED_ORDERS),
-            self._ask(EXECUTIONS, lambda c, i: c.ask_executions(i, account, 0)),
-            self._ask(EXECUTIONS, lambda c, i: c.ask_executions(i, account, self._client_id)),
-            self._ask_account_values(),
-            return_exceptions=True,
+    async def _ask_executions(
+        self, account: str, listener: Listener, since: datetime | None
+    ) -> tuple[BrokerExecution, ...]:
+        """Client id 0 in the filter means every client in some versions of TWS, and only client 0 in others.
+
+        So the executions of this client are asked for as well.
+        """
+        of_all_clients, of_this_client = await asyncio.gather(
+            self._ask(EXECUTIONS, lambda c, i: c.ask_executions(i, account, 0, since)),
+            self._ask(EXECUTIONS, lambda c, i: c.ask_executions(i, account, self._client_id, since)),
         )
-        for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, BrokerError):
-                raise answer
-        return build_snapshot(account, self._now(), answers, listener.orders, listener.commissions)
+        return executions_of(account, [*of_all_clients, *of_this_client], listener.commissions)
 
     async def _ask_account_values(self) -> list[Any]:
         asked: list[int] = []
@@ -247,26 +257,12 @@ class IbkrBroker:
             if self._client is not None and self.connected and asked:
                 self._client.end_account_values(asked[0])
 
-    async def _renew_if_in_doubt(self) -> None:
-        _, listener = self._connection()
-        owed = [kind for kind in listener.questions.owed if kind != TIME]
-        if not owed:
-            return
-        _log.warning("IBKR did not answer for %s; reconnecting before it is asked again", " and ".join(owed))
-        for attempt in range(1, RENEW_TRIES + 1):
-            try:
-                await self.connect()
-                return
-            except BrokerError as error:
-                if attempt == RENEW_TRIES:
-                    self._sink(ConnectionFact("down", str(error)))
-                    raise
-            await asyncio.sleep(RENEW_PAUSE_S)
-
     async def instrument(self, symbol: str) -> Instrument:
         """The US stock of this symbol. Raises BrokerError if IBKR knows none (message 200) or several."""
         try:
-            rows = await self._ask(f"the contract of {symbol}", lambda client, i: client.ask_contract(i, symbol))
+            rows = await self._ask(
+                f"the contract of {symbol}", lambda client, i: client.ask_contract(i, symbol), QUICK_S
+            )
         except RefusedError as error:
             raise BrokerError(
                 f"IBKR does not know the stock {symbol}: {error.what}", "Correct the symbol, or remove it."
@@ -289,9 +285,9 @@ class IbkrBroker:
         while (wait_s := self._pacer.wait_s(symbol, asked, time.monotonic())) > 0:  # noqa: ASYNC110 - only time passes
             await asyncio.sleep(wait_s)
         self._pacer.asked(symbol, asked, time.monotonic())
-        text, timeout_s = f"the bars of {symbol}", self._answer_timeout_s * HISTORY_PATIENCE
+        text = f"the bars of {symbol}"
         try:
-            return await self._ask(text, lambda client, i: client.ask_bars(i, symbol, end, seconds), timeout_s)
+            return await self._ask(text, lambda client, i: client.ask_bars(i, symbol, end, seconds))
         except RefusedError as error:
             if error.code == NO_DATA and "no data" in error.what:
                 return []

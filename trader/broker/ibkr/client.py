@@ -37,6 +37,7 @@ with parts_of("ib_insync", without="numpy"):
 MAX_FRAME_BYTES = 16 * 1024 * 1024  # TWS's largest messages are scanner parameters, about 2 MB; unused here
 CLOSE_TIMEOUT_S = 1.0
 EXECUTION_TIME_FIELD = 15
+UTC_FORMAT = "%Y%m%d-%H:%M:%S"  # TWS's notation for UTC
 LAST_PRICES = ("4", "68")  # last, delayed last
 _DECODED = frozenset((3, 4, 5, 9, 10, 11, 15, 17, 49, 50, 52, 53, 55, 59, 61, 62, 63, 64, 101, 102))
 _log = logging.getLogger(__name__)
@@ -214,9 +215,10 @@ class PacedClient(Client):
         """Orders that were filled or cancelled today, of every client and of TWS itself."""
         self.reqCompletedOrders(False)
 
-    def ask_executions(self, request_id: int, account: str, client_id: int) -> None:
-        """Today's executions of one account. client_id: 0 for all clients; see `IbkrBroker._ask_all`."""
-        self.reqExecutions(request_id, ExecutionFilter(clientId=client_id, acctCode=account))
+    def ask_executions(self, request_id: int, account: str, client_id: int, since: datetime | None = None) -> None:
+        """Today's executions of one account. client_id: 0 for all clients; see `IbkrBroker._ask_executions`."""
+        first = f"{since.astimezone(UTC):{UTC_FORMAT}}" if since is not None else ""
+        self.reqExecutions(request_id, ExecutionFilter(clientId=client_id, acctCode=account, time=first))
 
     def ask_account_values(self, request_id: int, tags: Sequence[str]) -> None:
         self.reqAccountSummary(request_id, "All", ",".join(tags))
@@ -230,7 +232,7 @@ class PacedClient(Client):
 
     def ask_bars(self, request_id: int, symbol: str, end: datetime, seconds: int) -> None:
         """5-second bars of regular trading hours up to `end`; IBKR sends their times as epoch seconds."""
-        last = f"{end.astimezone(UTC):%Y%m%d-%H:%M:%S}"  # TWS's notation for UTC
+        last = f"{end.astimezone(UTC):{UTC_FORMAT}}"
         self.reqHistoricalData(
             request_id, stock(symbol), last, f"{seconds} S", "5 secs", "TRADES", True, 2, False, None
         )

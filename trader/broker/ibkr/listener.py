@@ -85,7 +85,6 @@ class Listener:
         self.next_order_id = 0
         self.highest_order_id = 0
         self.times_received = 0
-        self.changes = 0  # counts what makes a snapshot under way inconsistent
         self.received_anything = False
         self.refusal: tuple[int, str] | None = None  # the last error before the connection was ready
         self.broken_by = 0  # 1100 or 2110 while TWS has lost IBKR's servers
@@ -130,7 +129,6 @@ class Listener:
         hint = "The answer is not used. Report the message, which is in the log."
         failure = BrokerError(f"A part of IBKR's answer (message {message_id}) cannot be read.", hint)
         if part is not None:
-            self.changes += 1
             self.questions.fail_where(part, failure)
         elif len(fields) > 1 and fields[1].lstrip("-").isdigit():
             self.questions.fail(int(fields[1]), failure)
@@ -165,7 +163,6 @@ class Listener:
         if fact is None:
             return False
         self.broken_by = code if fact.state == "broken" else 0
-        self.changes += 1
         if fact.data_lost:
             asyncio.get_running_loop().call_soon(self._data_lost, "")
         self._report(fact)
@@ -183,11 +180,8 @@ class Listener:
             _log.debug("Position in %s %s is ignored: not a US stock", contract.secType, contract.symbol)
             return
         position = position_of(account, contract, posSize, avgCost)
-        if self.questions.is_open(POSITIONS):
-            self.questions.row(POSITIONS, position)
-            return
-        self.changes += 1
-        if account == self.account:
+        self.questions.row(POSITIONS, position)
+        if account == self.account:  # also while a question is open: the row may be a change
             self._report(PositionFact(position))
 
     def positionEnd(self) -> None:
@@ -256,7 +250,6 @@ class Listener:
         if reqId != LIVE:
             self.questions.row(reqId, found)
             return
-        self.changes += 1
         if found.account == self.account:
             self._report(ExecutionFact(found))
 

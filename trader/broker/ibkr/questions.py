@@ -4,8 +4,8 @@ IBKR answers a question with rows and an end marker. Most carry the question's i
 orders and the time do not: a late answer could be taken for the answer to the next question of the same kind.
 
 Answers of one kind come in the order of the questions. So each question that timed out counts as one owed end
-marker, and rows before an owed end marker are dropped. If the answer was lost and not late, the end marker stays
-owed; the broker then reconnects before it asks again.
+marker, and rows before an owed end marker are dropped. If the next question gets one end marker and no second one,
+the owed answer was lost and not late: nothing is owed any more, and the question after it is answered.
 """
 
 import asyncio
@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from state.errors import InvariantError
+from trader.broker.port import PART_NAMES
 from trader.errors import BrokerError, BrokerUnreachableError
 
 FIRST_REQUEST_ID = 2_000_000_000  # far above order ids: an error's id may be a request's or an order's
 
 # What is asked for, as error texts name it. For a question without an id it is also the kind.
-POSITIONS = "positions"
-OPEN_ORDERS = "open orders"
-COMPLETED_ORDERS = "completed orders"
-EXECUTIONS = "executions"
-ACCOUNT_VALUES = "account values"
+POSITIONS = PART_NAMES["positions"]
+OPEN_ORDERS = PART_NAMES["open_orders"]
+COMPLETED_ORDERS = PART_NAMES["completed_orders"]
+EXECUTIONS = PART_NAMES["executions"]
+ACCOUNT_VALUES = PART_NAMES["account"]
 TIME = "the time"
 
 Key = int | str  # a request id, or the kind of a question that has none
@@ -46,6 +47,7 @@ class Question:
     done: asyncio.Future[None]
     rows: list[Any] = field(default_factory=list)
     ended: bool = False
+    owed_ended: bool = False  # an end marker came, and was taken for the one of an older question
 
 
 class Questions:
@@ -90,7 +92,7 @@ class Questions:
         if self._open.get(question.key) is question:
             del self._open[question.key]
             if isinstance(question.key, str) and not question.ended:
-                self._owed[question.key] += 1
+                self._owed[question.key] = 0 if question.owed_ended else self._owed[question.key] + 1
 
     def is_open(self, key: Key) -> bool:
         """Whether rows of this key belong to an answer, of an open question or an owed one."""
@@ -109,6 +111,7 @@ class Questions:
         if isinstance(key, str) and self._owed[key] > 0:
             self._owed[key] -= 1
             if question is not None:
+                question.owed_ended = True
                 question.rows.clear()
             return
         if question is not None:

@@ -162,12 +162,6 @@ def execution_of(contract: Any, execution: Any, commission: float | None) -> Bro
     )
 
 
-def with_executions(order: BrokerOrder, executions: Iterable[BrokerExecution]) -> BrokerOrder:
-    """The order, filled at least as far as its executions show: an orderStatus may be late or lost."""
-    executed = max((e.cum_quantity for e in executions if e.perm_id and e.perm_id == order.perm_id), default=0)
-    return replace(order, filled=max(order.filled, executed))
-
-
 def account_values_of(account: str, rows: Iterable[tuple[str, str, str]]) -> AccountValues | None:
     """The account's values from (account, tag, value) rows; None if one of the tags is missing or no number."""
     found: dict[str, float] = {}

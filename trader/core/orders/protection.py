@@ -5,12 +5,12 @@ close. So it also covers an entry that fills after the trader has ended (g01), a
 exceed what can be held (invariants 4 and 5).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from state.domain.model import Position, Role, TraderState, exit_action
-from trader.broker.port import BrokerOrder, BrokerSnapshot
+from trader.broker.port import BrokerOrder, BrokerPosition
 from trader.core.orders.actions import BrokerAction, CancelOrder, ExitAtMarket, ModifyStop, PlaceStop, describe
 from trader.core.orders.order_ref import OrderRef, parse_ref
 
@@ -29,12 +29,21 @@ def wanted_stop_size(state: TraderState, position: Position) -> int:
     return max(0, position.held + entering - exits)
 
 
-def stop_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[BrokerAction]:
-    """What to send so that the protection gate can pass. Only own orders of this client id are ever touched."""
+def stop_actions(
+    state: TraderState,
+    open_orders: Iterable[BrokerOrder],
+    positions: Iterable[BrokerPosition] | None,
+    client_id: int,
+) -> list[BrokerAction]:
+    """What to send so that the protection gate can pass. Only own orders of this client id are ever touched.
+
+    positions: None if IBKR has not told them; then no order is cancelled because of a share count.
+    """
     actions: list[BrokerAction] = []
+    quantities = {p.symbol: p.quantity for p in positions} if positions is not None else None
     own = [
         (order, ref)
-        for order in snapshot.open_orders
+        for order in open_orders
         if not order.is_closed
         and order.status != "Inactive"
         and (ref := parse_ref(order.order_ref)) is not None
@@ -44,11 +53,15 @@ def stop_actions(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -
     for symbol in sorted(symbols):
         orders = [(order, ref) for order, ref in own if ref.symbol == symbol]
         position = state.positions.get(symbol)
-        agreed = position is not None and position.quantity == snapshot.quantity(symbol)
-        if symbol in state.halted and not agreed:  # a conflict; a symbol halted by a defect keeps its stop
-            actions += _enlarging(symbol, orders, snapshot.quantity(symbol))
+        if position is not None and (symbol not in state.halted or quantities is None):
+            actions += _protect(state, position, orders)
+        elif quantities is None:
+            continue
+        elif symbol in state.halted and (position is None or position.quantity != quantities.get(symbol, 0)):
+            # a conflict; a symbol halted by a defect keeps its stop
+            actions += _enlarging(symbol, orders, quantities.get(symbol, 0))
         elif position is None:
-            actions += _orphans(state, symbol, orders, snapshot.quantity(symbol))
+            actions += _orphans(state, symbol, orders, quantities.get(symbol, 0))
         else:
             actions += _protect(state, position, orders)
     return actions
@@ -61,20 +74,36 @@ class Violation(msgspec.Struct, frozen=True):
     text: str
 
 
-def violations(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[Violation]:
-    """Why the protection gate does not pass; empty if every managed position has exactly one correct stop."""
+def violations(
+    state: TraderState,
+    open_orders: Collection[BrokerOrder],
+    positions: Collection[BrokerPosition],
+    client_id: int,
+    unsettled: Collection[str] = (),
+) -> list[Violation]:
+    """Why the protection gate does not pass; empty if every managed position has exactly one correct stop.
+
+    unsettled: symbols whose share count is not compared yet (invariant 16).
+    """
     problems: list[Violation] = []
+    quantities = {p.symbol: p.quantity for p in positions}
     for position in state.positions.values():
         if position.symbol in state.halted:
             continue
-        at_broker = snapshot.quantity(position.symbol)
-        if at_broker != position.quantity:
+        at_broker = quantities.get(position.symbol, 0)
+        if at_broker != position.quantity and position.symbol not in unsettled:
             text = f"the state holds {position.quantity:+d} shares, IBKR {at_broker:+d}"
             problems.append(Violation(position.symbol, text))
         if min(_refusals(state, position, "stop"), _refusals(state, position, "exit")) >= REFUSALS_MAX:
             text = "IBKR refuses its stop and its exit: protect or close it in TWS"
             problems.append(Violation(position.symbol, text))
-    for action in stop_actions(state, snapshot, client_id):
+    listed = {order.order_ref for order in open_orders if order.is_working}
+    for position in state.positions.values():
+        stop = state.protective_stop(position)
+        unlisted = stop is not None and stop.order_ref not in listed
+        if unlisted and position.symbol not in state.halted and wanted_stop_size(state, position):
+            problems.append(Violation(position.symbol, "IBKR does not list its stop"))
+    for action in stop_actions(state, open_orders, positions, client_id):
         problems.append(Violation(action.symbol, describe(action)))
     return problems
 
@@ -94,13 +123,23 @@ def _protect(
     actions += _wrong_side(position, orders, closing)
     if size == 0:
         return actions
-    if keep is None:
+    if keep is None and not _is_awaited(state, position, orders):
         actions += _replace_missing_stop(state, position, size)
+    elif keep is None:
+        return actions
     elif keep.remaining != size or not _same_price(keep.stop_price, position.stop_price):
         actions.append(
             ModifyStop(position.symbol, keep.order_ref, keep.order_id, keep.filled + size, position.stop_price)
         )
     return actions
+
+
+def _is_awaited(state: TraderState, position: Position, orders: list[tuple[BrokerOrder, OrderRef]]) -> bool:
+    """Whether the state has a live stop that IBKR does not list yet, or that is not proven to be gone."""
+    stop = state.protective_stop(position)
+    return stop is not None and not any(
+        order.order_ref == stop.order_ref and order.action != exit_action(position.side) for order, _ in orders
+    )
 
 
 def _replace_missing_stop(state: TraderState, position: Position, size: int) -> list[BrokerAction]:

@@ -195,6 +195,7 @@ def send_modified(turn: Turn, stop: Order, change: OrderModifyIntended, text: st
 
 def _log_dry_run(turn: Turn, symbol: str, intents: Sequence[Event], text: str) -> None:
     """Log what a dry run would send. Once: it is decided again at each price, since nothing is ever sent."""
-    if isinstance(intents[-1], SignalTaken) or turn.view.dry_run_logged.get(symbol) != text:
+    logged = turn.view.dry_run_logged.setdefault(symbol, set())
+    if isinstance(intents[-1], SignalTaken) or text not in logged:
         turn.log("info", f"Dry run, not sent. {text}.")
-    turn.view.dry_run_logged[symbol] = text
+    logged.add(text)

@@ -4,8 +4,10 @@ Executions are recorded in order of time, so that a manual trade joins the posit
 that is not open is looked for among executions and completed orders before it is recorded as cancelled or not sent.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import get_args
+
+import msgspec
 
 from state.domain.events import AlertRaised, OrderAcknowledged, OrderChanged, OrderRecovered
 from state.domain.model import UNKNOWN_PATH, EntryPlan, Order, OrderReason, PartialReason, sign
@@ -20,25 +22,39 @@ from trader.core.strategy.ps60.setups import Setup
 PARTIALS: tuple[PartialReason, ...] = get_args(PartialReason)  # in the order in which they are taken
 
 
+class Absences(msgspec.Struct, frozen=True):
+    """What an order's absence among the open orders proves.
+
+    in_flight: orderRefs sent so recently that it proves nothing yet. proven: whether it proves that the order is
+    gone, where neither a completed order nor an execution does.
+    """
+
+    in_flight: Collection[str]
+    proven: Callable[[str], bool]
+
+
 def record_facts(
     draft: Draft,
     snapshot: BrokerSnapshot,
     setups: Mapping[str, Setup],
-    in_flight: Collection[str],
+    absences: Absences,
     client_id: int,
 ) -> None:
     """Record every execution and order status that is in the snapshot and not in the state.
 
     setups: of the scanner, for the pivot and targets of an entry whose plan was lost.
-    in_flight: orderRefs sent so recently that their absence proves nothing yet.
     """
+    executions = snapshot.executions or ()
     _recover_unknown_orders(draft, snapshot, setups, client_id)
-    for execution in sorted(snapshot.executions, key=lambda e: (e.time, e.cum_quantity)):
+    for execution in sorted(executions, key=lambda e: (e.time, e.cum_quantity)):
         _record_execution(draft, execution, client_id)
-    for execution in snapshot.executions:
+    for execution in executions:
         _record_commission(draft, execution)
-    _acknowledge_open(draft, snapshot)
-    _conclude_missing(draft, snapshot, in_flight)
+    if snapshot.open_orders is None:
+        return
+    _acknowledge_open(draft, snapshot.open_orders)
+    if snapshot.executions is not None:
+        _conclude_missing(draft, snapshot.open_orders, snapshot.completed_orders, absences)
 
 
 def _record_execution(draft: Draft, execution: BrokerExecution, client_id: int) -> None:
@@ -66,8 +82,8 @@ def _recover_unknown_orders(
     """
     found: dict[str, OrderRef] = {}
     for ref_text in (
-        *(order.order_ref for order in snapshot.open_orders if order.client_id == client_id),
-        *(execution.order_ref for execution in snapshot.executions if execution.client_id == client_id),
+        *(order.order_ref for order in snapshot.open_orders or () if order.client_id == client_id),
+        *(execution.order_ref for execution in snapshot.executions or () if execution.client_id == client_id),
     ):
         ref = parse_ref(ref_text)
         if ref is not None and ref_text not in draft.state.orders:
@@ -79,8 +95,8 @@ def _recover_unknown_orders(
 
 
 def _rebuilt_order(ref: OrderRef, snapshot: BrokerSnapshot, draft: Draft, setup: Setup | None) -> Order | None:
-    orders = [o for o in (*snapshot.open_orders, *snapshot.completed_orders) if o.order_ref == ref.text]
-    executions = [e for e in snapshot.executions if e.order_ref == ref.text]
+    orders = [o for o in _orders(snapshot) if o.order_ref == ref.text]
+    executions = [e for e in snapshot.executions or () if e.order_ref == ref.text]
     if orders:
         first = orders[0]
         quantity, con_id, action = max(first.quantity, first.filled, 1), first.con_id, first.action
@@ -129,7 +145,7 @@ def _estimated_plan(ref: OrderRef, snapshot: BrokerSnapshot, setup: Setup | None
 
     Without a setup of the symbol, the pivot is the stop price and the targets are multiples of the risk.
     """
-    price = next((e.price for e in snapshot.executions if e.order_ref == ref.text), 0.0)
+    price = next((e.price for e in snapshot.executions or () if e.order_ref == ref.text), 0.0)
     pivot = setup.pivot(ref.side) if setup is not None else 0.0
     stop = _stop_price_of_trade(ref, snapshot) or pivot or price * (1 - ESTIMATED_RISK * sign(ref.side)) or 1.0
     price = price or stop
@@ -147,17 +163,21 @@ def _estimated_plan(ref: OrderRef, snapshot: BrokerSnapshot, setup: Setup | None
     )
 
 
+def _orders(snapshot: BrokerSnapshot) -> tuple[BrokerOrder, ...]:
+    return (*(snapshot.open_orders or ()), *(snapshot.completed_orders or ()))
+
+
 def _stop_price_of_trade(ref: OrderRef, snapshot: BrokerSnapshot) -> float | None:
-    for order in (*snapshot.open_orders, *snapshot.completed_orders):
+    for order in _orders(snapshot):
         other = parse_ref(order.order_ref)
         if other is not None and other.role == "stop" and other.trade_token == ref.trade_token and order.stop_price:
             return order.stop_price
     return None
 
 
-def _acknowledge_open(draft: Draft, snapshot: BrokerSnapshot) -> None:
+def _acknowledge_open(draft: Draft, open_orders: Iterable[BrokerOrder]) -> None:
     by_ref: dict[str, list[BrokerOrder]] = {}
-    for order in snapshot.open_orders:
+    for order in open_orders:
         if order.order_ref in draft.state.orders:
             by_ref.setdefault(order.order_ref, []).append(order)
     for ref, found in by_ref.items():
@@ -192,14 +212,21 @@ def _acknowledge_open(draft: Draft, snapshot: BrokerSnapshot) -> None:
             )
 
 
-def _conclude_missing(draft: Draft, snapshot: BrokerSnapshot, in_flight: Collection[str]) -> None:
+def _conclude_missing(
+    draft: Draft,
+    open_orders: Iterable[BrokerOrder],
+    completed_orders: Iterable[BrokerOrder] | None,
+    absences: Absences,
+) -> None:
     """Own live orders that are not open at IBKR: filled, cancelled, or never sent."""
-    open_refs = {order.order_ref for order in snapshot.open_orders}
-    completed = {order.order_ref: order for order in snapshot.completed_orders}
+    open_refs = {order.order_ref for order in open_orders}
+    completed = {order.order_ref: order for order in completed_orders or ()}
     for ref, order in list(draft.state.orders.items()):
-        if not order.is_live or ref in open_refs or ref in in_flight:
+        if not order.is_live or ref in open_refs or ref in absences.in_flight:
             continue
         done = completed.get(ref)
+        if completed_orders is None and not absences.proven(ref):
+            continue
         if done is not None and done.status == "Filled" and order.filled < order.quantity:
             continue  # filled, but the executions have not arrived yet: nothing is concluded
         if done is None and not order.perm_id and not order.filled:

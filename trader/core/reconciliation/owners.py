@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from state.domain.executions import newest_revisions
 from state.domain.model import TraderState
-from trader.broker.port import BrokerExecution, BrokerOrder, BrokerPosition, BrokerSnapshot
+from trader.broker.port import BrokerExecution, BrokerOrder, BrokerPosition
 from trader.core.orders.order_ref import parse_ref
 
 OthersShares = Mapping[str, Mapping[int, int]]
@@ -71,20 +71,21 @@ def less_others(holding: BrokerPosition | None, others: OthersShares) -> BrokerP
     return replace(holding, quantity=holding.quantity - sum(others[holding.symbol].values()))
 
 
-def without_others(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> BrokerSnapshot:
-    """The snapshot with positions that leave the shares of other traders out."""
-    others = others_shares(state, snapshot.executions, client_id)
-    if not others:
-        return snapshot
-    own = (less_others(holding, others) for holding in snapshot.positions)
-    return replace(snapshot, positions=tuple(holding for holding in own if holding is not None))
+def without_others(
+    positions: Iterable[BrokerPosition] | None, others: OthersShares
+) -> tuple[BrokerPosition, ...] | None:
+    """The positions without the shares of other traders; None if positions are not known."""
+    if positions is None:
+        return None
+    own = (less_others(holding, others) for holding in positions)
+    return tuple(holding for holding in own if holding is not None)
 
 
-def others_by_symbol(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> dict[str, list[int]]:
+def others_by_symbol(
+    state: TraderState, shares: OthersShares, open_orders: Iterable[BrokerOrder], client_id: int
+) -> dict[str, list[int]]:
     """The client ids of other traders that hold shares or have a live order, by symbol."""
-    found: dict[str, set[int]] = {
-        symbol: set(of_symbol) for symbol, of_symbol in others_shares(state, snapshot.executions, client_id).items()
-    }
-    for order in others_orders(state, snapshot.open_orders, client_id):
+    found: dict[str, set[int]] = {symbol: set(of_symbol) for symbol, of_symbol in shares.items()}
+    for order in others_orders(state, open_orders, client_id):
         found.setdefault(order.symbol, set()).add(order.client_id)
     return {symbol: sorted(ids) for symbol, ids in found.items()}

@@ -12,6 +12,7 @@ Decision = Literal[
     "matched",
     "partial_taken",
     "count_corrected",
+    "count_waits",
     "closed_while_down",
     "closed_by_hand",
     "closed_unexplained",
@@ -45,7 +46,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct):
-    """All decisions of one comparison. complete: whether IBKR gave a complete answer."""
+    """All decisions of one comparison. complete: whether IBKR answered every question."""
 
     complete: bool
     rows: list[Row] = msgspec.field(default_factory=list)
@@ -53,4 +54,5 @@ class Plan(msgspec.Struct):
     actions: list[BrokerAction] = msgspec.field(default_factory=list)
     conflicts: list[str] = msgspec.field(default_factory=list)  # symbols
     former_client_ids: list[int] = msgspec.field(default_factory=list)  # under which own orders are live
-    uncertain: bool = False  # a count differs and no execution explains it: ask IBKR a second time
+    uncertain: set[str] = msgspec.field(default_factory=set)  # no execution explains the count: ask a second time
+    unsettled: set[str] = msgspec.field(default_factory=set)  # symbols whose count is not settled yet: no entries

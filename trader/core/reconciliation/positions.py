@@ -4,11 +4,14 @@ Every execution and order status of IBKR's answer is in the draft before. A diff
 that explains it: IBKR's count is taken (invariant 3), unless the difference is a conflict.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
 
 from state.domain.events import ForeignSeen, PositionAdjusted, SymbolHalted, SymbolReleased
 from state.domain.model import Position, TraderState, sign
-from trader.broker.port import BrokerPosition, BrokerSnapshot
+from trader.broker.port import BrokerPosition
+from trader.core.reconciliation.baseline import Baseline
 from trader.core.reconciliation.draft import Draft
 from trader.core.reconciliation.owners import OthersShares, less_others
 from trader.core.reconciliation.plan import Decision, Plan, Row
@@ -17,25 +20,36 @@ SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 1.5, 0.5, 1 / 3, 0.25, 0.2, 0.1,
 SPLIT_TOLERANCE = 0.02  # of the cost basis: IBKR's average cost includes commissions, the entry price does not
 
 
-def compare_symbols(
-    before: TraderState, draft: Draft, snapshot: BrokerSnapshot, plan: Plan, others: OthersShares
-) -> None:
-    """Add a row for every symbol of the state or the account, and the events that resolve a difference.
+class Counts(msgspec.Struct, frozen=True):
+    """How IBKR's share counts are taken.
 
-    others: shares of other traders, which are not compared with the state.
+    others: shares of other traders, which are not compared with the state. young: symbols with an execution so
+    young that IBKR's count may be older. confirmed: whether a difference that no execution explains may be acted
+    upon.
     """
-    holdings = {p.symbol: p for p in snapshot.positions if p.quantity}
+
+    others: OthersShares
+    young: frozenset[str]
+    confirmed: Callable[[Row], bool]
+
+
+def compare_symbols(
+    before: Baseline, draft: Draft, positions: Iterable[BrokerPosition], plan: Plan, counts: Counts
+) -> None:
+    """Add a row for every symbol of the state or the account, and the events that resolve a difference."""
+    others = counts.others
+    holdings = {p.symbol: p for p in positions if p.quantity}
     known = {*before.positions, *draft.state.positions, *draft.state.foreign, *holdings}
     known |= {p.symbol for p in draft.state.closed.values() if p.oversold} | set(draft.state.halted)
     for symbol in sorted(known):
         position = draft.state.positions.get(symbol)
         holding = holdings.get(symbol)
         if position is not None:
-            _compare_open(before, draft, position, less_others(holding, others), plan)
+            _compare_open(before, draft, position, less_others(holding, others), plan, counts)
         elif symbol in others and holding is not None:
             _show_others(draft, plan, holding, others[symbol])
         else:
-            _compare_flat(before, draft, symbol, holding, plan)
+            _compare_flat(before, draft, symbol, holding, plan, counts)
 
 
 def _show_others(draft: Draft, plan: Plan, holding: BrokerPosition, others: Mapping[int, int]) -> None:
@@ -47,12 +61,19 @@ def _show_others(draft: Draft, plan: Plan, holding: BrokerPosition, others: Mapp
 
 
 def _compare_open(
-    before: TraderState, draft: Draft, position: Position, holding: BrokerPosition | None, plan: Plan
+    before: Baseline,
+    draft: Draft,
+    position: Position,
+    holding: BrokerPosition | None,
+    plan: Plan,
+    counts: Counts,
 ) -> None:
     quantity = holding.quantity if holding is not None else 0
     if quantity == position.quantity:
         _release(draft, position.symbol)
         plan.rows.append(_agreed_row(before, draft.state, position))
+    elif position.symbol in counts.young:
+        _wait_for_count(plan, position.symbol, position.quantity, quantity)
     elif quantity * sign(position.side) < 0:
         _conflict(draft, plan, position.symbol, position.quantity, quantity)
     elif holding is not None and _looks_split(position, holding):
@@ -62,10 +83,10 @@ def _compare_open(
             Row(position.symbol, "conflict", f"halted: {draft.state.halted[position.symbol]}", "warning")
         )
     else:
-        _take_count(before, draft, plan, position, abs(quantity))
+        _take_count(draft, plan, position, abs(quantity), counts)
 
 
-def _agreed_row(before: TraderState, after: TraderState, position: Position) -> Row:
+def _agreed_row(before: Baseline, after: TraderState, position: Position) -> Row:
     was = before.positions.get(position.symbol)
     text = f"{position.side} {position.held} shares @ ${position.entry_price:.2f}"
     evidence = tuple(_fill_text(after, key) for key in position.fills if key not in before.executions)
@@ -78,7 +99,7 @@ def _agreed_row(before: TraderState, after: TraderState, position: Position) -> 
 
 
 def _changed_row(
-    before: TraderState, after: TraderState, position: Position, text: str, evidence: tuple[str, ...]
+    before: Baseline, after: TraderState, position: Position, text: str, evidence: tuple[str, ...]
 ) -> Row:
     """The count changed by executions that were not known: of own orders, or of a manual trade."""
     was_held = before.positions[position.symbol].held
@@ -121,10 +142,27 @@ def _halt_for_split(draft: Draft, plan: Plan, position: Position, holding: Broke
     plan.rows.append(Row(position.symbol, "split_suspected", reason, "warning"))
 
 
-def _take_count(before: TraderState, draft: Draft, plan: Plan, position: Position, held: int) -> None:
+def _wait_for_count(plan: Plan, symbol: str, in_state: int, at_broker: int) -> None:
+    """A young execution outranks an older count (invariant 16)."""
+    plan.unsettled.add(symbol)
+    text = f"IBKR counts {at_broker:+d} shares, own executions of the last minute {in_state:+d}: no entry meanwhile"
+    plan.rows.append(Row(symbol, "count_waits", text, "info"))
+
+
+def _take_count(draft: Draft, plan: Plan, position: Position, held: int, counts: Counts) -> None:
     """No execution explains the difference: take IBKR's count, with an estimated price and a warning."""
-    plan.uncertain = True
     was, symbol = position.held, position.symbol
+    if held == 0:
+        text = f"{position.side} {was} shares are gone and no execution explains it: not restored, exit unknown"
+        row = Row(symbol, "closed_unexplained", text, "warning")
+    else:
+        text = f"the state says {was} shares, IBKR says {held}: using IBKR's count, no execution explains it"
+        row = Row(symbol, "count_corrected", text, "warning")
+    if not counts.confirmed(row):
+        plan.unsettled.add(symbol)
+        plan.uncertain.add(symbol)
+        return
+    plan.rows.append(row)
     draft.record(
         PositionAdjusted(
             time=draft.now,
@@ -134,22 +172,24 @@ def _take_count(before: TraderState, draft: Draft, plan: Plan, position: Positio
             reason="unknown",
         )
     )
-    if held == 0:
-        text = f"{position.side} {was} shares are gone and no execution explains it: not restored, exit unknown"
-        plan.rows.append(Row(symbol, "closed_unexplained", text, "warning"))
-        return
-    text = f"the state says {was} shares, IBKR says {held}: using IBKR's count, no execution explains it"
-    plan.rows.append(Row(symbol, "count_corrected", text, "warning"))
 
 
 def _compare_flat(
-    before: TraderState, draft: Draft, symbol: str, holding: BrokerPosition | None, plan: Plan
+    before: Baseline,
+    draft: Draft,
+    symbol: str,
+    holding: BrokerPosition | None,
+    plan: Plan,
+    counts: Counts,
 ) -> None:
     state = draft.state
     oversold = [p for p in state.closed.values() if p.symbol == symbol and p.oversold]
     quantity = holding.quantity if holding is not None else 0
     if oversold and quantity and quantity == -sign(oversold[-1].side) * oversold[-1].oversold:
         _conflict(draft, plan, symbol, 0, quantity)
+        return
+    if symbol in counts.young and quantity and symbol not in state.foreign:
+        _wait_for_count(plan, symbol, 0, quantity)
         return
     if symbol in before.positions:
         plan.rows.append(_closed_row(before, state, before.positions[symbol]))
@@ -185,7 +225,7 @@ def _show_foreign(draft: Draft, plan: Plan, holding: BrokerPosition) -> None:
     plan.rows.append(Row(holding.symbol, "foreign", text, "info"))
 
 
-def _closed_row(before: TraderState, state: TraderState, was: Position) -> Row:
+def _closed_row(before: Baseline, state: TraderState, was: Position) -> Row:
     trade = state.closed.get(was.trade_id)
     if trade is None or trade.exit_price is None:
         return Row(was.symbol, "closed_unexplained", f"{was.side} {was.held} shares are gone", "warning")

@@ -1,55 +1,77 @@
-"""The decision: state and IBKR compared, symbol by symbol. A pure function; it sends nothing and writes nothing.
+"""The decision: state and IBKR compared, symbol by symbol. `docs/RECOVERY.md` has the table.
 
-The same function decides at a start, after every reconnect, and while trading. `docs/RECOVERY.md` has the table.
+The same function decides at a start, after every reconnect, and while trading. Its events go into the draft: into
+the turn, or into a copy of the state where nothing may change. It sends nothing.
 """
 
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping
+
+import msgspec
 
 from state.domain.model import Order, TraderState
-from trader.broker.port import BrokerAnswer, BrokerSnapshot, Unknown
+from trader.broker.port import PART_NAMES, BrokerOrder, BrokerSnapshot
 from trader.core.orders.actions import BrokerAction, ExitAtMarket, ModifyStop, PlaceStop, describe
 from trader.core.orders.protection import stop_actions
+from trader.core.reconciliation.baseline import Baseline, baseline
 from trader.core.reconciliation.draft import Draft
-from trader.core.reconciliation.orders import record_facts
-from trader.core.reconciliation.owners import former_id_orders, others_orders, others_shares, without_others
+from trader.core.reconciliation.orders import Absences, record_facts
+from trader.core.reconciliation.owners import OthersShares, former_id_orders, others_orders, without_others
 from trader.core.reconciliation.plan import Plan, Row
-from trader.core.reconciliation.positions import compare_symbols
+from trader.core.reconciliation.positions import Counts, compare_symbols
 from trader.core.strategy.ps60.setups import Setup
 
 
-def reconcile(
-    state: TraderState,
-    answer: BrokerAnswer,
-    *,
-    now: datetime,
-    client_id: int,
-    setups: Mapping[str, Setup],
-    in_flight: Collection[str] = (),
-) -> Plan:
-    """Decide which events to record and which orders to send. `state` is not changed.
+def always(_: object) -> bool:
+    """A difference that is acted upon at once."""
+    return True
 
-    in_flight: orderRefs sent moments ago; their absence at IBKR proves nothing yet.
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What a comparison needs besides the state and IBKR's answer.
+
+    in_flight: orderRefs sent moments ago; their absence at IBKR proves nothing yet. others: shares of other
+    traders. young: symbols with an execution of the last minute. confirmed: whether a difference that no execution
+    explains may be acted upon. absent: whether an order that is not listed, without other evidence, is gone.
     """
-    if isinstance(answer, Unknown):
-        return _unknown(state, answer)
-    former = _former_id_rows(state, answer, client_id)
+
+    client_id: int
+    setups: Mapping[str, Setup]
+    in_flight: Collection[str] = ()
+    others: OthersShares = {}
+    young: frozenset[str] = frozenset()
+    confirmed: Callable[[Row], bool] = always
+    absent: Callable[[str], bool] = always
+
+
+def reconcile(draft: Draft, snapshot: BrokerSnapshot, given: Given, before: Baseline | None = None) -> Plan:
+    """Record what follows from the answer, and decide which orders to send. What is missing decides nothing.
+
+    before: what was known at the beginning, for the rows; default: the draft's state as it is now.
+    """
+    state, client_id = draft.state, given.client_id
+    former = _former_id_rows(state, snapshot.open_orders or (), client_id)
     if former:
-        ids = sorted({order.client_id for order in former_id_orders(state, answer.open_orders, client_id)})
+        ids = sorted({order.client_id for order in former_id_orders(state, snapshot.open_orders or (), client_id)})
         return Plan(complete=True, rows=former, former_client_ids=ids)
-    draft = Draft(state, now)
-    plan = Plan(complete=True)
-    record_facts(draft, answer, setups, in_flight, client_id)
-    compare_symbols(state, draft, answer, plan, others_shares(draft.state, answer.executions, client_id))
-    _order_rows(state, draft.state, plan)
+    before = before or baseline(state)
+    plan = Plan(complete=not snapshot.missing)
+    record_facts(draft, snapshot, given.setups, Absences(given.in_flight, given.absent), client_id)
+    if snapshot.positions is not None and snapshot.executions is not None:
+        counts = Counts(given.others, given.young, given.confirmed)
+        compare_symbols(before, draft, snapshot.positions, plan, counts)
+    else:
+        plan.rows += _unknown_rows(state, snapshot)
+    _order_rows(before, state, plan)
+    if snapshot.open_orders is not None and snapshot.executions is not None:
+        quantities = without_others(snapshot.positions, given.others)
+        plan.actions = [
+            action
+            for action in stop_actions(state, snapshot.open_orders, quantities, client_id)
+            if action.symbol not in plan.uncertain and not _too_early(action, state, given.in_flight)
+        ]
     plan.events = draft.events
-    plan.actions = [
-        action
-        for action in stop_actions(draft.state, without_others(draft.state, answer, client_id), client_id)
-        if not _too_early(action, draft.state, in_flight)
-    ]
     _action_rows(plan)
-    plan.rows += _other_trader_rows(draft.state, answer, client_id)
+    plan.rows += _other_trader_rows(state, snapshot.open_orders or (), client_id)
     return plan
 
 
@@ -60,9 +82,9 @@ def _too_early(action: BrokerAction, state: TraderState, in_flight: Collection[s
     )
 
 
-def _unknown(state: TraderState, answer: Unknown) -> Plan:
-    """No complete answer: nothing is changed (invariant 2)."""
-    missing = ", ".join(answer.missing) or "everything"
+def _unknown_rows(state: TraderState, snapshot: BrokerSnapshot) -> list[Row]:
+    """Share counts cannot be compared: nothing is changed (invariant 2)."""
+    missing = ", ".join(PART_NAMES[part] for part in snapshot.missing)
     rows = [
         Row(
             symbol,
@@ -73,16 +95,13 @@ def _unknown(state: TraderState, answer: Unknown) -> Plan:
         )
         for symbol, position in state.positions.items()
     ]
-    if not rows:
-        rows = [Row("", "unknown", f"no complete answer from IBKR ({missing}): {answer.reason}", "unknown")]
-    return Plan(complete=False, rows=rows)
+    return rows or [Row("", "unknown", f"no complete answer from IBKR ({missing})", "unknown")]
 
 
-def _order_rows(before: TraderState, after: TraderState, plan: Plan) -> None:
+def _order_rows(before: Baseline, after: TraderState, plan: Plan) -> None:
     """A row for each entry that was not closed before: what became of it."""
     for ref, order in after.orders.items():
-        was = before.orders.get(ref)
-        if order.role != "entry" or (was is not None and was.status == order.status and not order.is_live):
+        if order.role != "entry" or (before.entries.get(ref) == order.status and not order.is_live):
             continue
         row = _entry_row(order)
         if row is not None:
@@ -112,7 +131,7 @@ def _action_rows(plan: Plan) -> None:
             plan.rows.append(Row(action.symbol, "orphan_cancelled", describe(action), "warning"))
 
 
-def _former_id_rows(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[Row]:
+def _former_id_rows(state: TraderState, orders: Collection[BrokerOrder], client_id: int) -> list[Row]:
     return [
         Row(
             order.symbol,
@@ -120,11 +139,11 @@ def _former_id_rows(state: TraderState, snapshot: BrokerSnapshot, client_id: int
             f"order {order.order_ref} belongs to client id {order.client_id}, and this is client id {client_id}",
             "conflict",
         )
-        for order in former_id_orders(state, snapshot.open_orders, client_id)
+        for order in former_id_orders(state, orders, client_id)
     ]
 
 
-def _other_trader_rows(state: TraderState, snapshot: BrokerSnapshot, client_id: int) -> list[Row]:
+def _other_trader_rows(state: TraderState, orders: Collection[BrokerOrder], client_id: int) -> list[Row]:
     """Orders of other traders of this program: shown, counted as protection, never touched."""
     return [
         Row(
@@ -134,5 +153,5 @@ def _other_trader_rows(state: TraderState, snapshot: BrokerSnapshot, client_id: 
             f"{order.client_id}",
             "info",
         )
-        for order in others_orders(state, snapshot.open_orders, client_id)
+        for order in others_orders(state, orders, client_id)
     ]
