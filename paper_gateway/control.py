@@ -18,7 +18,6 @@ from paper_gateway.faults import KINDS, Rejection
 from paper_gateway.handlers import Services
 from paper_gateway.market import Tick
 from paper_gateway.orders import Order
-from paper_gateway.quirks import OFF
 from paper_gateway.session import Session
 
 log = logging.getLogger(__name__)
@@ -170,7 +169,7 @@ class Control:
 
     def do_fill(self, arguments: Arguments) -> Answer:
         order = self._order(arguments)
-        allowed = order.allowed_shares() if order.live else 0
+        allowed = self._brokerage.engine.allowed(order) if order.live else 0
         shares = arguments.count("shares", allowed)
         if not 0 < shares <= allowed:
             raise ControlError(
@@ -185,7 +184,7 @@ class Control:
 
     def do_cancel(self, arguments: Arguments) -> Answer:
         order = self._order(arguments)
-        if not order.live:
+        if not (order.live or order.parked):
             raise ControlError(f"order {order.perm_id} is {order.status}, not live")
         self._brokerage.engine.cancel(order)
         return {"perm_id": order.perm_id}
@@ -303,8 +302,10 @@ class Control:
     def do_quirk(self, arguments: Arguments) -> Answer:
         """Switch a quirk on or off; without a name only list those that are on."""
         quirks, name = self._brokerage.quirks, arguments.text("name", "")
-        if name:
-            quirks.set(name, OFF if arguments.flag("off") else arguments.text("value", ""))
+        if name and arguments.flag("off"):
+            quirks.clear(name)
+        elif name:
+            quirks.set(name, arguments.text("value", ""))
         return {"quirks": quirks.values}
 
     def do_speed(self, arguments: Arguments) -> Answer:

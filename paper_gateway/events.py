@@ -10,9 +10,13 @@ from paper_gateway.orders import Order
 
 @dataclass(frozen=True, slots=True)
 class OrderChanged:
-    """The order was accepted, modified, activated, triggered or resized."""
+    """The order was accepted, modified, activated, triggered or resized.
+
+    pairs: how many pairs of openOrder and orderStatus report it.
+    """
 
     order: Order
+    pairs: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class OrderCancelled:
 
 @dataclass(frozen=True, slots=True)
 class OrderRejected:
-    """The order was accepted by the gateway and rejected by the exchange."""
+    """IBKR rejected the order. Its client gets the error, then the pair."""
 
     order: Order
     code: int
@@ -34,7 +38,7 @@ class OrderRejected:
 
 @dataclass(frozen=True, slots=True)
 class OrderNotice:
-    """A warning about an order that stays live (such as 399)."""
+    """An error frame about an order that stays as it is: a warning such as 399, or a refused change."""
 
     order: Order
     code: int

@@ -2,14 +2,15 @@
 
 One row for each change of a position or of a live order, with the time of this computer, so that windows of
 milliseconds are measured and not sampled, also while no trader runs. The rows are the gateway's own values;
-`crashlab.exposure` judges what they mean for a trader.
+`crashlab.exposure` judges what they mean for a trader. Beside the rows: the orders that opened or enlarged a
+position, and the requests of clients about orders that they did not place.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from paper_gateway.accounts import Accounts
@@ -54,22 +55,59 @@ class Row:
         }
 
 
+@dataclass(slots=True)
+class Entry:
+    """An order that opened or enlarged a position. time_s: its first fill. filled: all that it filled."""
+
+    time_s: float
+    perm_id: int
+    client_id: int
+    order_ref: str
+    symbol: str
+    filled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A request of a client about an order that it did not place. what: `cancel` or `change`, with `refused`."""
+
+    time_s: float
+    client_id: int
+    perm_id: int
+    order_ref: str
+    what: str
+
+
 @dataclass
 class ExposureLog:
-    """Rows in the order of time."""
+    """Rows in the order of time. allowed: how many shares of an order may fill now."""
 
     accounts: Accounts
     order_store: OrderStore
+    allowed: Callable[[Order], int]
     now: Callable[[], float] = time.time
     rows: list[Row] = field(default_factory=list)
+    entries: dict[int, Entry] = field(default_factory=dict)
+    touched: list[Touched] = field(default_factory=list)
     _own: dict[tuple[str, str], int] = field(default_factory=dict)
     _last: dict[tuple[str, str], Row] = field(default_factory=dict)
 
     def executed(self, order: Order, shares: int) -> None:
-        """Count the fill of an order with an orderRef; `changed` follows for the row."""
+        """Count a fill that the position already shows; `changed` follows for the row."""
+        key = (order.account, order.symbol)
         if order.order_ref:
-            key = (order.account, order.symbol)
             self._own[key] = self._own.get(key, 0) + order.sign * shares
+        entry = self.entries.get(order.perm_id)
+        if entry is not None:
+            entry.filled = order.filled
+        elif order.parent is None and self.accounts.position(*key).quantity * order.sign > 0:
+            self.entries[order.perm_id] = Entry(
+                self.now(), order.perm_id, order.client_id, order.order_ref, order.symbol, order.filled
+            )
+
+    def touch(self, order: Order, client_id: int, what: str) -> None:
+        """Note a request of `client_id` about an order that it did not place."""
+        self.touched.append(Touched(self.now(), client_id, order.perm_id, order.order_ref, what))
 
     def changed(self, account: str, symbol: str, session_time: str) -> None:
         """Add a row if it differs from the last one of this symbol."""
@@ -82,9 +120,15 @@ class ExposureLog:
         self.rows.append(row)
 
     def since(self, index: int) -> dict[str, Any]:
-        """Rows from an index on, at most ROWS_A_CALL; `next` is the index to go on with."""
+        """Rows from an index on, at most ROWS_A_CALL; `next` is the index to go on with. Entries are whole."""
         rows = self.rows[index : index + ROWS_A_CALL]
-        return {"rows": [row.as_json() for row in rows], "next": index + len(rows), "total": len(self.rows)}
+        return {
+            "rows": [row.as_json() for row in rows],
+            "next": index + len(rows),
+            "total": len(self.rows),
+            "entries": [asdict(entry) for entry in self.entries.values()],
+            "touched": [asdict(one) for one in self.touched],
+        }
 
     def _row(self, account: str, symbol: str, session_time: str) -> Row:
         held = self.accounts.position(account, symbol).quantity
@@ -95,7 +139,7 @@ class ExposureLog:
             if _closes(order, held):
                 closing[order.client_id] = closing.get(order.client_id, 0) + order.remaining
                 if order.order_type in STOP_TYPES or order.order_type == "MKT":
-                    protecting += order.allowed_shares()
+                    protecting += self.allowed(order)
             else:
                 entering += order.remaining
         own = self._own.get((account, symbol), 0)

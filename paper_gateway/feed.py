@@ -57,7 +57,11 @@ class Feed:
         self._day_over = False
 
     def step(self) -> None:
-        """Advance the market to the clock's time. At each five-second boundary on the way, send the bars."""
+        """Advance the market to the clock's time. At each five-second boundary on the way, send the bars.
+
+        What takes effect later in real time, such as a slow cancel, does so before the market moves.
+        """
+        self._brokerage.engine.schedule.run_due()
         target = self._clock.now()
         while self._bar_end <= target:
             self._advance(self._bar_end)

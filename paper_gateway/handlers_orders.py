@@ -32,23 +32,24 @@ def cancel_order(services: Services, session: Session, reader: FieldReader) -> N
 
 
 @handles(58)
-def global_cancel(services: Services, _: Session, __: FieldReader) -> None:
-    services.brokerage.order_entry.cancel_all()
+def global_cancel(services: Services, session: Session, _: FieldReader) -> None:
+    assert session.client_id is not None
+    services.brokerage.order_entry.cancel_all(session.client_id)
 
 
 @handles(5)
 def open_orders(services: Services, session: Session, _: FieldReader) -> None:
-    """The client's own live orders. A request of client 0 also binds the manual orders to it."""
+    """The client's own open orders. A request of client 0 also binds the manual orders to it."""
     if session.client_id == 0:
         services.brokerage.order_entry.bind_manual_orders()
-    own = [order for order in services.brokerage.order_store.live() if order.client_id == session.client_id]
+    own = [order for order in services.brokerage.order_store.listed() if order.client_id == session.client_id]
     _send_open(session, own)
 
 
 @handles(16)
 def all_open_orders(services: Services, session: Session, _: FieldReader) -> None:
-    """Every live order, newest first. (The order of the real gateway's list is not by id either.)"""
-    _send_open(session, services.brokerage.order_store.live()[::-1])
+    """Every open order, newest first. (The order of the real gateway's list is not by id either.)"""
+    _send_open(session, services.brokerage.order_store.listed()[::-1])
 
 
 @handles(15)
@@ -88,6 +89,7 @@ def _answer_what_if(services: Services, session: Session, ticket: Ticket) -> Non
     change = opening_value / LEVERAGE
     fee = commission(order.quantity, order.limit_price or services.brokerage.last(order.symbol))
     state: dict[str, Field] = {
+        "whatIf": True,
         "initMarginBefore": figures.margin,
         "maintMarginBefore": figures.margin,
         "equityBefore": figures.net_liquidation,

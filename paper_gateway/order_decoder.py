@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from paper_gateway import order_fields as names
-from paper_gateway.errors import ProtocolError, RequestRefused
+from paper_gateway.errors import ProtocolError
 from paper_gateway.orders import ContractRef, Ticket
+from paper_gateway.validation import unsupported
 from paper_gateway.wire import FieldReader, to_bool, to_float, to_int
 
 _NUMBERS = (
@@ -106,7 +107,7 @@ def _take(reader: FieldReader, raw: dict[str, str], wanted: tuple[str, ...]) -> 
 
 def _refuse_if(condition: object, what: str) -> None:
     if condition:
-        raise RequestRefused(321, f"Error validating request.-'paper' : cause - {what} are not supported")
+        raise unsupported(f"{what} are")
 
 
 def _typed(order_id: int, raw: dict[str, str]) -> Ticket:

@@ -38,7 +38,6 @@ _ZERO = dict.fromkeys(
         "randomizeSize",
         "randomizePrice",
         "nConditions",
-        "dontUseAutoPriceForHedge",
         "isOmsContainer",
         "discretionaryUpToLimitPrice",
         "usePriceMgmtAlgo",
@@ -56,6 +55,7 @@ _ZERO = dict.fromkeys(
 _DEFAULT = _ZERO | {
     "exemptCode": "-1",
     "deltaNeutralOrderType": "None",
+    "dontUseAutoPriceForHedge": "1",
     "adjustedOrderType": "None",
     "clearingIntent": "IB",
     "shareholder": "Not an insider or substantial shareholder",
@@ -87,7 +87,6 @@ _ECHOED = (
 
 def encode_status(order: Order) -> bytes:
     """orderStatus, in the format without a version field (server version 131 and later)."""
-    parent_id = order.parent.order_id if order.parent else 0
     return wire.encode(
         3,
         order.order_id,
@@ -96,7 +95,7 @@ def encode_status(order: Order) -> bytes:
         order.remaining,
         order.average_price,
         order.perm_id,
-        parent_id,
+        order.shown_parent_id,
         order.last_price,
         order.client_id,
         order.why_held,
@@ -105,11 +104,8 @@ def encode_status(order: Order) -> bytes:
 
 
 def encode_open(order: Order, version: int, order_state: dict[str, Field] | None = None) -> bytes:
-    """openOrder. order_state: values by the names of ORDER_STATE, for the answer to a what-if request."""
-    values = _values(order)
-    values["parentId"] = order.parent.order_id if order.parent else 0
-    if order_state is not None:
-        values |= {"whatIf": True} | order_state
+    """openOrder. order_state: further values by their names, such as the commission or the answer to a what-if."""
+    values = _values(order) | {"parentId": order.shown_parent_id} | (order_state or {})
     listed = [
         *names.OPEN_HEAD,
         *names.DELTA_NEUTRAL_OPEN,
@@ -181,8 +177,18 @@ def _values(order: Order) -> dict[str, Field]:
         "clientId": order.client_id,
         "permId": order.perm_id,
         "outsideRth": order.outside_rth,
-        "trailStopPrice": order.trail_stop,
+        "trailStopPrice": _trail_stop(order),
+        "usePriceMgmtAlgo": order.order_type == "LMT",
         "trailingPercent": order.trailing_percent,
         "status": order.status.value,
     }
     return values
+
+
+def _trail_stop(order: Order) -> float | None:
+    """TWS fills the trail stop price in for other orders too."""
+    if order.order_type in ("STP", "STP LMT"):
+        return order.aux_price
+    if order.order_type == "LMT" and order.limit_price is not None:
+        return round(order.limit_price + 1.0, 4)
+    return order.trail_stop

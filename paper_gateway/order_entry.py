@@ -1,18 +1,19 @@
-"""Takes in orders: places, modifies and cancels them, for clients and for manual orders as in TWS."""
+"""Takes in orders: places, changes and cancels them, for clients and for manual orders as in TWS."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from paper_gateway import validation
+from paper_gateway.codes import REJECTED, refusal, wrapped
 from paper_gateway.engine import Engine
 from paper_gateway.errors import RequestRefused
-from paper_gateway.events import OrderBound, OrderNotice
-from paper_gateway.hours import next_open
+from paper_gateway.events import OrderBound
 from paper_gateway.market import ContractInfo
-from paper_gateway.order_encoder import zoned
+from paper_gateway.order_acceptance import Acceptance
+from paper_gateway.order_changes import Change, Changes, check_changeable
 from paper_gateway.order_store import OrderStore
-from paper_gateway.orders import DONE, ContractRef, Order, Status, Ticket
+from paper_gateway.orders import ContractRef, Order, Status, Ticket
 
 MANUAL_CLIENT = 0
 """Manual orders in TWS have client id 0 and order id 0."""
@@ -24,56 +25,75 @@ class OrderEntry:
     def __init__(self, engine: Engine) -> None:
         self.auto_bind = False  # whether client 0 asked that new manual orders are bound to it
         self._engine = engine
+        self._quirks = engine.quirks
         self._order_store: OrderStore = engine.order_store
         self._contracts = engine.contracts
+        self._acceptance = Acceptance(engine)
+        self._changes = Changes(engine)
 
     def place(self, client_id: int, ticket: Ticket) -> None:
-        """Place a new order; if the order id is in use, modify that order. Raises RequestRefused."""
-        if ticket.order_id <= 0:
-            raise validation.validation_error(f"Order id {ticket.order_id} is not greater than 0.")
-        info = self._contracts.resolve(ticket.contract)
-        account = validation.check_account(ticket.account, self._engine.accounts.ids)
-        shares = validation.check_terms(ticket, info.min_tick)
-        existing = self._order_store.by_client(client_id, ticket.order_id)
-        if existing is not None:
-            validation.check_modifiable(existing, ticket, info.symbol)
-            self._modify(existing, ticket, shares)
+        """Place a new order; if the order id is in use, change that order. Raises RequestRefused."""
+        if self._quirks.take("swallow-orders"):
             return
-        if ticket.order_id < self._order_store.next_order_id(client_id):
-            raise RequestRefused(103, "Duplicate order id")
-        order = self._new_order(client_id, ticket, info, account, shares)
-        if ticket.transmit:
-            self._transmit(order)
+        if ticket.order_id <= 0:
+            raise refusal(10149, f"Invalid order id: {ticket.order_id}")
+        length = self._quirks.whole("ref-length")
+        if length is not None:
+            ticket = replace(ticket, order_ref=ticket.order_ref[:length])
+        order = self._order_store.by_client(client_id, ticket.order_id)
+        if order is None:
+            self._place_new(client_id, ticket)
+            return
+        if order.manual:
+            self._engine.exposure.touch(order, client_id, "change")
+        try:
+            self._change(order, client_id, ticket)
+        except RequestRefused as refused:
+            raise wrapped(refused) from None
 
     def what_if(self, ticket: Ticket) -> tuple[Order, float]:
         """The order that `ticket` would place, and the value in USD that it would open. Nothing is placed."""
-        info = self._contracts.resolve(ticket.contract)
-        account = validation.check_account(ticket.account, self._engine.accounts.ids)
-        shares = validation.check_terms(ticket, info.min_tick)
+        info, account, shares = self._checked(ticket)
         order = self._build(0, replace(ticket, parent_id=0), info, account, shares)
         order.status = Status.PRE_SUBMITTED
-        return order, self.opening_value(order)
+        return order, self._acceptance.opening_value(order)
 
     def cancel(self, client_id: int, order_id: int) -> None:
         """Cancel an order of this client. Raises RequestRefused 10147 or 10148."""
         order = self._order_store.by_client(client_id, order_id)
         if order is None:
-            raise RequestRefused(10147, f"OrderId {order_id} that needs to be cancelled is not found.")
-        if order.status in DONE:
-            raise RequestRefused(
-                10148, f"OrderId {order_id} that needs to be cancelled cannot be cancelled, state: {order.status}."
+            self._touch_others(client_id, order_id, "cancel refused")
+        elif order.manual:
+            self._engine.exposure.touch(order, client_id, "cancel")
+        if self._quirks.on("swallow-cancels"):
+            return
+        if order is None:
+            raise refusal(10147, f"OrderId {order_id} that needs to be cancelled is not found.")
+        if order.done or order.status is Status.PENDING_CANCEL:
+            state = order.status.value
+            raise refusal(
+                10148, f"OrderId {order_id} that needs to be cancelled cannot be cancelled, state: {state}."
             )
         self._engine.cancel(order)
 
-    def cancel_all(self) -> None:
-        """Global cancel: every live order of every client."""
-        for order in self._order_store.live():
+    def cancel_all(self, client_id: int) -> None:
+        """Global cancel by a client: every open order of every client."""
+        orders = self._order_store.listed()
+        for order in orders:
+            if order.client_id != client_id or order.manual:
+                self._engine.exposure.touch(order, client_id, "cancel")
+        if self._quirks.on("swallow-cancels"):
+            return
+        for order in orders:
             self._engine.cancel(order)
 
-    def drop_untransmitted(self, client_id: int) -> None:
-        """Remove the untransmitted orders of a client that disconnected."""
+    def disconnected(self, client_id: int) -> None:
+        """Remove the untransmitted orders of a client; its other orders stay, and lose the ids of ended parents."""
         for order in self._order_store.untransmitted_of(client_id):
             self._order_store.forget(order)
+        for order in self._order_store.listed():
+            if order.client_id == client_id and order.parent is not None and order.parent.done:
+                order.parent_listed = False
 
     def bind_manual_orders(self) -> None:
         """Give live manual orders an order id of client 0."""
@@ -109,33 +129,52 @@ class OrderEntry:
             what_if=False,
         )
         account = validation.check_account(account or self._engine.accounts.ids[0], self._engine.accounts.ids)
-        order = self._new_order(MANUAL_CLIENT, ticket, info, account, validation.check_terms(ticket, info.min_tick))
-        self._transmit(order)
+        order = self._build(MANUAL_CLIENT, ticket, info, account, validation.check_terms(ticket, info.min_tick))
+        order.manual = True
+        self._order_store.add(order)
+        self._acceptance.transmit(order)
         if self.auto_bind:
             self.bind_manual_orders()
         return order
 
-    def opening_value(self, order: Order) -> float:
-        """The value in USD of the shares by which the order would increase the position."""
-        held = self._engine.accounts.position(order.account, order.symbol).quantity
-        closing = min(abs(held), order.remaining) if held * order.sign < 0 else 0
-        touch = self._engine.touch(order.symbol)
-        return (order.remaining - closing) * (order.limit_price or order.aux_price or touch.ask)
-
-    def _new_order(self, client_id: int, ticket: Ticket, info: ContractInfo, account: str, shares: int) -> Order:
+    def _place_new(self, client_id: int, ticket: Ticket) -> None:
+        if ticket.order_id < self._order_store.next_order_id(client_id):
+            self._touch_others(client_id, ticket.order_id, "change refused")
+            raise refusal(103)
+        info, account, shares = self._checked(ticket)
         order = self._build(client_id, ticket, info, account, shares)
         if ticket.parent_id:
             parent = self._order_store.by_client(client_id, ticket.parent_id)
-            validation.check_parent(parent, account, info.symbol)
-            assert parent is not None
-            order.parent = parent
-            parent.children.append(order)
-            order.oca_group = ticket.oca_group or str(parent.perm_id)
-            order.oca_type = ticket.oca_type or 3
+            order.parent = validation.check_parent(parent, account, info.symbol, ticket.order_type)
+            if self._quirks.text("child-oca") != "off":
+                order.oca_group, order.oca_type = str(order.parent.perm_id), 3
+        code = self._acceptance.refusal_by_quirk(order)
+        if code not in (None, REJECTED):
+            raise refusal(code)
+        if order.parent is not None:
+            order.parent.children.append(order)
         self._order_store.add(order)
-        return order
+        if ticket.transmit:
+            self._acceptance.transmit(order)
+
+    def _change(self, order: Order, client_id: int, ticket: Ticket) -> None:
+        check_changeable(order)
+        info, account, shares = self._checked(ticket)
+        parent = self._order_store.by_client(client_id, ticket.parent_id)
+        self._changes.change(Change(order, ticket, info.symbol, account, shares, parent))
+        if order.status is Status.HELD and ticket.transmit:
+            self._acceptance.transmit(order)
+
+    def _checked(self, ticket: Ticket) -> tuple[ContractInfo, str, int]:
+        """The contract, the account and the size in shares. Raises RequestRefused for terms that are not valid."""
+        if not ticket.contract.exchange:
+            raise refusal(452, "Missing order exchange")
+        info = self._contracts.resolve(ticket.contract)
+        account = validation.check_account(ticket.account, self._engine.accounts.ids, invalid_code=435)
+        return info, account, validation.check_terms(ticket, info.min_tick)
 
     def _build(self, client_id: int, ticket: Ticket, info: ContractInfo, account: str, shares: int) -> Order:
+        tif = validation.kept_tif(ticket.tif)
         return Order(
             perm_id=self._order_store.new_perm_id(),
             client_id=client_id,
@@ -150,88 +189,21 @@ class OrderEntry:
             order_type=ticket.order_type,
             limit_price=ticket.limit_price,
             aux_price=ticket.aux_price,
-            tif=ticket.tif,
+            tif=tif,
             oca_group=ticket.oca_group,
             oca_type=ticket.oca_type or 3,
             order_ref=ticket.order_ref,
-            outside_rth=ticket.outside_rth,
+            outside_rth=ticket.outside_rth or tif == "IOC",  # TWS sets it for IOC by itself
             trailing_percent=ticket.trailing_percent,
             trail_stop=ticket.trail_stop_price,
             accepted_at=self._engine.now,
             raw=ticket.raw,
         )
 
-    def _transmit(self, order: Order) -> None:
-        """Accept and work the order, with the untransmitted orders of its bracket, parent first."""
-        bracket = [order]
-        if order.parent is not None:
-            parent = order.parent
-            bracket = [one for one in (parent, *parent.children) if one is order or one.status is Status.HELD]
-        for member in bracket:
-            refusal = self._refusal(member) if member.status is Status.HELD else None
-            if refusal is not None:
-                self._engine.reject(member, *refusal)
-        for member in bracket:
-            if member.status is Status.HELD:
-                self._engine.accept(member)
-        for member in bracket:
-            self._warn_if_closed(member)
-            self._engine.work(member)
-
-    def _refusal(self, order: Order) -> tuple[int, str] | None:
-        """The code and text with which the order is rejected: by control command, or for lack of buying power."""
-        rejection = self._engine.faults.take_rejection(order)
-        if rejection is not None:
-            return rejection.code, rejection.text
-        if order.parent is not None:
-            return None
-        figures = self._engine.accounts.figures(order.account, lambda symbol: self._engine.touch(symbol).last)
-        working = sum(
-            self.opening_value(other)
-            for other in self._order_store.live()
-            if other.account == order.account and other.parent is None and other is not order
-        )
-        needed = self.opening_value(order)
-        if needed and needed > figures.buying_power - working:
-            free = figures.buying_power - working
-            return 201, (
-                "Order rejected - reason:YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION "
-                f"YOUR BUYING POWER [{free:.2f} USD] MUST EXCEED THE ORDER VALUE [{needed:.2f} USD]"
-            )
-        return None
-
-    def _warn_if_closed(self, order: Order) -> None:
-        if not order.live or self._engine.is_session(order):
+    def _touch_others(self, client_id: int, order_id: int, what: str) -> None:
+        """Note a refused request with an id that only another client's live order has."""
+        if self._order_store.was_used(client_id, order_id):
             return
-        info = self._contracts.info(order.symbol)
-        opens = next_open(info.trading_hours if order.outside_rth else info.liquid_hours, self._engine.now)
-        when = zoned(opens) if opens else "the next session"
-        self._engine.emit(
-            OrderNotice(
-                order,
-                399,
-                f"Order Message:\n{order.action} {order.quantity} {order.symbol}\n"
-                f"Warning: Your order will not be placed at the exchange until {when}",
-            )
-        )
-
-    def _modify(self, order: Order, ticket: Ticket, shares: int) -> None:
-        """Change size, prices, type and time in force. The permanent id and the fills stay."""
-        if shares <= order.filled:
-            raise validation.validation_error(
-                f"The new size {shares} is not greater than the {order.filled} shares filled."
-            )
-        order.quantity = shares
-        order.order_type = ticket.order_type
-        order.limit_price = ticket.limit_price
-        order.aux_price = ticket.aux_price
-        order.trailing_percent = ticket.trailing_percent
-        order.trail_stop = ticket.trail_stop_price or order.trail_stop
-        order.tif = ticket.tif
-        order.outside_rth = ticket.outside_rth
-        order.order_ref = ticket.order_ref
-        order.raw = ticket.raw
-        if order.status is not Status.HELD:
-            self._engine.modified(order)
-        elif ticket.transmit:
-            self._transmit(order)
+        for order in self._order_store.live():
+            if order.order_id == order_id and order.client_id != client_id:
+                self._engine.exposure.touch(order, client_id, what)

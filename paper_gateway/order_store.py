@@ -10,8 +10,9 @@ class OrderStore:
 
     def __init__(self, first_perm_id: int) -> None:
         self.orders: dict[int, Order] = {}
-        self._by_client: dict[tuple[int, int], Order] = {}
+        self._by_client: dict[tuple[int, int], list[Order]] = {}
         self._live: dict[str, dict[int, Order]] = {}
+        self._parked: dict[int, Order] = {}
         self._next_perm_id = first_perm_id
         self._next_order_id: dict[int, int] = {}
 
@@ -35,9 +36,9 @@ class OrderStore:
         for client_id, next_id in self._next_order_id.items():
             self._next_order_id[client_id] = max(1, next_id - count)
         self._by_client = {
-            (client_id, order_id): order
-            for (client_id, order_id), order in self._by_client.items()
-            if order.live or order_id < self.next_order_id(client_id)
+            (client_id, order_id): orders
+            for (client_id, order_id), orders in self._by_client.items()
+            if order_id < self.next_order_id(client_id) or not all(order.done for order in orders)
         }
 
     def add(self, order: Order) -> None:
@@ -48,32 +49,69 @@ class OrderStore:
     def bind(self, order: Order) -> None:
         """Index the order by client id and order id. Manual orders have order id 0 and are not indexed."""
         if order.order_id:
-            self._by_client[(order.client_id, order.order_id)] = order
+            self._by_client.setdefault((order.client_id, order.order_id), []).append(order)
             self.note_order_id(order.client_id, order.order_id)
 
     def index(self, order: Order) -> None:
-        """Update the index of live orders after a change of the order's status."""
+        """Update the indexes of live and of parked orders after a change of the order's status."""
         live = self._live.setdefault(order.symbol, {})
         if order.live:
             live[order.perm_id] = order
         else:
             live.pop(order.perm_id, None)
+        if order.parked:
+            self._parked[order.perm_id] = order
+        else:
+            self._parked.pop(order.perm_id, None)
+
+    def purge(self, order: Order) -> None:
+        """Remove an ended order from the table that order ids are looked up in, as TWS does after a while.
+
+        Its children are reported without a parent from then on.
+        """
+        if not order.done:
+            return
+        self._unbind(order)
+        for child in order.children:
+            child.parent_listed = False
 
     def forget(self, order: Order) -> None:
         """Remove an order that was never transmitted. Its id is not issued again."""
         if order.parent:
             order.parent.children.remove(order)
         self.orders.pop(order.perm_id, None)
-        self._by_client.pop((order.client_id, order.order_id), None)
+        self._unbind(order)
 
     def by_client(self, client_id: int, order_id: int) -> Order | None:
-        return self._by_client.get((client_id, order_id))
+        """The order with this id. Of two with one id (see the quirk `outage-duplicates`) the newest that lives."""
+        orders = self._by_client.get((client_id, order_id), [])
+        return next((one for one in reversed(orders) if not one.done), orders[-1] if orders else None)
+
+    def was_used(self, client_id: int, order_id: int) -> bool:
+        """Whether an order of this client ever had the id."""
+        return any((one.client_id, one.order_id) == (client_id, order_id) for one in self.orders.values())
+
+    def _unbind(self, order: Order) -> None:
+        key = (order.client_id, order.order_id)
+        left = [one for one in self._by_client.get(key, []) if one is not order]
+        if left:
+            self._by_client[key] = left
+        else:
+            self._by_client.pop(key, None)
 
     def live(self, symbol: str | None = None) -> list[Order]:
         """Live orders, oldest first. A copy, because fills change the index."""
         if symbol is not None:
             return list(self._live.get(symbol, {}).values())
         return sorted((one for live in self._live.values() for one in live.values()), key=lambda one: one.perm_id)
+
+    def parked(self) -> list[Order]:
+        """Inactive orders that have not ended, oldest first."""
+        return list(self._parked.values())
+
+    def listed(self) -> list[Order]:
+        """The orders in an answer to an open orders request, oldest first."""
+        return sorted((*self.live(), *self.parked()), key=lambda one: one.perm_id)
 
     def completed(self) -> list[Order]:
         return [order for order in self.orders.values() if order.completed_at is not None]

@@ -13,12 +13,14 @@ class Status(StrEnum):
     HELD = "ApiPending"
     PRE_SUBMITTED = "PreSubmitted"
     SUBMITTED = "Submitted"
+    PENDING_CANCEL = "PendingCancel"
     CANCELLED = "Cancelled"
     FILLED = "Filled"
     INACTIVE = "Inactive"
 
 
 DONE = frozenset({Status.CANCELLED, Status.FILLED, Status.INACTIVE})
+"""Not working any more. An Inactive order may wake up, see `Order.parked`."""
 STOP_TYPES = frozenset({"STP", "STP LMT", "TRAIL"})
 ORDER_TYPES = frozenset({"MKT", "LMT"}) | STOP_TYPES
 
@@ -70,7 +72,10 @@ class Ticket:
 class Order:
     """One order as the gateway keeps it. Quantities in shares, prices in USD, times in US/Eastern.
 
-    shares_value: the sum of shares x price over its fills.
+    shares_value: the sum of shares x price over its fills. commission: the sum over its fills.
+    manual: entered in TWS, by no API client. parked: Inactive without having ended, so that it may wake up.
+    rests_through: a stop beyond the market that waits until the market has been on its right side.
+    parent_listed: whether TWS still reports the parent's order id. change_pending: IBKR decides on a change of it.
     """
 
     perm_id: int
@@ -103,6 +108,12 @@ class Order:
     last_price: float = 0.0
     completed_at: datetime | None = None
     completed_text: str = ""
+    commission: float = 0.0
+    manual: bool = False
+    parked: bool = False
+    rests_through: bool = False
+    parent_listed: bool = True
+    change_pending: bool = False
     raw: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -115,8 +126,23 @@ class Order:
 
     @property
     def live(self) -> bool:
-        """Transmitted and not done."""
+        """Working at IBKR: transmitted, not ended and not Inactive."""
         return self.status not in DONE and self.status is not Status.HELD
+
+    @property
+    def done(self) -> bool:
+        """Ended for good."""
+        return self.status in DONE and not self.parked
+
+    @property
+    def changeable(self) -> bool:
+        """Not ended, and no cancel under way."""
+        return self.live and self.status is not Status.PENDING_CANCEL
+
+    @property
+    def shown_parent_id(self) -> int:
+        """The parent's order id as TWS reports it: 0 once the parent has left its table."""
+        return self.parent.order_id if self.parent is not None and self.parent_listed else 0
 
     @property
     def average_price(self) -> float:
@@ -136,13 +162,14 @@ class Order:
             reasons.append("trigger")
         return ",".join(reasons)
 
-    def allowed_shares(self) -> int:
+    def allowed_shares(self, *, capped: bool = True) -> int:
         """How many shares may fill now: all that remain, but for a child at most what its parent filled.
 
-        All children of one parent together may fill what the parent filled, so that a bracket with a
-        half-filled entry never closes more than that half.
+        Capped, all children of one parent together may fill what the parent filled, so that a bracket with a
+        half-filled entry never closes more than that half. Not capped, each may fill whole once the parent has
+        filled at all.
         """
-        if self.parent is None:
+        if self.parent is None or not (capped or self.waits_for_parent):
             return self.remaining
         used = sum(child.filled for child in self.parent.children)
         return max(0, min(self.remaining, self.parent.filled - used))

@@ -20,6 +20,7 @@ from paper_gateway.events import (
 from paper_gateway.order_encoder import encode_open, encode_status
 from paper_gateway.orders import Order
 from paper_gateway.session import Session
+from paper_gateway.wire import Field
 
 
 class Publisher:
@@ -47,7 +48,8 @@ class Publisher:
                 info = self._brokerage.info(execution.order.symbol)
                 owner.send("exec_details", replies.execution(-1, execution, info))
                 if isinstance(event, Executed):
-                    self._pair(owner, execution.order, times=2)
+                    self._pair(owner, execution.order)
+                    self._pair(owner, execution.order, with_commission=True)
                 owner.send("commission", replies.commission(execution))
             case _:
                 owner = self._owner(event.order)
@@ -59,20 +61,21 @@ class Publisher:
     ) -> None:
         order = event.order
         match event:
-            case OrderChanged():
-                self._pair(owner, order, times=2)
+            case OrderChanged(pairs=pairs):
+                for _ in range(pairs):
+                    self._pair(owner, order)
             case OrderCancelled(text=text):
                 owner.send("order_status", encode_status(order))
                 self._order_error(owner, order, 202, text)
             case OrderRejected(code=code, text=text):
                 self._order_error(owner, order, code, text)
-                self._pair(owner, order, times=1)
+                self._pair(owner, order)
             case OrderNotice(code=code, text=text):
                 self._order_error(owner, order, code, text)
             case OrderBound():
                 bound = replies.order_bound(order.perm_id, order.client_id, order.order_id)
                 owner.send("order_status", bound)
-                self._pair(owner, order, times=1)
+                self._pair(owner, order)
 
     def refresh_accounts(self) -> None:
         """Send the regular update to all account subscriptions (TWS sends one every three minutes)."""
@@ -96,9 +99,11 @@ class Publisher:
         return self.sessions.get(order.client_id)
 
     @staticmethod
-    def _pair(owner: Session, order: Order, times: int) -> None:
-        frames = (encode_open(order, owner.version), encode_status(order))
-        owner.send("order_status", *(frames * times))
+    def _pair(owner: Session, order: Order, *, with_commission: bool = False) -> None:
+        state: dict[str, Field] = {}
+        if with_commission:
+            state = {"commission": order.commission, "commissionCurrency": "USD"}
+        owner.send("order_status", encode_open(order, owner.version, state), encode_status(order))
 
     @staticmethod
     def _order_error(owner: Session, order: Order, code: int, text: str) -> None:

@@ -13,16 +13,17 @@ from typing import Literal
 
 from paper_gateway.errors import ControlError
 
-Kind = Literal["flag", "seconds", "whole", "choice"]
+Kind = Literal["flag", "seconds", "whole", "code", "choice"]
 OFF = "off"
+PLACEHOLDER = {"seconds": "S", "whole": "N", "code": "CODE"}
 
 
 @dataclass(frozen=True, slots=True)
 class Quirk:
     """One quirk. default: the value that its name alone means, empty where a value must be given.
 
-    choices: of a `choice`; of `seconds`, words that are allowed besides a number. source: where it was seen, with
-    its mark (C captured, D documented, R reported, U unknown).
+    choices: of a `choice`; of other kinds, words that are allowed besides a number. source: where it was seen, with
+    its mark (C captured, D documented, R reported, U unknown). instead_of: quirks that it switches off.
     """
 
     name: str
@@ -31,13 +32,14 @@ class Quirk:
     source: str
     default: str = ""
     choices: tuple[str, ...] = ()
+    instead_of: tuple[str, ...] = ()
 
     @property
     def form(self) -> str:
         """How it is written on the command line."""
         if self.kind == "flag":
             return self.name
-        value = "|".join((*(() if self.kind == "choice" else ("N",)), *self.choices))
+        value = "|".join((*((PLACEHOLDER[self.kind],) if self.kind in PLACEHOLDER else ()), *self.choices))
         return f"{self.name}[={value}]" if self.default else f"{self.name}={value}"
 
     def check(self, value: str) -> str:
@@ -47,7 +49,7 @@ class Quirk:
             return "on"
         if value in self.choices:
             return value
-        if self.kind in ("seconds", "whole") and _is_number(value, whole=self.kind == "whole"):
+        if self.kind in PLACEHOLDER and _is_number(value, whole=self.kind != "seconds"):
             return value
         raise ControlError(f"the quirk {self.name} cannot have the value {value!r}", f"write {self.form}")
 
@@ -61,9 +63,195 @@ def _is_number(text: str, *, whole: bool) -> bool:
 
 
 QUIRKS: tuple[Quirk, ...] = (
+    Quirk(
+        "purge",
+        "seconds",
+        "an ended order leaves the table after this time instead of 75 s: its id is then unknown (103, 10147), and "
+        "its children are reported with parentId 0",
+        "R ib_insync#656",
+    ),
+    Quirk(
+        "child-oca",
+        "choice",
+        "`off`: children carry the OCA group that was sent, none by default, so that one fills without the other "
+        "being cancelled; `on` is the default",
+        "C 0926/bracket; U with one child",
+        choices=("on", "off"),
+    ),
+    Quirk(
+        "modify-refused",
+        "code",
+        "a change of a child is refused, before and after its parent filled; other orders can be changed",
+        "R argus, nautilus_trader#2978",
+        default="10326",
+    ),
+    Quirk(
+        "modify-refused-all", "code", "a change of any order is refused", "R nautilus_trader#2978", default="10326"
+    ),
+    Quirk(
+        "modify-echo",
+        "flag",
+        "a change of a child or of a member of an OCA group is refused unless it gives the ocaGroup (10326), "
+        "ocaType (10327), parentId (321 with 10341) and tif (462) that openOrder reports",
+        "R ibkralgoTrade; C rules",
+    ),
+    Quirk(
+        "modify-cancels",
+        "code",
+        "a change of a child is refused, then the order and its OCA group are cancelled with 202",
+        "R tradeflow, weak",
+        default="10326",
+    ),
+    Quirk(
+        "modify-early-echo",
+        "seconds",
+        "a change is reported at once with one pair, and IBKR decides this much later: the pair again, or the "
+        "error and the pair with the old terms; until then the old terms execute and are listed",
+        "U, after ibx#394",
+        default="0.3",
+    ),
+    Quirk(
+        "modify-slow",
+        "seconds",
+        "a change takes effect, or is refused by another quirk, and is reported only after this time; until then "
+        "the old terms execute",
+        "R ib_insync#501",
+    ),
+    Quirk(
+        "child-capped",
+        "flag",
+        "the children of a partly filled parent fill at most what it has filled (default)",
+        "U",
+        instead_of=("child-full",),
+    ),
+    Quirk(
+        "child-full",
+        "flag",
+        "a child may fill its whole size as soon as its parent has filled at all",
+        "R nautilus_trader#2704; U",
+        instead_of=("child-capped",),
+    ),
+    Quirk("child-dies", "flag", "cancelling the rest of a partly filled parent cancels its children", "U"),
+    Quirk(
+        "through-refused",
+        "code",
+        "a new or changed stop that would trigger at once is refused, a changed one stays as it was; a stop that "
+        "waits for its parent is not looked at",
+        "U",
+        default="201",
+        instead_of=("through-rests",),
+    ),
+    Quirk(
+        "through-rests",
+        "flag",
+        "a stop that would trigger at once rests until the market has been on its right side and comes back",
+        "U",
+        instead_of=("through-refused",),
+    ),
+    Quirk(
+        "inactive-listed",
+        "flag",
+        "an order that IBKR rejects stays among the open orders as Inactive until it is cancelled",
+        "U",
+        instead_of=("inactive-hidden",),
+    ),
+    Quirk(
+        "inactive-hidden",
+        "flag",
+        "an order that IBKR rejects is only among the completed orders (default)",
+        "U",
+        instead_of=("inactive-listed", "inactive-wakes"),
+    ),
+    Quirk(
+        "inactive-wakes",
+        "seconds",
+        "an Inactive order is listed, and works by itself after this time, also without its bracket",
+        "R ib_insync#328, #363",
+        instead_of=("inactive-hidden",),
+    ),
+    Quirk(
+        "inactive-stops",
+        "flag",
+        "each new stop is accepted and at once set Inactive without any error; it is listed until it is cancelled",
+        "R nautilus_trader#4564, ibx#394",
+    ),
+    Quirk(
+        "refuse-stop",
+        "code",
+        "each new stop is refused: with 201 as rejected by IBKR, with any other code by one error and no order",
+        "C 0928; D message_codes",
+    ),
+    Quirk(
+        "refuse-exit",
+        "code",
+        "the same for each new market order that has no parent and would reduce a position",
+        "C 0928; D message_codes",
+    ),
+    Quirk(
+        "reject-late",
+        "seconds",
+        "the error 201 follows its Inactive pair only after this time",
+        "C 0928; R ib_insync#554",
+        default="1",
+    ),
+    Quirk(
+        "notice",
+        "code",
+        "each new order gets an error with this code before its first openOrder, and lives",
+        "C codes",
+    ),
+    Quirk(
+        "swallow-orders",
+        "whole",
+        "the next N placed or changed orders, or all, get no answer and do not exist",
+        "R Lean.Brokerages.InteractiveBrokers#93, #240",
+        default="all",
+        choices=("all",),
+    ),
+    Quirk(
+        "swallow-cancels",
+        "flag",
+        "cancels get no answer and have no effect",
+        "R Lean.Brokerages.InteractiveBrokers#240, #256",
+    ),
+    Quirk(
+        "cancel-slow",
+        "seconds",
+        "a cancelled order is PendingCancel for this time, and may fill meanwhile",
+        "D; R ibsync#23",
+    ),
+    Quirk(
+        "cancel-fills",
+        "flag",
+        "a cancel comes too late: a market order, an active stop and a marketable limit fill instead, also during "
+        "a `hold`",
+        "D; R ibsync#23",
+    ),
+    Quirk("ref-length", "whole", "orderRefs are cut to this many characters", "U"),
+    Quirk(
+        "outage-duplicates",
+        "flag",
+        "a change between 1100 and 1101 or 1102 makes a second working order with a permId of its own under the "
+        "same order id and orderRef, without OCA group; the first stays as it was",
+        "R nautilus_trader#4564",
+    ),
+    Quirk(
+        "skip-submitted",
+        "flag",
+        "working orders stay PreSubmitted until they are filled",
+        "C 0928/premarket_order_types",
+    ),
     Quirk("no-completed", "flag", "completed orders are never answered", "R ib_insync#224, #355"),
 )
 BY_NAME = {quirk.name: quirk for quirk in QUIRKS}
+
+
+def known(name: str) -> Quirk:
+    """The quirk with this name. Raises ControlError."""
+    quirk = BY_NAME.get(name)
+    if quirk is None:
+        raise ControlError(f"there is no quirk {name!r}", f"known: {', '.join(sorted(BY_NAME))}")
+    return quirk
 
 
 @dataclass
@@ -83,13 +271,27 @@ class Quirks:
 
     def set(self, name: str, value: str = "") -> None:
         """Switch a quirk on, or with the value `off` off. Raises ControlError."""
-        quirk = BY_NAME.get(name)
-        if quirk is None:
-            raise ControlError(f"there is no quirk {name!r}", f"known: {', '.join(sorted(BY_NAME))}")
+        quirk = known(name)
         if value == OFF and OFF not in quirk.choices:
-            self.values.pop(name, None)
-        else:
-            self.values[name] = quirk.check(value)
+            self.clear(name)
+            return
+        self.values[name] = quirk.check(value)
+        for other in quirk.instead_of:
+            self.values.pop(other, None)
+
+    def clear(self, name: str) -> None:
+        """Switch a quirk off. Raises ControlError."""
+        self.values.pop(known(name).name, None)
+
+    def take(self, name: str) -> bool:
+        """Whether the quirk concerns this request. A value that is a number counts requests, and is used up."""
+        value = self.values.get(name)
+        if value is not None and value.isdigit():
+            self.values[name] = str(int(value) - 1)
+            if int(value) <= 1:
+                self.values.pop(name)
+            return int(value) > 0
+        return value is not None
 
     def on(self, name: str) -> bool:
         """Whether the quirk is on, with whatever value."""

@@ -156,7 +156,7 @@ class Server:
             del self.services.publisher.sessions[session.client_id]
         self.services.feed.forget(session)
         order_entry = self.services.brokerage.order_entry
-        order_entry.drop_untransmitted(session.client_id)
+        order_entry.disconnected(session.client_id)
         if session.client_id == 0:
             order_entry.auto_bind = False
         log.info("client %d disconnected", session.client_id)

@@ -176,6 +176,7 @@ def test_reject_hits_the_next_match_only(gateway: RunningGateway) -> None:
         client.place(1, MarketOrder("BUY", 1, orderRef="x-exit"))
         client.read_until("59")
         client.place(2, MarketOrder("BUY", 1, orderRef="x-entry"))
+        client.read_until("3", "2", "Inactive")
         assert client.read()[:5] == ["4", "2", "2", "201", "not today"]
         client.read_until("3", "2", "Inactive")
         client.place(3, MarketOrder("BUY", 1, orderRef="x-entry"))

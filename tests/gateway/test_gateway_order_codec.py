@@ -134,7 +134,7 @@ def test_junk_in_any_field_raises_an_error_of_the_gateway_or_none(place: int, ju
 def test_unsupported_features_are_refused_and_not_ignored(changes: dict[str, Any]) -> None:
     with pytest.raises(RequestRefused, match="not supported") as caught:
         ticket(UNTYPED.Order(**({"action": "BUY", "totalQuantity": 1, "orderType": "MKT"} | changes)))
-    assert caught.value.code == 321
+    assert caught.value.code == 387
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -169,7 +169,7 @@ def test_unset_prices_come_back_as_zero() -> None:
 
 
 def test_a_what_if_answer_carries_margins() -> None:
-    answer = encode_open(kept(), 176, {"initMarginChange": 1075.25, "commission": 1.0})
+    answer = encode_open(kept(), 176, {"whatIf": True, "initMarginChange": 1075.25, "commission": 1.0})
     _, (_, _, read, state) = decoded(fields_of(answer))
     assert read.whatIf
     assert (state.initMarginChange, state.commission) == ("1075.25", 1.0)

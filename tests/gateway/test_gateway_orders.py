@@ -40,9 +40,11 @@ def test_a_fill_comes_in_the_recorded_order(gateway: RunningGateway) -> None:
 def test_a_cancel_is_a_status_and_then_202(gateway: RunningGateway) -> None:
     with RawClient(gateway.port) as client:
         client.place(1, LimitOrder("BUY", 10, 1.0))
-        client.read_until(ORDER_STATUS)
-        client.read_until(ORDER_STATUS)
+        client.read_until(ORDER_STATUS, "1", "Submitted")
         client.send("4", "1", "1", "")
+        pending = [client.read() for _ in range(4)]
+        assert kinds(pending) == [OPEN_ORDER, ORDER_STATUS] * 2
+        assert [one[2] for one in pending[1::2]] == ["PendingCancel"] * 2
         status, error = client.read(), client.read()
         assert status[:5] == [ORDER_STATUS, "1", "Cancelled", "0", "10"]
         assert error[:4] == [ERROR, "2", "1", "202"]
