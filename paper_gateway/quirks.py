@@ -62,7 +62,7 @@ def _is_number(text: str, *, whole: bool) -> bool:
     return math.isfinite(number) and number >= 0
 
 
-QUIRKS: tuple[Quirk, ...] = (
+ORDER_QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "purge",
         "seconds",
@@ -241,6 +241,9 @@ QUIRKS: tuple[Quirk, ...] = (
         "working orders stay PreSubmitted until they are filled",
         "C 0928/premarket_order_types",
     ),
+)
+QUIRKS: tuple[Quirk, ...] = (
+    *ORDER_QUIRKS,
     Quirk("no-completed", "flag", "completed orders are never answered", "R ib_insync#224, #355"),
 )
 BY_NAME = {quirk.name: quirk for quirk in QUIRKS}

@@ -38,6 +38,9 @@ PLAIN = Ticket(
     what_if=False,
 )
 
+TAKEN_FOR_WARNINGS = {105, 110, 165, 202, 321, 329, 399, 404, 434, 492, 10167, *range(2100, 2200)}
+"""Codes that ib_insync 0.9.86 or ib_async 2.1.0 do not take for the end of an order."""
+
 
 class Driver:
     """A brokerage on the synthetic day; the test makes the market's trades."""
@@ -286,6 +289,7 @@ def test_bad_orders_are_refused_with_the_code_of_tws(driver: Driver, changes: di
     with pytest.raises(RequestRefused) as caught:
         driver.broker.order_entry.place(1, replace(PLAIN, **changes))
     assert caught.value.code == code
+    assert code == 110 or code not in TAKEN_FOR_WARNINGS
     assert driver.broker.order_store.live() == []
 
 
