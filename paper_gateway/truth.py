@@ -10,7 +10,10 @@ from paper_gateway.orders import Order
 
 
 def truth(brokerage: Brokerage) -> dict[str, Any]:
-    """The answer of `ctl truth`. Whole shares, prices in USD, times in ISO format."""
+    """The answer of `ctl truth`. Whole shares, prices in USD, times in ISO format.
+
+    inactive_orders: not worked and not ended, see the quirks `inactive-*`.
+    """
     return {
         "gateway_id": brokerage.gateway_id,
         "account": brokerage.account_ids[0],
@@ -29,6 +32,7 @@ def truth(brokerage: Brokerage) -> dict[str, Any]:
             if held.quantity
         ],
         "open_orders": [_order(one) for one in brokerage.order_store.live()],
+        "inactive_orders": [_order(one) for one in brokerage.order_store.parked()],
         "completed_orders": [_order(one) for one in brokerage.order_store.completed()],
         "executions": [_execution(one) for one in brokerage.execution_log.executions],
         "account_values": {account: _values(brokerage, account) for account in brokerage.account_ids},

@@ -343,6 +343,7 @@ def test_truth_has_every_documented_key(gateway: RunningGateway) -> None:
         "trading_date",
         "positions",
         "open_orders",
+        "inactive_orders",
         "completed_orders",
         "executions",
         "account_values",

@@ -250,6 +250,7 @@ def test_an_inactive_order_is_hidden_by_default_and_listed_by_the_quirk() -> Non
         bench.gateway.ctl("reject")
         bench.client.placed(2, order("SELL", "STP", auxPrice=STOP))
         assert bench.client.listed() == ["status 2 Inactive"]
+        assert [one["status"] for one in bench.gateway.truth()["inactive_orders"]] == ["Inactive"]
         assert bench.open() == {}
         assert bench.client.placed(2, order("SELL", "STP", auxPrice=90.0)) == ["error 2 104"]
         assert bench.client.cancelled(2) == ended(2)
@@ -440,3 +441,18 @@ def test_the_log_names_each_order_that_opened_or_enlarged_a_position() -> None:
             (2, "a-S", "cancel"),
             (2, "rests", "cancel"),
         }
+
+
+def test_a_manual_order_that_client_0_changes_is_noted() -> None:
+    with RunningGateway("--start", "11:00") as gateway, OrderClient(gateway.port, 0) as client:
+        manual = gateway.ctl("trade", symbol="TSLA", side="BUY", shares=1, limit=1.0)
+        client.send("15", "1", "1")  # binds manual orders to client 0
+        client.said()
+        order_id = max(client.reports)
+        client.placed(order_id, order("BUY", "LMT", 1, lmtPrice=2.0, tif="DAY"))
+        client.cancelled(order_id)
+        touched = gateway.ctl("exposure")["touched"]
+        assert [(one["what"], one["perm_id"]) for one in touched] == [
+            ("change", manual["perm_id"]),
+            ("cancel", manual["perm_id"]),
+        ]
