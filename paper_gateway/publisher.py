@@ -62,8 +62,7 @@ class Publisher:
         order = event.order
         match event:
             case OrderChanged(pairs=pairs):
-                for _ in range(pairs):
-                    self._pair(owner, order)
+                self._pair(owner, order, times=pairs)
             case OrderCancelled(text=text):
                 owner.send("order_status", encode_status(order))
                 self._order_error(owner, order, 202, text)
@@ -99,11 +98,12 @@ class Publisher:
         return self.sessions.get(order.client_id)
 
     @staticmethod
-    def _pair(owner: Session, order: Order, *, with_commission: bool = False) -> None:
+    def _pair(owner: Session, order: Order, *, times: int = 1, with_commission: bool = False) -> None:
         state: dict[str, Field] = {}
         if with_commission:
             state = {"commission": order.commission, "commissionCurrency": "USD"}
-        owner.send("order_status", encode_open(order, owner.version, state), encode_status(order))
+        frames = (encode_open(order, owner.version, state), encode_status(order))
+        owner.send("order_status", *(frames * times))
 
     @staticmethod
     def _order_error(owner: Session, order: Order, code: int, text: str) -> None:
