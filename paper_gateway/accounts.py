@@ -52,14 +52,14 @@ class Accounts:
     def __init__(self, ids: Iterable[str], cash: float, opening: Iterable[OpeningPosition]) -> None:
         self.ids = tuple(ids)
         self._opening_cash = cash
-        self._opening = tuple(opening)
+        self.opening = tuple(opening)
         self._reset()
 
     def _reset(self) -> None:
         self.cash = dict.fromkeys(self.ids, self._opening_cash)
         self.realized = dict.fromkeys(self.ids, 0.0)
         self.positions: dict[tuple[str, str], Position] = {
-            (one.account, one.symbol): Position(one.quantity, one.average_cost) for one in self._opening
+            (one.account, one.symbol): Position(one.quantity, one.average_cost) for one in self.opening
         }
 
     def position(self, account: str, symbol: str) -> Position:

@@ -56,7 +56,9 @@ def build(options: Options) -> Services:
     """Build the services from the options. Raises UsageError."""
     try:
         market = _market(options)
-        brokerage = Brokerage(market, options.accounts, options.cash, options.positions, options.quirks)
+        brokerage = Brokerage(
+            market, options.accounts, options.cash, options.positions, options.quirks, options.symbols
+        )
         clock = SessionClock(market.start, options.speed)
     except MarketError as error:
         raise UsageError(str(error)) from error

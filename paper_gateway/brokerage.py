@@ -14,6 +14,7 @@ from paper_gateway.market import ContractInfo, Market
 from paper_gateway.order_entry import OrderEntry
 from paper_gateway.order_store import OrderStore
 from paper_gateway.quirks import Quirks
+from paper_gateway.yesterday import Yesterday, day_before
 
 FIRST_PERM_ID = 2_150_000_000
 """Above 2^31, as real permanent ids are."""
@@ -29,7 +30,9 @@ class Brokerage:
         cash: float,
         opening: Sequence[OpeningPosition],
         quirks: Quirks | None = None,
+        symbols: Sequence[str] = (),
     ) -> None:
+        """symbols: stocks that are known besides the listed ones."""
         self.instance = secrets.randbits(32)
         self.gateway_id = f"{self.instance:08x}"
         self.market = market
@@ -38,13 +41,29 @@ class Brokerage:
         self.accounts = Accounts(account_ids, cash, opening)
         self.order_store = OrderStore(FIRST_PERM_ID + self.instance % 1_000_000 * 1000)
         self.execution_log = ExecutionLog(self.instance)
-        self.contracts = ContractLookup(market)
+        self.contracts = ContractLookup(market, (*symbols, *(one.symbol for one in opening)))
         for one in opening:
             self.contracts.info(one.symbol)
         self.engine = Engine(
             market, self.contracts, self.accounts, self.order_store, self.execution_log, self.faults, self.quirks
         )
         self.order_entry = OrderEntry(self.engine)
+        self.yesterday = Yesterday()
+        self.quirks.watchers.append(self._quirk_changed)
+        self._quirk_changed("yesterday")
+
+    def _quirk_changed(self, name: str) -> None:
+        if name != "yesterday":
+            return
+        self.yesterday = Yesterday()
+        if self.quirks.on("yesterday"):
+            self.yesterday = day_before(
+                self.market.trading_date,
+                self.execution_log.executions,
+                self.order_store.completed(),
+                self.account_ids[0],
+                self.info(self.market.symbols[0]),
+            )
 
     @property
     def account_ids(self) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import os
-import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -17,19 +16,19 @@ from paper_gateway.execution_log import Execution
 from paper_gateway.faults import KINDS, Rejection
 from paper_gateway.handlers import Services
 from paper_gateway.market import Tick
+from paper_gateway.market.symbols import SYMBOL
 from paper_gateway.orders import Order
 from paper_gateway.session import Session
 
 log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
-_SYMBOL = re.compile(r"[A-Z][A-Z.]{0,5}")
 CONNECTIVITY_LOST, RESTORED_DATA_LOST, RESTORED = 1100, 1101, 1102
 SYSTEM_TEXTS = {
     1100: "Connectivity between IB and Trader Workstation has been lost.",
     1101: "Connectivity between IB and Trader Workstation has been restored - data lost.",
     1102: "Connectivity between IB and Trader Workstation has been restored - data maintained. "
-    "All data farms are connected: usfarm; ushmds; secdefnj.",
+    "All data farms are connected: usfarm; ushmds; secdefil.",
     2103: "Market data farm connection is broken:usfarm",
     2104: "Market data farm connection is OK:usfarm",
     2105: "HMDS data farm connection is broken:ushmds",
@@ -101,7 +100,7 @@ class Arguments:
 
     def symbol(self) -> str:
         value = self.text("symbol").upper()
-        if not _SYMBOL.fullmatch(value):
+        if not SYMBOL.fullmatch(value):
             raise ControlError(f"{value!r} is not a stock symbol")
         return value
 
@@ -281,8 +280,7 @@ class Control:
         owner = self._sessions().get(execution.order.client_id)
         if owner is None:
             raise ControlError(f"client {execution.order.client_id} is not connected")
-        info = self._brokerage.info(execution.order.symbol)
-        owner.send("exec_details", replies.execution(-1, execution, info))
+        owner.send("exec_details", *self._services.publisher.execution_frames(-1, execution))
         owner.send("commission", replies.commission(execution))
         return {"exec_id": execution.exec_id}
 

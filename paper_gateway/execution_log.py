@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import time as clock
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from paper_gateway.orders import Order, Status
@@ -20,7 +21,10 @@ def commission(shares: int, price: float) -> float:
 
 @dataclass(slots=True, eq=False)
 class Execution:
-    """One fill. realized_pnl: None for a fill that closes nothing. Prices in USD, time in US/Eastern."""
+    """One fill. realized_pnl: None for a fill that closes nothing. Prices in USD, time in US/Eastern.
+
+    made_s: when it was made, in seconds of the monotonic clock.
+    """
 
     exec_id: str
     order: Order
@@ -32,6 +36,12 @@ class Execution:
     commission: float
     realized_pnl: float | None = None
     superseded: bool = False
+    made_s: float = field(default_factory=clock.monotonic)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds of real time since the fill."""
+        return clock.monotonic() - self.made_s
 
     @property
     def side(self) -> str:
@@ -81,6 +91,7 @@ class ExecutionLog:
             average_price=order.average_price,
             commission=commission(shares, price),
             realized_pnl=None,
+            made_s=clock.monotonic(),
         )
         if order.status is Status.FILLED:
             order.quantity = order.filled

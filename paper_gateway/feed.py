@@ -4,44 +4,42 @@ five-second boundary. The order of ticks and bars is the session's at any speed.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from paper_gateway import replies
 from paper_gateway.brokerage import Brokerage
-from paper_gateway.history import bar_start, format_time, merge
+from paper_gateway.data_requests import DataRequests
+from paper_gateway.history import HistoryQuery, bar_start, merge
 from paper_gateway.hours import close_of
 from paper_gateway.market import Bar, SessionClock, Tick
 from paper_gateway.publisher import Publisher
 from paper_gateway.session import Session
+from paper_gateway.tick_messages import TickMessages
 
 log = logging.getLogger(__name__)
 
 BAR = timedelta(seconds=5)
 """Length of a real-time bar."""
 
-BID, ASK, LAST, HIGH, LOW, CLOSE, OPEN = 1, 2, 4, 6, 7, 9, 14
-BID_SIZE, ASK_SIZE, LAST_SIZE, VOLUME = 0, 3, 5, 8
-LAST_TIMESTAMP, HALTED = 45, 49
-
 
 class FormingBar:
     """The unfinished last bar of a historical request with keepUpToDate, built from five-second bars."""
 
-    def __init__(self, session: Session, request_id: int, symbol: str, bar_s: int, format_date: int) -> None:
+    def __init__(self, session: Session, request_id: int, symbol: str, query: HistoryQuery) -> None:
         self.session = session
         self.request_id = request_id
         self.symbol = symbol
-        self.bar_s = bar_s
-        self.format_date = format_date
+        self._query = query
         self._forming: Bar | None = None
 
     def add(self, bar: Bar) -> tuple[str, Bar]:
-        """Add the next five-second bar. Returns the unfinished bar with its date in the request's format."""
-        starts = bar_start(bar.start, self.bar_s)
-        if self._forming is not None and bar_start(self._forming.start, self.bar_s) == starts:
+        """Add the next five-second bar. Returns the unfinished bar as the client sees it."""
+        starts = bar_start(bar.start, self._query.bar_s)
+        if self._forming is not None and bar_start(self._forming.start, self._query.bar_s) == starts:
             bar = merge([self._forming, bar])
         self._forming = bar
-        return format_time(starts, self.bar_s, self.format_date), bar
+        return self._query.shown(replace(bar, start=starts))
 
 
 class Feed:
@@ -49,6 +47,8 @@ class Feed:
 
     def __init__(self, brokerage: Brokerage, publisher: Publisher, clock: SessionClock) -> None:
         self.forming_bars: dict[tuple[int, int], FormingBar] = {}
+        self.ticks = TickMessages(brokerage)
+        self.requests = DataRequests(publisher.sessions, self.ticks, brokerage.quirks)
         self._brokerage = brokerage
         self._publisher = publisher
         self._clock = clock
@@ -100,49 +100,7 @@ class Feed:
         for session in self._publisher.sessions.values():
             for request_id, symbol in session.subscriptions.ticks.items():
                 if symbol == tick.symbol:
-                    session.send("ticks", *self._tick_frames(request_id, tick))
-
-    def _tick_frames(self, request_id: int, tick: Tick) -> list[bytes]:
-        quote = self._brokerage.market.quote(tick.symbol)
-        frames = [
-            replies.tick_string(request_id, LAST_TIMESTAMP, str(int(tick.time.timestamp()))),
-            replies.tick_price(request_id, LAST, tick.price, tick.size),
-            replies.tick_size(request_id, VOLUME, quote.volume),
-            replies.tick_price(request_id, BID, tick.bid, quote.bid_size, 1),
-            replies.tick_price(request_id, ASK, tick.ask, quote.ask_size, 1),
-        ]
-        if tick.price >= quote.high:
-            frames.append(replies.tick_price(request_id, HIGH, tick.price, 0))
-        if tick.price <= quote.low:
-            frames.append(replies.tick_price(request_id, LOW, tick.price, 0))
-        return frames
-
-    def snapshot(self, request_id: int, symbol: str) -> list[bytes]:
-        """The first messages of a market data request: all prices and sizes known now."""
-        info = self._brokerage.info(symbol)
-        quote = self._brokerage.market.quote(symbol)
-        prices = (
-            (BID, quote.bid, quote.bid_size, 1),
-            (ASK, quote.ask, quote.ask_size, 1),
-            (LAST, quote.last, quote.last_size, 0),
-            (HIGH, quote.high, 0, 0),
-            (LOW, quote.low, 0, 0),
-            (CLOSE, quote.prev_close, 0, 0),
-            (OPEN, quote.open, 0, 0),
-        )
-        sizes = (
-            (BID_SIZE, quote.bid_size),
-            (ASK_SIZE, quote.ask_size),
-            (LAST_SIZE, quote.last_size),
-            (VOLUME, quote.volume),
-        )
-        return [
-            replies.tick_parameters(request_id, info),
-            replies.market_data_type(request_id, 1),
-            *(replies.tick_price(request_id, kind, price, size, mask) for kind, price, size, mask in prices),
-            *(replies.tick_size(request_id, kind, size) for kind, size in sizes),
-            replies.tick_generic(request_id, HALTED, 0.0),
-        ]
+                    session.send("ticks", *self.ticks.of_trade(request_id, tick))
 
     def _emit_bars(self, start: datetime) -> None:
         """Send the bar [start, start + 5 s) of every subscribed symbol to its subscribers."""
@@ -154,10 +112,12 @@ class Feed:
             return cached[symbol]
 
         for session in self._publisher.sessions.values():
+            for request_id, symbol in session.subscriptions.ticks.items():
+                session.send("ticks", *self.ticks.of_delay(request_id, symbol))
             for request_id, symbol in session.subscriptions.real_time_bars.items():
                 bar = bar_of(symbol)
                 if bar is not None:
-                    session.send("bars", replies.real_time_bar(request_id, bar))
+                    session.send("bars", *self.ticks.of_bar(request_id, bar))
         for forming in self.forming_bars.values():
             bar = bar_of(forming.symbol)
             if bar is not None:

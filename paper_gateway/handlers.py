@@ -23,6 +23,20 @@ log = logging.getLogger(__name__)
 
 READING_ERROR = 320
 UNKNOWN_MESSAGE = 505
+SLOW_KINDS = {
+    5: "open-orders",
+    16: "open-orders",
+    99: "completed",
+    7: "executions",
+    61: "positions",
+    64: "positions",
+    6: "account",
+    62: "account",
+    63: "account",
+    76: "account",
+    77: "account",
+}
+"""The messages that the quirks `slow-<kind>` delay. The ends of subscriptions are among them, to keep the order."""
 
 
 @dataclass
@@ -65,7 +79,6 @@ REQUEST_ID_INDEX = {
     83: 0,
     84: 0,
     86: 0,
-    87: 0,
     88: 0,
     89: 0,
     90: 0,
@@ -97,7 +110,29 @@ def handles(*message_ids: int) -> Callable[[Handler], Handler]:
 
 
 def dispatch(services: Services, session: Session, fields: list[str]) -> None:
-    """Handle one message of a client that has sent START_API."""
+    """Handle one message of a client that has sent START_API; later if a quirk says so."""
+    delay_s = _delay_s(services, fields[0])
+    if delay_s:
+        session.after(delay_s, lambda: _handle_late(services, session, fields))
+    else:
+        _handle(services, session, fields)
+
+
+def _delay_s(services: Services, message_id: str) -> float:
+    kind = SLOW_KINDS.get(int(message_id)) if message_id.isdecimal() else None
+    if kind is None:
+        return 0.0
+    quirks = services.brokerage.quirks
+    own_s, general_s = quirks.number(f"slow-{kind}"), quirks.number("slow-answers")
+    return (own_s if own_s is not None else general_s) or 0.0
+
+
+def _handle_late(services: Services, session: Session, fields: list[str]) -> None:
+    services.feed.step()
+    _handle(services, session, fields)
+
+
+def _handle(services: Services, session: Session, fields: list[str]) -> None:
     reader = FieldReader(fields)
     try:
         message_id = reader.whole("message id")
@@ -110,10 +145,11 @@ def dispatch(services: Services, session: Session, fields: list[str]) -> None:
         session.error(reader.request_id, refusal.code, refusal.message)
     except ProtocolError as error:
         log.warning("client %s: %s", session.client_id, error)
-        session.error(error.request_id, READING_ERROR, f"Error reading request. {error}")
+        session.error(error.request_id, READING_ERROR, f"Error reading request: {error}")
 
 
 def _refuse_unknown(session: Session, message_id: int, fields: list[str]) -> None:
+    """Answer a message that is not served, with a code that ends its request in every client (not 321)."""
     index = REQUEST_ID_INDEX.get(message_id)
     if index is None:
         session.error(-1, UNKNOWN_MESSAGE, f"Fatal Error: Unknown message id {message_id}")
@@ -122,4 +158,4 @@ def _refuse_unknown(session: Session, message_id: int, fields: list[str]) -> Non
     reader.skip(*["version"] * index)
     request_id = reader.whole("request id")
     cause = f"message {message_id} is not supported by the paper gateway"
-    session.error(request_id, 321, f"Error validating request.-'paper' : cause - {cause}")
+    session.error(request_id, READING_ERROR, f"Error reading request: {cause}")

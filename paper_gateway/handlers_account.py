@@ -1,17 +1,20 @@
-"""Client messages about the account: positions, account values, executions, ids, time."""
+"""Client messages about the account: positions, account values, ids, time."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
 
-from paper_gateway import history, replies
-from paper_gateway.account_messages import account_download, account_multi, account_summary
+from paper_gateway import replies
+from paper_gateway.account_messages import account_download, account_multi_end, summary_answer
 from paper_gateway.errors import RequestRefused
-from paper_gateway.execution_log import Execution
 from paper_gateway.handlers import Services, handles
+from paper_gateway.history import refused
 from paper_gateway.session import Session
-from paper_gateway.validation import check_account
 from paper_gateway.wire import FieldReader, encode
+
+POSITIONS_UNREADY = 2151
+PROCESSING_ERROR = 322
+MAX_SUMMARIES = 2
 
 
 @handles(49)
@@ -38,10 +41,13 @@ def next_ids(services: Services, session: Session, _: FieldReader) -> None:
 
 @handles(61)
 def positions(services: Services, session: Session, _: FieldReader) -> None:
+    quirks = services.brokerage.quirks
+    if session.age_s < (quirks.number("positions-unready") or 0.0):
+        session.error(-1, POSITIONS_UNREADY, "Positions information is not available yet.")
+        return
     session.subscriptions.positions = True
-    held = services.brokerage.accounts.held()
-    frames = [services.publisher.position_frame(account, symbol) for account, symbol, _ in held]
-    session.send("positions", *frames, encode(62, 1))
+    end = () if quirks.on("positions-open") else (encode(62, 1),)
+    session.send("positions", *services.publisher.positions.answer(), *end)
 
 
 @handles(64)
@@ -53,25 +59,50 @@ def cancel_positions(_: Services, session: Session, __: FieldReader) -> None:
 def account_updates(services: Services, session: Session, reader: FieldReader) -> None:
     reader.skip("version")
     subscribe = reader.flag("subscribe")
-    account = check_account(
-        reader.text("account") or services.brokerage.account_ids[0], services.brokerage.account_ids
-    )
+    account = _account(services, reader.text("account"))
     if not subscribe:
         session.subscriptions.accounts.discard(account)
         return
     session.subscriptions.accounts.add(account)
-    session.send("account", *account_download(services.brokerage, account))
+    ready = services.publisher.is_account_ready(session)
+    session.send("account", *account_download(services.brokerage, account, ready=ready))
+    if not ready:
+        _when_ready(services, session, lambda: _send_updates(services, session, account))
 
 
 @handles(76)
 def account_updates_multi(services: Services, session: Session, reader: FieldReader) -> None:
     reader.skip("version")
-    reader.request_id = reader.whole("reqId")
-    account = check_account(
-        reader.text("account") or services.brokerage.account_ids[0], services.brokerage.account_ids
-    )
-    session.subscriptions.account_multi[reader.request_id] = account
-    session.send("account", *account_multi(services.brokerage, reader.request_id, account))
+    reader.request_id = request_id = reader.whole("reqId")
+    session.subscriptions.account_multi[request_id] = _account(services, reader.text("account"))
+    services.publisher.send_account_multi(session, request_id)
+    session.send("account", account_multi_end(request_id))
+    if not services.publisher.is_account_ready(session):
+        _when_ready(services, session, lambda: _send_multi(services, session, request_id))
+
+
+def _when_ready(services: Services, session: Session, task: Callable[[], None]) -> None:
+    """Do the task when the values of accounts are ready to be told (quirk `account-unready`)."""
+    unready_s = services.brokerage.quirks.number("account-unready") or 0.0
+    session.after(unready_s - session.age_s, task)
+
+
+def _send_updates(services: Services, session: Session, account: str) -> None:
+    if account in session.subscriptions.accounts:
+        session.send("account", *account_download(services.brokerage, account)[:-1])
+
+
+def _send_multi(services: Services, session: Session, request_id: int) -> None:
+    if request_id in session.subscriptions.account_multi:
+        services.publisher.send_account_multi(session, request_id)
+
+
+def _account(services: Services, account: str) -> str:
+    """The account that a request names; the first one if it names none. Raises RequestRefused."""
+    ids = services.brokerage.account_ids
+    if account and account not in ids:
+        raise refused(f"Invalid account code '{account[:20]}'")
+    return account or ids[0]
 
 
 @handles(77)
@@ -82,59 +113,21 @@ def cancel_account_updates_multi(_: Services, session: Session, reader: FieldRea
 
 @handles(62)
 def request_summary(services: Services, session: Session, reader: FieldReader) -> None:
+    """At most two at a time, as IBKR documents it."""
     reader.skip("version")
     reader.request_id = reader.whole("reqId")
     reader.skip("group")
     tags = tuple(tag.strip() for tag in reader.text("tags").split(",") if tag.strip())
     if not tags:
-        raise history.refused("Account summary needs at least one tag")
-    session.subscriptions.summaries[reader.request_id] = tags
-    session.send("account", *account_summary(services.brokerage, reader.request_id, tags))
+        raise refused("Account summary needs at least one tag")
+    summaries = session.subscriptions.summaries
+    if reader.request_id not in summaries and len(summaries) >= MAX_SUMMARIES:
+        raise RequestRefused(PROCESSING_ERROR, "Maximum number of account summary requests exceeded")
+    summaries[reader.request_id] = tags
+    session.send("account", *summary_answer(services.brokerage, reader.request_id, tags))
 
 
 @handles(63)
 def cancel_summary(_: Services, session: Session, reader: FieldReader) -> None:
     reader.skip("version")
     session.subscriptions.summaries.pop(reader.whole("reqId"), None)
-
-
-@handles(7)
-def executions(services: Services, session: Session, reader: FieldReader) -> None:
-    """The executions of the day that pass the filter, each followed by its commission.
-
-    Three reports contradict each other about client id 0 in the filter. So it is an option of the gateway
-    (--executions-of): the executions of all clients, or those of client 0.
-    """
-    reader.skip("version")
-    reader.request_id = reader.whole("reqId")
-    client_id = reader.whole("clientId")
-    account, since = reader.text("account"), reader.text("time")
-    symbol, sec_type = reader.text("symbol").upper(), reader.text("secType")
-    reader.skip("exchange")
-    side = _side(reader.text("side"))
-    after = history.parse_time(since) if since else None
-    everyone = client_id == 0 and services.executions_of == "all"
-    for one in services.brokerage.execution_log.executions:
-        if not everyone and one.order.client_id != client_id:
-            continue
-        if sec_type in ("", "STK") and _passes(one, account, symbol, side, after):
-            info = services.brokerage.info(one.order.symbol)
-            session.send("executions", replies.execution(reader.request_id, one, info))
-            session.send("executions", replies.commission(one))
-    session.send("executions", encode(55, 1, reader.request_id))
-
-
-def _side(text: str) -> str:
-    sides = {"": "", "BUY": "BOT", "BOT": "BOT", "SELL": "SLD", "SLD": "SLD"}
-    if text.upper() not in sides:
-        raise RequestRefused(321, f"Error validating request.-'bO' : cause - Invalid side {text[:20]!r}")
-    return sides[text.upper()]
-
-
-def _passes(one: Execution, account: str, symbol: str, side: str, after: datetime | None) -> bool:
-    return (
-        account in ("", one.order.account)
-        and symbol in ("", one.order.symbol)
-        and side in ("", one.side)
-        and (after is None or one.time >= after)
-    )

@@ -8,17 +8,16 @@ from paper_gateway import replies
 from paper_gateway.errors import RequestRefused
 from paper_gateway.feed import FormingBar
 from paper_gateway.handlers import Services, handles
-from paper_gateway.history import HistoryQuery, bar_start, format_time, parse_query, refused
-from paper_gateway.market import Bar
+from paper_gateway.history import HistoryQuery, bar_start, parse_query, refused
+from paper_gateway.market import Bar, ContractInfo
 from paper_gateway.order_decoder import read_contract
 from paper_gateway.order_encoder import zoned
+from paper_gateway.orders import ContractRef
 from paper_gateway.session import Session
 from paper_gateway.wire import FieldReader, encode
 
-DUPLICATE_TICKER = 102
 NO_TICKER = 300
-MAX_LINES = 100
-"""Market data lines of one client: as many as an IBKR account has without extra fees."""
+NO_HISTORY = 366
 
 
 @handles(9)
@@ -42,18 +41,13 @@ def market_data_type(services: Services, session: Session, reader: FieldReader) 
 @handles(1)
 def market_data(services: Services, session: Session, reader: FieldReader) -> None:
     reader.skip("version")
-    reader.request_id = request_id = reader.whole("reqId")
-    info = services.brokerage.contracts.resolve(read_contract(reader))
+    reader.request_id = reader.whole("reqId")
+    info = stock_of(services, read_contract(reader))
     if reader.flag("dncFlag"):
         raise refused("delta neutral contracts are not supported")
     reader.skip("genericTicks")
     snapshot_only = reader.flag("snapshot") or reader.flag("regulatorySnapshot")
-    _need_line(session.subscriptions.ticks, request_id)
-    session.send("ticks", *services.feed.snapshot(request_id, info.symbol))
-    if snapshot_only:
-        session.send("ticks", encode(57, 1, request_id))
-    else:
-        session.subscriptions.ticks[request_id] = info.symbol
+    services.feed.requests.open_ticks(session, reader.request_id, info.symbol, snapshot_only=snapshot_only)
 
 
 @handles(2)
@@ -66,14 +60,13 @@ def real_time_bars(services: Services, session: Session, reader: FieldReader) ->
     """Five-second bars, the only size. The bars are of trades for every `whatToShow`."""
     reader.skip("version")
     reader.request_id = reader.whole("reqId")
-    info = services.brokerage.contracts.resolve(read_contract(reader))
+    info = stock_of(services, read_contract(reader))
     if reader.whole("barSize") != 5:
         raise refused("The size of real-time bars must be 5 seconds")
     if reader.text("whatToShow") not in ("TRADES", "MIDPOINT", "BID", "ASK"):
         raise refused("What to show field is missing or incorrect")
     reader.flag("useRTH")
-    _need_line(session.subscriptions.real_time_bars, reader.request_id)
-    session.subscriptions.real_time_bars[reader.request_id] = info.symbol
+    services.feed.requests.open_bars(session, reader.request_id, info.symbol)
 
 
 @handles(51)
@@ -90,14 +83,15 @@ def historical_bars(services: Services, session: Session, reader: FieldReader) -
     reader.flag("useRTH")
     show, format_date = reader.text("whatToShow"), reader.whole("formatDate")
     keep = reader.flag("keepUpToDate")
-    info = services.brokerage.contracts.resolve(wanted)
+    info = stock_of(services, wanted)
     now = services.brokerage.engine.now
     query = parse_query(end, bar_size, duration, show, format_date, now, keep=keep)
     _pace(services, (info.symbol, end, bar_size, duration, show))
-    bars = services.brokerage.market.bars(info.symbol, query.start, query.end, query.bar_s)
-    dated = [(format_time(bar.start, query.bar_s, format_date), bar) for bar in bars]
+    dated = [
+        query.shown(bar) for bar in services.brokerage.market.bars(info.symbol, query.start, query.end, query.bar_s)
+    ]
     if not end:
-        forming = FormingBar(session, request_id, info.symbol, query.bar_s, format_date)
+        forming = FormingBar(session, request_id, info.symbol, query)
         dated += _begun(services, forming, query)
         if keep:
             services.feed.forming_bars[(id(session), request_id)] = forming
@@ -108,10 +102,19 @@ def historical_bars(services: Services, session: Session, reader: FieldReader) -
 
 @handles(25)
 def cancel_historical(services: Services, session: Session, reader: FieldReader) -> None:
+    """A live request is ended, which TWS tells as an error, too."""
     reader.skip("version")
-    reader.request_id = reader.whole("reqId")
-    if services.feed.forming_bars.pop((id(session), reader.request_id), None) is None:
-        raise RequestRefused(NO_TICKER, f"Can't find EId with tickerId:{reader.request_id}")
+    reader.request_id = request_id = reader.whole("reqId")
+    if services.feed.forming_bars.pop((id(session), request_id), None) is None:
+        raise RequestRefused(NO_HISTORY, f"No historical data query found for ticker id:{request_id}")
+    raise _service_error(f"API historical data query cancelled: {request_id}")
+
+
+def stock_of(services: Services, wanted: ContractRef) -> ContractInfo:
+    """The stock that a data request is about. Raises RequestRefused."""
+    if not wanted.exchange:
+        raise refused("Missing exchange")
+    return services.brokerage.contracts.resolve(wanted)
 
 
 def _begun(services: Services, forming: FormingBar, query: HistoryQuery) -> list[tuple[str, Bar]]:
@@ -124,14 +127,6 @@ def _begun(services: Services, forming: FormingBar, query: HistoryQuery) -> list
     begun = bar_start(query.end, query.bar_s)
     parts = services.brokerage.market.bars(forming.symbol, begun, query.end, 5)
     return [forming.add(part) for part in parts][-1:]
-
-
-def _need_line(subscriptions: dict[int, str], request_id: int) -> None:
-    """Raises RequestRefused if the request id is in use, or if the client has no market data line left."""
-    if request_id in subscriptions:
-        raise RequestRefused(DUPLICATE_TICKER, "Duplicate ticker ID")
-    if len(subscriptions) >= MAX_LINES:
-        raise RequestRefused(101, "Max number of tickers has been reached")
 
 
 def _pace(services: Services, key: tuple[str, ...]) -> None:

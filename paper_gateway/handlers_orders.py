@@ -69,7 +69,7 @@ def completed_orders(services: Services, session: Session, reader: FieldReader) 
     api_only = reader.flag("apiOnly")
     if services.brokerage.quirks.on("no-completed"):
         return
-    for order in services.brokerage.order_store.completed():
+    for order in (*services.brokerage.yesterday.orders, *services.brokerage.order_store.completed()):
         if not api_only or order.raw:
             session.send("completed_orders", encode_completed(order, session.version))
     session.send("completed_orders", encode(102))

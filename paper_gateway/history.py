@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -41,6 +41,8 @@ BAR_SIZES = {
 _UNITS_DAYS = {"D": 1, "W": 7, "M": 30, "Y": 365}
 _DURATION = re.compile(r"(\d{1,5}) ([SDWMY])")
 _SHOWN = frozenset({"TRADES", "MIDPOINT", "BID", "ASK", "ADJUSTED_LAST"})
+_NOT_LIVE = frozenset({"BID_ASK", "ADJUSTED_LAST"})
+_WITH_VOLUME = frozenset({"TRADES", "ADJUSTED_LAST"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +53,47 @@ class HistoryQuery:
     end: datetime
     bar_s: int
     format_date: int
-    keep_up_to_date: bool
+    has_volume: bool
+
+    def shown(self, bar: Bar) -> tuple[str, Bar]:
+        """A bar as the client sees it, with its date. Without volume, volume, wap and count are -1."""
+        if self.has_volume:
+            bar = replace(bar, wap=round(bar.wap, 3))
+        else:
+            bar = replace(bar, volume=-1, wap=-1.0, count=-1)
+        return format_time(bar.start, self.bar_s, self.format_date), bar
 
 
 def refused(cause: str) -> RequestRefused:
-    """Error 321 for an invalid request."""
-    return RequestRefused(321, f"Error validating request.-'bI' : cause - {cause}")
+    """Error 320 for an invalid request: it ends the request in every client. For ib_async 321 is a warning."""
+    return RequestRefused(320, f"Error reading request: {cause}")
+
+
+def not_live(cause: str) -> RequestRefused:
+    """Error 321 for a request that cannot be kept up to date, as recorded."""
+    return RequestRefused(321, f"Error validating request.-'D' : cause - {cause} not supported with live updates")
 
 
 def parse_query(
     end: str, bar_size: str, duration: str, show: str, format_date: int, now: datetime, *, keep: bool
 ) -> HistoryQuery:
-    """Parse the fields of a request. Raises RequestRefused (321) for an invalid one."""
+    """Parse the fields of a request. Raises RequestRefused for an invalid one."""
     if bar_size not in BAR_SIZES:
         raise refused(f"Historical data bar size setting is invalid: {bar_size[:40]!r}")
+    if keep and end:
+        raise not_live("End date")
+    if keep and show.upper() in _NOT_LIVE:
+        raise not_live("Source price")
     if show.upper() not in _SHOWN:
         raise refused(f"What to show field is missing or incorrect: {show[:40]!r}")
     if format_date not in (1, 2):
         raise refused(f"formatDate must be 1 or 2, not {format_date}")
-    if keep and end:
-        raise refused("End time must be empty for a request that is kept up to date")
     last = min(parse_time(end), now) if end else now
     bar_s = BAR_SIZES[bar_size]
     start = bar_start(_begin(last, duration), bar_s)
     if (last - start).days * SESSION_S / bar_s > MAX_BARS:
         raise refused(f"Historical data request for too many bars: {duration} of {bar_size}")
-    return HistoryQuery(start, last, bar_s, format_date, keep)
+    return HistoryQuery(start, last, bar_s, format_date, show.upper() in _WITH_VOLUME)
 
 
 def _begin(end: datetime, duration: str) -> datetime:
@@ -162,8 +179,8 @@ class Pacing:
     def admits(self, key: tuple[str, ...], now_s: float) -> bool:
         """Whether the request `key` (symbol first) is within the limits. A refused request counts, too."""
         recent = self._contract.setdefault(key[0], deque())
-        _drop_before(recent, now_s - 2)
-        _drop_before(self._all, now_s - 600)
+        drop_before(recent, now_s - 2)
+        drop_before(self._all, now_s - 600)
         fits = len(self._all) < 60 and len(recent) < 5 and now_s - self._same.get(key, -3600.0) >= 15
         self._all.append(now_s)
         recent.append(now_s)
@@ -171,6 +188,7 @@ class Pacing:
         return fits
 
 
-def _drop_before(times: deque[float], limit: float) -> None:
+def drop_before(times: deque[float], limit: float) -> None:
+    """Remove the times before `limit` from an ascending queue."""
     while times and times[0] < limit:
         times.popleft()

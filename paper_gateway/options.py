@@ -14,6 +14,7 @@ from typing import Any
 
 from paper_gateway.accounts import OpeningPosition
 from paper_gateway.errors import ControlError, UsageError
+from paper_gateway.market.symbols import SYMBOL
 from paper_gateway.quirks import Quirks
 
 DEFAULT_PORT = 17497
@@ -38,6 +39,7 @@ class Options:
     pacing: bool
     executions_of: str
     quirks: Quirks
+    symbols: tuple[str, ...]
     log: Path | None
 
 
@@ -58,6 +60,7 @@ def parse(argv: Sequence[str]) -> Options:
         pacing=given.pacing,
         executions_of=given.executions_of,
         quirks=_quirks(given.quirk or []),
+        symbols=tuple(symbol for several in given.symbols or () for symbol in several),
         log=given.log,
     )
 
@@ -92,6 +95,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME[=VALUE]",
         help="behave as a real TWS may, see docs/GATEWAY.md; repeat for several",
     )
+    parser.add_argument(
+        "--symbols",
+        type=_symbols,
+        action="append",
+        metavar="SYM,SYM",
+        help="stocks to know besides the listed ones; repeat for more",
+    )
     parser.add_argument("--log", type=Path, metavar="FILE", help="log to FILE, rotated")
     return parser
 
@@ -123,7 +133,7 @@ def _opening(entry: Any, where: str, accounts: Sequence[str]) -> OpeningPosition
         raise UsageError(f"{where} is not an object", hint)
     symbol, quantity, cost = entry.get("symbol"), entry.get("quantity"), entry.get("avg_cost")
     account = entry.get("account", accounts[0])
-    if not isinstance(symbol, str) or not re.fullmatch(r"[A-Z][A-Z.]{0,5}", symbol):
+    if not isinstance(symbol, str) or not SYMBOL.fullmatch(symbol):
         raise UsageError(f"{where}: {symbol!r} is not a stock symbol", hint)
     if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity == 0:
         raise UsageError(f"{where}: quantity {quantity!r} is not a whole number of shares", hint)
@@ -160,6 +170,14 @@ def _date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is not a date such as 2025-10-06") from None
+
+
+def _symbols(text: str) -> tuple[str, ...]:
+    symbols = tuple(part.strip() for part in text.split(","))
+    wrong = [symbol for symbol in symbols if not SYMBOL.fullmatch(symbol)]
+    if wrong:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not a stock symbol such as TSLA or BRK B")
+    return symbols
 
 
 def _account(text: str) -> str:

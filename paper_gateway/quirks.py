@@ -7,7 +7,7 @@ that no source settles, or a state of TWS that a user's settings bring about. `d
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -245,6 +245,121 @@ ORDER_QUIRKS: tuple[Quirk, ...] = (
 QUIRKS: tuple[Quirk, ...] = (
     *ORDER_QUIRKS,
     Quirk("no-completed", "flag", "completed orders are never answered", "R ib_insync#224, #355"),
+    # Queries, account and market data
+    Quirk(
+        "positions-lag",
+        "seconds",
+        "answers and messages about positions show the account as it was so many seconds (real time) before; "
+        "account updates do not lag",
+        "R ib_async#15, ib_insync#575",
+    ),
+    Quirk(
+        "slow-answers",
+        "seconds",
+        "requests for positions, open orders, completed orders, executions and account values are taken up so many "
+        "seconds late, in their order",
+        "R ib_insync#355, ib_async#84",
+    ),
+    Quirk("slow-positions", "seconds", "the same for positions only", "R ib_async#84"),
+    Quirk("slow-open-orders", "seconds", "the same for open orders only", "U"),
+    Quirk("slow-completed", "seconds", "the same for completed orders only", "R ib_insync#355"),
+    Quirk("slow-executions", "seconds", "the same for executions only", "R ib_async#54, #82"),
+    Quirk("slow-account", "seconds", "the same for account values only", "R ib_async#128"),
+    Quirk("executions-open", "flag", "an answer of executions has no end marker", "R ib_async#54, #82, #84"),
+    Quirk("executions-empty", "flag", "an answer of executions has no rows", "R ib_async#137"),
+    Quirk("positions-open", "flag", "an answer of positions has no end marker", "R ib_async#84, #128"),
+    Quirk(
+        "positions-unready",
+        "seconds",
+        "for so many seconds after a connect a request for positions is answered by 2151 only",
+        "C codes; R ib_async#84",
+    ),
+    Quirk(
+        "account-unready",
+        "seconds",
+        "for so many seconds after a connect account updates have `AccountReady` false and amounts of 0",
+        "D account_updates",
+    ),
+    Quirk(
+        "zero-positions",
+        "choice",
+        "which flat positions are in an answer of positions, not all of today: those held at the start, or none",
+        "C 0930/i105_combo_fill; D setting",
+        choices=("opening", "never"),
+    ),
+    Quirk(
+        "yesterday",
+        "flag",
+        "the executions and completed orders there are when it is switched on are also answered as of the trading "
+        "day before, with ids of their own, and with them a filled and a cancelled order without executions",
+        "U zone of midnight; R ib_insync#483",
+    ),
+    Quirk(
+        "base-currency",
+        "choice",
+        "account values are in this currency, at a fixed rate that ExchangeRate tells; cash and stocks stay in USD",
+        "D account_updates",
+        choices=("EUR", "JPY"),
+    ),
+    Quirk(
+        "late-commissions",
+        "seconds",
+        "a commission report comes so many seconds after its execution, or never, also in answers of executions",
+        "U; R rust-ibapi#811",
+        choices=("never",),
+    ),
+    Quirk("repeat-executions", "flag", "each execution is told twice, live and in answers", "D executions; U"),
+    Quirk(
+        "times",
+        "choice",
+        "times of executions are in the zone of the gateway's machine (`MET`, or its name under Windows), in UTC "
+        "by name, or in UTC with a dash and without a zone",
+        "R nautilus_trader#4397, ib_insync#671; C 0926/connect_only",
+        choices=("local", "windows", "utc", "dash"),
+    ),
+    Quirk("orders-on-connect", "flag", "a client is sent its open orders right after it connects", "D setting"),
+    Quirk(
+        "volume-lots",
+        "flag",
+        "sizes and volumes of ticks and real-time bars are in lots of 100 shares; history stays in shares",
+        "U setting; C volume of SPY",
+    ),
+    Quirk("no-ticks", "flag", "no prices and sizes are sent for market data requests; bars are", "R Lean#9496"),
+    Quirk("no-bars", "flag", "no real-time bars are sent; prices are", "R nautilus_trader#3968"),
+    Quirk(
+        "stale",
+        "flag",
+        "ticks repeat the prices, sizes and time of the moment when it was switched on; real-time bars stop",
+        "R nautilus_trader#3968",
+    ),
+    Quirk(
+        "delayed",
+        "flag",
+        "market data are 15 minutes old: 10167, market data type 3 and tick types 66-76 every 5 seconds; real-time "
+        "bars are refused and ended with 420",
+        "C delayed ticks; D market_data_delayed",
+    ),
+    Quirk(
+        "data-error",
+        "whole",
+        "each request for market data or real-time bars ends with this code. 10197 ends running ones, too; 10225 "
+        "ends running bars when it is switched on, and refuses none",
+        "C codes; R Lean#9496",
+    ),
+    Quirk(
+        "lines",
+        "whole",
+        "so many market data lines, shared by ticks and bars of all clients, instead of 100; one more is refused "
+        "with 101",
+        "D",
+    ),
+    Quirk(
+        "bars-paced",
+        "flag",
+        "a request for real-time bars is refused with 456 after 60 in ten minutes, and with 420 within 15 s of "
+        "another of the same contract",
+        "D realtime_bars, historical_limitations",
+    ),
 )
 BY_NAME = {quirk.name: quirk for quirk in QUIRKS}
 
@@ -262,6 +377,8 @@ class Quirks:
     """The quirks that are on, with their values."""
 
     values: dict[str, str] = field(default_factory=dict)
+    watchers: list[Callable[[str], None]] = field(default_factory=list)
+    """Called with the name of a quirk after it was switched on or off."""
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> Quirks:
@@ -281,10 +398,16 @@ class Quirks:
         self.values[name] = quirk.check(value)
         for other in quirk.instead_of:
             self.values.pop(other, None)
+        self._tell(name)
 
     def clear(self, name: str) -> None:
         """Switch a quirk off. Raises ControlError."""
         self.values.pop(known(name).name, None)
+        self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        for told in self.watchers:
+            told(name)
 
     def take(self, name: str) -> bool:
         """Whether the quirk concerns this request. A value that is a number counts requests, and is used up."""

@@ -12,6 +12,7 @@ from paper_gateway.accounts import Position
 from paper_gateway.execution_log import Execution
 from paper_gateway.market import Bar, ContractInfo
 from paper_gateway.order_encoder import zoned
+from paper_gateway.time_forms import execution_time
 from paper_gateway.wire import Field
 
 ORDER_TYPES = "ACTIVETIM,AD,DAY,GTC,LMT,MKT,OCA,STP,STPLMT,TRAIL,WHATIF"
@@ -55,8 +56,8 @@ def _stock(info: ContractInfo, exchange: str) -> tuple[Field, ...]:
     )
 
 
-def execution(request_id: int, one: Execution, info: ContractInfo) -> bytes:
-    """execDetails. request_id: -1 for an execution that was not requested."""
+def execution(request_id: int, one: Execution, info: ContractInfo, time_form: str = "") -> bytes:
+    """execDetails. request_id: -1 for an execution that was not requested. time_form: see `execution_time`."""
     order = one.order
     return wire.encode(
         11,
@@ -64,7 +65,7 @@ def execution(request_id: int, one: Execution, info: ContractInfo) -> bytes:
         order.order_id,
         *_stock(info, info.primary_exchange),
         one.exec_id,
-        zoned(one.time),
+        execution_time(one.time, time_form),
         order.account,
         info.primary_exchange,
         one.side,
@@ -175,7 +176,7 @@ def tick_string(request_id: int, kind: int, value: str) -> bytes:
 
 
 def tick_parameters(request_id: int, info: ContractInfo) -> bytes:
-    return wire.encode(81, request_id, info.min_tick, "9c0001", 3)
+    return wire.encode(81, request_id, info.min_tick, "a60001", 3)
 
 
 def market_data_type(request_id: int, kind: int) -> bytes:
@@ -204,6 +205,10 @@ def historical_bars(request_id: int, start: str, end: str, bars: list[tuple[str,
     for date, bar in bars:
         fields += [date, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.wap, bar.count]
     return wire.encode(*fields)
+
+
+def head_timestamp(request_id: int, moment: str) -> bytes:
+    return wire.encode(88, request_id, moment)
 
 
 def historical_update(request_id: int, date: str, bar: Bar) -> bytes:

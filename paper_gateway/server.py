@@ -8,7 +8,15 @@ import logging
 import re
 import time
 
-from paper_gateway import handlers_account, handlers_market, handlers_orders, replies, wire
+from paper_gateway import (
+    handlers_account,
+    handlers_executions,
+    handlers_market,
+    handlers_orders,
+    handlers_reference,
+    replies,
+    wire,
+)
 from paper_gateway.control import Control
 from paper_gateway.errors import FrameError, ProtocolError
 from paper_gateway.handlers import Services, dispatch
@@ -30,13 +38,13 @@ CLIENT_ID_IN_USE = "Unable to connect as the client id is already in use. Retry 
 STEP_S = 0.025
 ACCOUNT_REFRESH_S = 180.0
 
-HANDLER_MODULES = (handlers_account, handlers_market, handlers_orders)
+HANDLER_MODULES = (handlers_account, handlers_executions, handlers_market, handlers_orders, handlers_reference)
 """Imported because they register their handlers."""
 
 _NOTICES = (
     (2104, "Market data farm connection is OK:usfarm"),
     (2106, "HMDS data farm connection is OK:ushmds"),
-    (2158, "Sec-def data farm connection is OK:secdefnj"),
+    (2158, "Sec-def data farm connection is OK:secdefil"),
 )
 _OFFER = re.compile(rb"v(\d{1,4})\.\.(\d{1,4})( .*)?", re.DOTALL)
 
@@ -145,6 +153,8 @@ class Server:
             replies.managed_accounts(brokerage.account_ids),
             replies.next_valid_id(brokerage.order_store.next_order_id(client_id)),
         )
+        if brokerage.quirks.on("orders-on-connect"):
+            handlers_orders.open_orders(self.services, session, wire.FieldReader([]))
         for code, text in _NOTICES:
             session.error(-1, code, text)
         return True
@@ -169,7 +179,7 @@ class Server:
                 fields = wire.split(body)
             except ProtocolError as error:
                 bad += 1
-                session.error(-1, 320, f"Error reading request. {error}")
+                session.error(-1, 320, f"Error reading request: {error}")
                 if bad > MAX_BAD_MESSAGES:
                     raise
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from paper_gateway import replies
@@ -38,6 +39,7 @@ class Session:
         self._writer = writer
         self._faults = faults
         self._loop = asyncio.get_running_loop()
+        self._started_s = self._loop.time()
         self._unsent: list[bytes] = []
         self._flushing = False
         self._last_due_s: dict[str, float] = {}
@@ -56,6 +58,18 @@ class Session:
         else:
             self._last_due_s.pop(kind, None)
             self._queue(frames)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the connection was made."""
+        return self._loop.time() - self._started_s
+
+    def after(self, delay_s: float, task: Callable[[], None]) -> None:
+        """Do the task after so many seconds, in the order of the calls; at once for 0. Not if closed by then."""
+        if delay_s > 0:
+            self._loop.call_later(delay_s, lambda: None if self.closed else task())
+        else:
+            task()
 
     def error(self, request_id: int, code: int, text: str) -> None:
         self.send("errors", replies.error(request_id, code, text, self.version))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -10,9 +9,9 @@ from typing import Final
 
 from paper_gateway.market.errors import UnknownSymbolError
 from paper_gateway.market.model import ContractInfo
+from paper_gateway.market.symbols import SYMBOL
 from paper_gateway.market.trading_days import hours_text
 
-_SYMBOL: Final = re.compile(r"[A-Z][A-Z.]{0,5}")
 _HOURS_DAYS: Final = 7
 _EXTENDED_OPEN: Final = "0400"
 _EXTENDED_AFTER_CLOSE: Final = timedelta(hours=4)
@@ -43,7 +42,7 @@ _LISTINGS: Final = {
 
 def check_symbol(symbol: str) -> str:
     """`symbol`, if a US exchange could list it. Raises `UnknownSymbolError`."""
-    if _SYMBOL.fullmatch(symbol) is None or symbol.startswith("ZZ"):
+    if SYMBOL.fullmatch(symbol) is None:
         raise UnknownSymbolError(symbol)
     return symbol
 

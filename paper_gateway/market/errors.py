@@ -14,8 +14,8 @@ class UnknownSymbolError(MarketError):
 
     def __init__(self, symbol: str) -> None:
         super().__init__(
-            f"no security definition for {symbol!r}: a stock symbol is 1-6 capital letters or dots, "
-            "and symbols that begin with ZZ are unknown on purpose; check the spelling"
+            f"no security definition for {symbol!r}: a stock symbol is 1-5 capital letters, "
+            "for a class of shares with its letters after a blank, such as BRK B"
         )
         self.symbol = symbol
 

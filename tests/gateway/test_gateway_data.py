@@ -190,7 +190,7 @@ def test_times_are_parsed_in_every_format(text: str) -> None:
 def test_history_requests_that_make_no_sense_are_refused(end: str, size: str, duration: str, show: str) -> None:
     with pytest.raises(RequestRefused) as caught:
         parse_query(end, size, duration, show, 1, NOW, keep=False)
-    assert caught.value.code == 321
+    assert caught.value.code == 320
 
 
 def test_pacing_limits_are_the_documented_ones() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from gateway_helpers import RawClient, connected, framed, stock, until
 
-from paper_gateway import app, contract_lookup, handlers_market, options, server
+from paper_gateway import app, contract_lookup, data_requests, options, server
 from paper_gateway.errors import GatewayError, RequestRefused, UsageError
 from paper_gateway.orders import ContractRef
 from paper_gateway.testing import RunningGateway
@@ -81,8 +81,8 @@ async def test_accounts_are_refreshed_without_a_fill(monkeypatch: pytest.MonkeyP
         await until(lambda: all(len(seen) > 2 for seen in updates.values()))
 
 
-async def test_a_client_has_so_many_market_data_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers_market, "MAX_LINES", 2)
+async def test_ticks_share_so_many_market_data_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_requests, "MAX_LINES", 2)
     async with serving() as gateway, connected(gateway) as ib:
         codes: list[int] = []
         ib.errorEvent += lambda _, code, *__: codes.append(code)
@@ -92,14 +92,14 @@ async def test_a_client_has_so_many_market_data_lines(monkeypatch: pytest.Monkey
         assert len(gateway.services.publisher.sessions[1].subscriptions.ticks) == 2
 
 
-def test_a_client_that_invents_symbols_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_may_ask_for_so_many_symbols(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contract_lookup, "MAX_SYMBOLS", 10)
     found = app.build(options.parse([])).brokerage.contracts
-    found.resolve(ContractRef(symbol="XA", exchange="SMART"))
-    found.resolve(ContractRef(symbol="XB", exchange="SMART"))
+    found.resolve(ContractRef(symbol="AAPL", exchange="SMART"))
+    found.resolve(ContractRef(symbol="MSFT", exchange="SMART"))
     with pytest.raises(RequestRefused, match="at most 10 stocks"):
-        found.resolve(ContractRef(symbol="XC", exchange="SMART"))
-    assert found.resolve(ContractRef(symbol="XA", exchange="SMART")).symbol == "XA"
+        found.resolve(ContractRef(symbol="AMZN", exchange="SMART"))
+    assert found.resolve(ContractRef(symbol="AAPL", exchange="SMART")).symbol == "AAPL"
 
 
 @pytest.mark.parametrize(

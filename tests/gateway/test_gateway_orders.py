@@ -190,7 +190,10 @@ async def test_accounts_positions_and_values_follow_a_fill(gateway: RunningGatew
         assert item.averageCost == position.avgCost
         values = {one.tag: one.value for one in ib.accountValues() if one.currency == "USD"}
         assert float(values["GrossPositionValue"]) == pytest.approx(10 * item.marketPrice, rel=0.01)
-        summary = {one.tag: float(one.value) for one in await ib.accountSummaryAsync() if one.currency == "USD"}
+        rows = [
+            one for one in await ib.accountSummaryAsync() if (one.account, one.currency) == ("DU1234567", "USD")
+        ]
+        summary = {one.tag: float(one.value) for one in rows}
         assert summary["BuyingPower"] == pytest.approx(
             4 * summary["NetLiquidation"] - summary["GrossPositionValue"], abs=0.05
         )
