@@ -24,17 +24,17 @@ log = logging.getLogger(__name__)
 READING_ERROR = 320
 UNKNOWN_MESSAGE = 505
 SLOW_KINDS = {
-    5: "open-orders",
-    16: "open-orders",
-    99: "completed",
-    7: "executions",
-    61: "positions",
-    64: "positions",
-    6: "account",
-    62: "account",
-    63: "account",
-    76: "account",
-    77: "account",
+    "5": "open-orders",
+    "16": "open-orders",
+    "99": "completed",
+    "7": "executions",
+    "61": "positions",
+    "64": "positions",
+    "6": "account",
+    "62": "account",
+    "63": "account",
+    "76": "account",
+    "77": "account",
 }
 """The messages that the quirks `slow-<kind>` delay. The ends of subscriptions are among them, to keep the order."""
 
@@ -119,7 +119,7 @@ def dispatch(services: Services, session: Session, fields: list[str]) -> None:
 
 
 def _delay_s(services: Services, message_id: str) -> float:
-    kind = SLOW_KINDS.get(int(message_id)) if message_id.isdecimal() else None
+    kind = SLOW_KINDS.get(message_id)
     if kind is None:
         return 0.0
     quirks = services.brokerage.quirks

@@ -9,6 +9,12 @@ from paper_gateway import wire
 from paper_gateway.orders import Order, Status
 from paper_gateway.wire import Field
 
+NO_PARENT = 2**63 - 1
+"""parentPermId of a completed order without a parent."""
+CANCELLED_TEXT = "Cancelled by Trader"
+MANUAL_RULE = "0"
+"""rule80A of orders that were made by hand."""
+
 _ZERO = dict.fromkeys(
     (
         "origin",
@@ -125,9 +131,9 @@ def encode_completed(order: Order, version: int) -> bytes:
     values |= {
         "totalQuantity": 0 if order.status is Status.FILLED else order.quantity,
         "filledQuantity": order.filled,
-        "parentPermId": order.parent.perm_id if order.parent else 0,
+        "parentPermId": order.parent.perm_id if order.parent else NO_PARENT,
         "completedTime": zoned(completed_at),
-        "completedStatus": order.completed_text,
+        "completedStatus": CANCELLED_TEXT if order.status is Status.CANCELLED else order.completed_text,
         "autoCancelDate": "",
     }
     listed = [
@@ -163,6 +169,8 @@ def _contract(order: Order) -> tuple[Field, ...]:
 def _values(order: Order) -> dict[str, Field]:
     values: dict[str, Field] = dict(_DEFAULT)
     values |= {name: order.raw[name] for name in _ECHOED if order.raw.get(name)}
+    if not order.raw:
+        values["rule80A"] = MANUAL_RULE
     values |= {
         "action": order.action,
         "totalQuantity": order.quantity,

@@ -183,7 +183,8 @@ def test_completed_order_reads_back_without_ids_of_the_client(version: int, stat
     assert (name, contract.symbol, read.permId, read.orderRef) == ("completedOrder", "TSLA", 2**31 + 5, "ref-1")
     assert (read.orderId, read.clientId, read.parentPermId) == (0, 0, 99)
     assert (read.totalQuantity, read.filledQuantity) == (0 if status is Status.FILLED else 100, 40)
-    assert (state.status, state.completedStatus) == (status.value, "why")
+    why = "why" if status is Status.FILLED else "Cancelled by Trader"
+    assert (state.status, state.completedStatus) == (status.value, why)
     assert state.completedTime == "20251006 12:00:30 US/Eastern"
 
 
