@@ -6,7 +6,6 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 
 from paper_gateway import replies
-from paper_gateway.errors import RequestRefused
 from paper_gateway.handlers import Services, handles
 from paper_gateway.handlers_market import stock_of
 from paper_gateway.history import DAY_S, refused
@@ -18,6 +17,7 @@ MARKET_RULE = 26
 """The rule that contract details name: a tick of one cent at every price."""
 HISTORY = timedelta(days=60)
 """The market simulates fewer days before its date than this."""
+NO_ADVISOR = '<?xml version="1.0" encoding="UTF-8"?><ListOfGroups/>'
 NO_SCANNERS = '<?xml version="1.0" encoding="UTF-8"?><ScanParameterResponse/>'
 
 
@@ -27,9 +27,10 @@ def news_bulletins(_: Services, __: Session, ___: FieldReader) -> None:
 
 
 @handles(18)
-def advisor_data(_: Services, session: Session, __: FieldReader) -> None:
-    """No account is an advisor's."""
-    raise RequestRefused(331, "Not a financial advisor account")
+def advisor_data(_: Services, session: Session, reader: FieldReader) -> None:
+    """No account is an advisor's, so there is nothing in the answer."""
+    reader.skip("version")
+    session.send("contract", encode(16, 1, reader.whole("faDataType"), NO_ADVISOR))
 
 
 @handles(24)

@@ -57,7 +57,7 @@ from paper_gateway.data_requests import BarPacing
 from paper_gateway.market import EASTERN
 from paper_gateway.testing import RunningGateway
 
-LAG_S = 0.6
+LAG_S = 1.0
 CLIENT_IDS = itertools.count(100)
 
 
