@@ -341,7 +341,7 @@ QUIRKS: tuple[Quirk, ...] = (
     ),
     Quirk(
         "data-error",
-        "whole",
+        "code",
         "each request for market data or real-time bars ends with this code. 10197 ends running ones, too; 10225 "
         "ends running bars when it is switched on, and refuses none",
         "C codes; R Lean#9496",
