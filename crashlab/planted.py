@@ -41,7 +41,8 @@ APPLY_EXECUTION = Function("state/domain/executions.py", "apply_execution")
 APPLY_COMMISSION = Function("state/domain/executions.py", "apply_commission")
 # Functions of the trader
 CARRY_OUT = Function("trader/runtime/loop.py", "Loop._carry_out")
-STOP_REPORT = Function("trader/core/orders/closing.py", "take_stop_report")
+NEXT_STEP = Function("trader/core/orders/closing_life.py", "next_step")
+CLOSING_STEP = Function("trader/core/orders/closing.py", "_step")
 STOP_ACTIONS = Function("trader/core/orders/protection.py", "stop_actions")
 PROTECT_POSITION = Function("trader/core/orders/protection.py", "_protect")
 ENTRY_CONTEXT = Function("trader/core/entries.py", "_context")
@@ -53,6 +54,7 @@ ANSWER = Function("trader/broker/ibkr/questions.py", "Questions.answer")
 NEXT_ORDER_ID = Function("trader/core/orders/sending.py", "next_order_id")
 
 # Tests that kill several mutants
+CLOSING_TESTS = "tests/core/test_closing.py"
 POWER = "tests/lab/test_crashlab_powerloss.py"
 SNAPSHOT_TESTS = "tests/storage/test_snapshot.py"
 JOURNAL_TESTS = ("tests/storage/test_journal_recovery.py", "tests/storage/test_journal_properties.py")
@@ -168,8 +170,10 @@ TRADER = (
         "tests/lab/test_crashlab_mutants.py::test_i5_a_signal_that_was_traded_is_not_traded_again_after_a_restart",
     ),
     _one("stop not resized", PROTECT_POSITION, RemoveOperand("keep remaining"), DECISION_TABLE),
-    _one("stop at another price left", PROTECT_POSITION, RemoveOperand("keep _same_price"), DECISION_TABLE),
-    _one("missing stop not placed again", PROTECT_POSITION, RemoveCall("_replace_missing_stop"), DECISION_TABLE),
+    _one("stop at another price left", PROTECT_POSITION, RemoveOperand("keep same_price"), DECISION_TABLE),
+    _one(
+        "missing stop not placed again", PROTECT_POSITION, ReplaceCondition("_is_awaited", "False"), DECISION_TABLE
+    ),
     _one("orphaned stop left", STOP_ACTIONS, RemoveCall("_orphans"), DECISION_TABLE),
     _one("second stop left", PROTECT_POSITION, ReplaceFilter("keep", "False"), DECISION_TABLE),
     _one("reversal not a conflict", COMPARE_OPEN, ReplaceCondition("quantity sign", "False"), DECISION_TABLE),
@@ -194,9 +198,9 @@ TRADER = (
     ),
     _one(
         "partial exit before its stop is smaller",
-        STOP_REPORT,
-        ReplaceCondition("quantity stop_quantity", "True"),
-        "tests/lab/test_crashlab_found.py",
+        NEXT_STEP,
+        ReplaceCall("get", "'market' if (kind, step, signal) == ('partial', 'change', 'shown') else {call}"),
+        CLOSING_TESTS,
     ),
     _one(
         "order id high-water mark ignored",
@@ -206,4 +210,131 @@ TRADER = (
     ),
 )
 
-PLANTED: list[Mutant] = [*DISK, *STATE, *TRADER]
+ORDERS = (
+    _one(
+        "stop made smaller while its entry works",
+        Function("trader/core/orders/protection.py", "wanted_stop_size"),
+        ReplaceFilter("trade_id", "False"),
+        "tests/runtime/test_failures_f_orders.py",
+    ),
+    _one(
+        "refusal taken for a notice",
+        Function("trader/core/facts.py", "take_message"),
+        ReplaceCondition("is_notice", "False"),
+        CLOSING_TESTS,
+    ),
+    _one("lagging share count believed", COMPARE_OPEN, ReplaceCondition("young", "False"), DECISION_TABLE),
+    _one(
+        "share count believed at once",
+        Function("trader/core/reconciliation/positions.py", "_take_count"),
+        ReplaceCondition("confirmed", "False"),
+        DECISION_TABLE,
+    ),
+    _one(
+        "exit beside the stop",
+        NEXT_STEP,
+        ReplaceCall("get", "'market' if (kind, step, signal) == ('exit', 'change', 'refused') else {call}"),
+        CLOSING_TESTS,
+    ),
+    _one(
+        "refused exit without its stop",
+        NEXT_STEP,
+        ReplaceCall("get", "'wait' if (kind, step, signal) == ('exit', 'market', 'refused') else {call}"),
+        CLOSING_TESTS,
+    ),
+    _one(
+        "refused change left as it is",
+        NEXT_STEP,
+        ReplaceCall("get", "'end' if (kind, step, signal) == ('change', 'change', 'refused') else {call}"),
+        CLOSING_TESTS,
+    ),
+    _one(
+        "refused stop not tried again",
+        NEXT_STEP,
+        ReplaceCall("get", "'end' if (kind, step, signal) == ('replacement', 'place', 'refused') else {call}"),
+        CLOSING_TESTS,
+    ),
+    _one("stop refused for ever", CLOSING_STEP, ReplaceCondition("REFUSALS_MAX", "False"), CLOSING_TESTS),
+    _one("adopted position sold", CLOSING_STEP, ReplaceCondition("is_adopted", "True"), CLOSING_TESTS),
+    _one(
+        "replaced stop at the former price",
+        Function("trader/core/orders/closing.py", "_send_stop"),
+        ReplaceAssigned("price", "position.stop_price"),
+        CLOSING_TESTS,
+    ),
+    _one(
+        "children changed again and again",
+        Function("trader/core/orders/closing.py", "_send_change"),
+        ReplaceCondition("children_fixed", "False"),
+        CLOSING_TESTS,
+    ),
+    _one(
+        "change without the group that IBKR reports",
+        Function("trader/core/orders/sending.py", "send_modified"),
+        ReplaceCondition("reported", "False"),
+        CLOSING_TESTS,
+    ),
+    _one(
+        "refused partial tried for ever",
+        Function("trader/core/orders/closing.py", "take_partial"),
+        ReplaceCondition("PARTIALS_REFUSED_MAX", "False"),
+        CLOSING_TESTS,
+    ),
+    _one(
+        "Inactive stop taken for protection",
+        Function("state/domain/model.py", "TraderState.protective_stop"),
+        RemoveOperand("status"),
+        CLOSING_TESTS,
+    ),
+    _one(
+        "Inactive stop not cancelled first",
+        Function("trader/core/orders/closing.py", "_start"),
+        ReplaceCondition("kind", "False"),
+        CLOSING_TESTS,
+    ),
+    _one(
+        "fills of a cancelled stop not waited for",
+        Function("trader/core/orders/closing.py", "_order_signal"),
+        ReplaceCall("_fills_missing", "False"),
+        CLOSING_TESTS,
+    ),
+    _one(
+        "orders sent during an outage",
+        Function("trader/core/connection_status.py", "is_reachable"),
+        RemoveOperand("outage"),
+        CLOSING_TESTS,
+    ),
+    _one(
+        "two changes at once",
+        Function("trader/core/orders/closing.py", "close"),
+        ReplaceCondition("_gives_way", "False"),
+        CLOSING_TESTS,
+    ),
+    _one(
+        "silence never looked into",
+        Function("trader/core/engine.py", "_tick"),
+        RemoveCall("notice_silence"),
+        "tests/core/test_codes.py",
+    ),
+    _one(
+        "absent order gone without proof",
+        MISSING_ORDERS,
+        ReplaceCondition("proven", "False"),
+        DECISION_TABLE,
+    ),
+    _one(
+        "order of another trader taken over",
+        Function("trader/core/reconciliation/orders.py", "_record_execution"),
+        ReplaceCondition("is_others_execution", "False"),
+        DECISION_TABLE,
+    ),
+    _one("former client id not noticed", RECONCILE, ReplaceCondition("former", "False"), DECISION_TABLE),
+    _one(
+        "shares of another trader counted",
+        Function("trader/core/reconciliation/owners.py", "less_others"),
+        ReplaceCondition("holding", "True"),
+        DECISION_TABLE,
+    ),
+)
+
+PLANTED: list[Mutant] = [*DISK, *STATE, *TRADER, *ORDERS]

@@ -9,7 +9,16 @@ from typing import Any
 
 from state.domain import events as ev
 from state.domain.executions import adjust_position, adopt_position, apply_commission, apply_execution
-from state.domain.model import Alert, CancelReason, Connection, ForeignPosition, LastSignal, Order, TraderState
+from state.domain.model import (
+    Alert,
+    CancelReason,
+    Connection,
+    ForeignPosition,
+    LastSignal,
+    Order,
+    OrderChange,
+    TraderState,
+)
 from state.errors import InvariantError
 
 ALERTS_KEPT = 50
@@ -124,12 +133,50 @@ def _order_modify_intended(state: TraderState, event: ev.OrderModifyIntended) ->
     order = _order(state, event.order_ref, event)
     if event.quantity < 1:
         raise InvariantError(f"The stop {event.order_ref} was to be changed to {event.quantity} shares.")
-    order.quantity, order.stop_price = event.quantity, event.stop_price
-    order.reason, order.closing = event.reason, event.closing
+    before = order.change
+    if event.awaited:
+        order.change = OrderChange(
+            quantity=event.quantity,
+            stop_price=event.stop_price,
+            reason_before=before.reason_before if before is not None else order.reason,
+            closing_before=before.closing_before if before is not None else order.closing,
+        )
+    else:
+        order.quantity, order.stop_price = event.quantity, event.stop_price
+    order.reason, order.closing = event.reason, event.closing  # it may fill before IBKR shows the change
     order.updated_at = event.time
     position = state.positions.get(order.symbol)
-    if position is not None and position.stop_ref == order.order_ref:
+    if position is not None and position.stop_ref == order.order_ref and not (event.awaited and event.closing):
         position.stop_price = event.stop_price
+
+
+def _order_modified(state: TraderState, event: ev.OrderModified) -> None:
+    order = _order(state, event.order_ref, event)
+    order.updated_at = event.time
+    order.quantity, order.stop_price = event.quantity, event.stop_price
+    change = order.change
+    if change is not None and (change.quantity, change.stop_price) == (event.quantity, event.stop_price):
+        order.change = None
+
+
+def _order_modify_refused(state: TraderState, event: ev.OrderModifyRefused) -> None:
+    order = _order(state, event.order_ref, event)
+    order.updated_at = event.time
+    order.text = event.text or order.text
+    if order.change is not None:
+        order.reason, order.closing = order.change.reason_before, order.change.closing_before
+        order.change = None
+    if event.final and order.parent_ref:
+        state.children_fixed = True
+
+
+def _closing_changed(state: TraderState, event: ev.ClosingChanged) -> None:
+    position = state.positions.get(event.symbol)
+    if position is None:
+        return
+    if event.gave_up and position.closing is not None and position.closing.kind == "partial":
+        position.partials_refused += 1
+    position.closing = event.closing
 
 
 def _order_acknowledged(state: TraderState, event: ev.OrderAcknowledged) -> None:
@@ -176,6 +223,16 @@ def cancel_text(reason: CancelReason) -> str:
 
 def _execution_seen(state: TraderState, event: ev.ExecutionSeen) -> None:
     apply_execution(state, event)
+    _end_closing(state, event.symbol)
+
+
+def _end_closing(state: TraderState, symbol: str) -> None:
+    """A position that is flat has nothing to be closed any more."""
+    if symbol not in state.positions:
+        for trade in reversed(state.closed.values()):
+            if trade.symbol == symbol:
+                trade.closing = None
+                return
 
 
 def _commission_seen(state: TraderState, event: ev.CommissionSeen) -> None:
@@ -189,6 +246,7 @@ def _position_adjusted(state: TraderState, event: ev.PositionAdjusted) -> None:
             "Keep the logs folder and report the defect.",
         )
     adjust_position(state, event, state.sequence + 1)
+    _end_closing(state, event.symbol)
 
 
 def _position_adopted(state: TraderState, event: ev.PositionAdopted) -> None:
@@ -318,6 +376,9 @@ _HANDLERS: dict[type[ev.Event], Callable[[TraderState, Any], None]] = {
     ev.OrderIntended: _order_intended,
     ev.OrderRecovered: _order_known,
     ev.OrderModifyIntended: _order_modify_intended,
+    ev.OrderModified: _order_modified,
+    ev.OrderModifyRefused: _order_modify_refused,
+    ev.ClosingChanged: _closing_changed,
     ev.OrderAcknowledged: _order_acknowledged,
     ev.OrderChanged: _order_changed,
     ev.OrderCancelSent: _order_cancel_sent,

@@ -6,6 +6,7 @@ import msgspec
 
 from state.domain.model import (
     CancelReason,
+    Closing,
     ExitReason,
     HaltCause,
     Order,
@@ -63,13 +64,39 @@ class OrderIntended(Event, frozen=True):
 
 
 class OrderModifyIntended(Event, frozen=True):
-    """The new size and price of a stop. Durable before the change is sent (invariant 1)."""
+    """The new size and price of a stop. Durable before it is sent (invariant 1), in force once IBKR shows it."""
 
     order_ref: str
     quantity: int
     stop_price: float
     reason: OrderReason
     closing: bool = False
+    awaited: bool = False  # False in journals of earlier versions, where it is in force at once
+
+
+class OrderModified(Event, frozen=True):
+    """IBKR shows a stop with this size and price: the change that was sent, or another one."""
+
+    order_ref: str
+    quantity: int
+    stop_price: float
+
+
+class OrderModifyRefused(Event, frozen=True):
+    """IBKR refused the change of a stop, which works on with its old terms. final: it refuses any change of it."""
+
+    order_ref: str
+    code: int | None = None
+    text: str = ""
+    final: bool = False
+
+
+class ClosingChanged(Event, frozen=True):
+    """A step of changing the stop of a position or of closing it; None: nothing is under way any more."""
+
+    symbol: str
+    closing: Closing | None
+    gave_up: bool = False  # IBKR refused it: a partial is not tried for ever
 
 
 class OrderAcknowledged(Event, frozen=True):
@@ -84,7 +111,7 @@ class OrderChanged(Event, frozen=True):
     """A new status, as IBKR reported it or a complete snapshot proved it."""
 
     order_ref: str
-    status: Literal["working", "filled", "cancelled", "rejected", "not_sent", "unknown"]
+    status: Literal["working", "inactive", "filled", "cancelled", "rejected", "not_sent", "unknown"]
     broker_status: str = ""
     text: str = ""
     refusal: RefusalKind | None = None  # how, where the status is rejected
@@ -253,6 +280,9 @@ class EventTypes:
             ConnectionChanged,
             OrderIntended,
             OrderModifyIntended,
+            OrderModified,
+            OrderModifyRefused,
+            ClosingChanged,
             OrderAcknowledged,
             OrderChanged,
             OrderCancelSent,

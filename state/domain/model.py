@@ -17,6 +17,7 @@ Role = Literal["entry", "stop", "exit"]
 OrderStatus = Literal[
     "intended",  # durable here; whether it reached IBKR is not known yet
     "working",  # live at IBKR
+    "inactive",  # IBKR lists it as Inactive: it executes nothing now, and may wake up
     "filled",
     "cancelled",
     "rejected",
@@ -44,13 +45,29 @@ HaltCause = Literal[
     "split",  # a stock split is suspected
     "two_trades",  # two trades hold shares of the symbol at once
 ]
-CancelReason = Literal["timeout", "flatten", "position_closed", "reconciliation"]
+CancelReason = Literal["timeout", "flatten", "position_closed", "reconciliation", "replacement"]
 RefusalKind = Literal[
     "message",  # an error message with its code
     "inactive",  # the order status Inactive
 ]
+ADOPTED_PATH = "adopted"
 UNKNOWN_PATH = "unknown"  # entry path of a trade rebuilt from IBKR's records; its plan is an estimate
-LIVE_STATUSES: frozenset[str] = frozenset({"intended", "working", "unknown"})
+LIVE_STATUSES: frozenset[str] = frozenset({"intended", "working", "inactive", "unknown"})
+ClosingKind = Literal[
+    "change",  # the stop gets another price or size
+    "partial",  # a part of the shares is sold or bought back
+    "exit",  # the whole position is closed
+    "replacement",  # the stop is missing or protects nothing
+]
+ClosingStep = Literal[
+    "entry_cancel",  # the rest of the entry is being cancelled
+    "change",  # a change of the stop was sent
+    "confirm",  # IBKR has shown the change once, and has to show it a second time
+    "cancel",  # the stop is being cancelled
+    "place",  # a new stop was sent
+    "market",  # an order at the market was sent
+    "wait",  # a pause before the next try
+]
 
 
 def is_date(text: str) -> bool:
@@ -89,6 +106,20 @@ class Partial(msgspec.Struct, kw_only=True):
     estimated: bool = False
 
 
+class Closing(msgspec.Struct, kw_only=True):
+    """What is under way to change the stop of a position or to close it; `docs/ORDERS.md` has the steps."""
+
+    kind: ClosingKind
+    step: ClosingStep
+    reason: OrderReason
+    since: Timestamp  # when the step began; session's clock
+    shares: int = 0  # of a partial
+    quantity: int = 0  # of the stop as it was sent, including what it has filled
+    stop_price: float = 0.0
+    order_ref: str = ""  # of the order that the step waits for
+    tries: int = 0  # refusals so far
+
+
 class Position(msgspec.Struct, kw_only=True):
     """One trade, from the first fill of its entry until it is flat."""
 
@@ -120,6 +151,13 @@ class Position(msgspec.Struct, kw_only=True):
     exit_price: float | None = None
     exit_time: Timestamp | None = None
     exit_reason: Literal[ExitReason, ""] = ""  # "" while it is open
+    closing: Closing | None = None
+    partials_refused: int = 0
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether it was taken over from the account, so that no own entry made it."""
+        return self.path == ADOPTED_PATH
 
     @property
     def remaining(self) -> float:
@@ -143,6 +181,15 @@ class EntryPlan(msgspec.Struct, kw_only=True, frozen=True):
     stop_price: float
     attempt: int
     path: str
+
+
+class OrderChange(msgspec.Struct, kw_only=True):
+    """A change of a stop that was sent, and that IBKR has neither shown nor refused yet."""
+
+    quantity: int
+    stop_price: float
+    reason_before: OrderReason
+    closing_before: bool
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -174,16 +221,18 @@ class Order(msgspec.Struct, kw_only=True):
     refusal: RefusalKind | None = None  # how IBKR refused it, if it did
     refusal_code: int | None = None  # of the error message, where one came
     other_perm_ids: list[int] = []  # a second permId under one orderRef, which raises an alert
+    change: OrderChange | None = None  # quantity and stop_price are IBKR's until it shows the change
 
     @property
     def is_live(self) -> bool:
-        """Whether it may still execute."""
+        """Whether it may still execute, now or after it has woken up."""
         return self.status in LIVE_STATUSES
 
     @property
     def pending(self) -> int:
-        """Shares that may still execute."""
-        return max(0, self.quantity - self.filled) if self.is_live else 0
+        """Shares that may still execute, by the larger size while a change is under way."""
+        quantity = max(self.quantity, self.change.quantity) if self.change is not None else self.quantity
+        return max(0, quantity - self.filled) if self.is_live else 0
 
 
 class Execution(msgspec.Struct, kw_only=True):
@@ -296,6 +345,7 @@ class TraderState(msgspec.Struct, kw_only=True):
     alerts: list[Alert] = []
     connection: Connection = msgspec.field(default_factory=Connection)
     order_id_high: int = 0
+    children_fixed: bool = False  # IBKR refuses to change a stop that was sent with its entry
 
     def attempts_for(self, symbol: str, side: Side, pivot: float) -> int:
         """Entries filled so far at this pivot."""
@@ -335,6 +385,11 @@ class TraderState(msgspec.Struct, kw_only=True):
         return [order for order in self.orders.values() if order.symbol == symbol and order.is_live]
 
     def protective_stop(self, position: Position) -> Order | None:
-        """The position's live stop order, None if no live one is known."""
+        """The position's stop order that can execute, None if none is known. An inactive one protects nothing."""
         order = self.orders.get(position.stop_ref)
+        return order if order is not None and order.is_live and order.status != "inactive" else None
+
+    def working_entry(self, position: Position) -> Order | None:
+        """The position's entry, if it may still fill."""
+        order = self.orders.get(position.trade_id)
         return order if order is not None and order.is_live else None

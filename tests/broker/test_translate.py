@@ -34,6 +34,8 @@ def order(**given: Any) -> SimpleNamespace:
         "permId": 3_000_000_001,
         "orderId": 7,
         "clientId": 2001,
+        "ocaType": 3,
+        "tif": "GTC",
         "account": "DU1",
         "action": "SELL",
         "totalQuantity": 100.0,

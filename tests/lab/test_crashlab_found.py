@@ -20,9 +20,8 @@ async def test_f15_a_partial_after_the_stop_has_filled_reverses_nothing(tmp_path
     with RunningGateway(*CALM) as gateway:
         async with live(gateway, tmp_path) as run:
             position = await run.enter("TSLA", "LONG", 100)
-            price = await run.price()
             run.set_price(position.stop_price * 0.999)
-            await run.orders.take_partial(position, 50, "partial_1r", price, 0.01)
+            await run.orders.take_partial(position, 50, "partial_1r")
             await run.until(lambda: not run.state.positions)
             assert run.held() == 0
             assert run.state.halted == {}

@@ -89,7 +89,7 @@ async def test_row_partial_by_own_executions(gateway: RunningGateway, tmp_path: 
     async with live(gateway, tmp_path) as run:
         position = await run.enter("TSLA", "LONG", 100)
         gateway.ctl("hold", symbol="TSLA")
-        await run.orders.take_partial(position, 50, "partial_target1", await run.price(), 0.01)
+        await run.orders.take_partial(position, 50, "partial_target1")
         await run.until(lambda: [o.status for o in run.orders_of("exit")] == ["working"])
         await run.crash()
     gateway.ctl("hold", symbol="TSLA", off=True)

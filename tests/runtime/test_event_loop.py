@@ -55,7 +55,7 @@ async def test_i10_no_call_to_the_disk_comes_from_the_loops_thread(
     async with live(gateway, tmp_path, files__save_interval_s=0.2, files__checkpoint_interval_s=0.2) as run:
         disk.recording = True
         position = await run.enter("TSLA")
-        await run.orders.take_partial(position, 40, "partial_1r", await run.price(), 0.01)
+        await run.orders.take_partial(position, 40, "partial_1r")
         await run.until(lambda: run.position().held == 60)
         gateway.ctl("trade", symbol="AMD", side="BUY", shares=5)
         gateway.ctl("drop")
@@ -77,7 +77,7 @@ async def test_i10_the_loop_goes_on_while_every_flush_is_slow(
         disk.fdatasync_s = disk.fsync_s = FLUSH_S
         async with measured() as lag:
             position = await run.enter("TSLA")
-            await run.orders.take_partial(position, 40, "partial_1r", await run.price(), 0.01)
+            await run.orders.take_partial(position, 40, "partial_1r")
             await run.until(lambda: run.session.manager.saves >= saves + 2)
             await run.until(lambda: disk.flushes >= 8)
         disk.fdatasync_s = disk.fsync_s = 0.0

@@ -73,9 +73,9 @@ async def test_f15_an_exit_and_a_stop_that_fill_together_reverse_nothing(
         price = await run.price()
         gateway.ctl("hold", symbol="TSLA")
         if way == "close":
-            await run.orders.close(position, "time_rule", price, 0.01)
+            await run.orders.close(position, "time_rule")
         else:
-            await run.orders.take_partial(position, 50, "partial_1r", price, 0.01)
+            await run.orders.take_partial(position, 50, "partial_1r")
         run.set_price(price * 0.90)
         gateway.ctl("hold", symbol="TSLA", off=True)
         await run.until(lambda: not run.state.positions)
@@ -90,7 +90,7 @@ async def test_f15_an_exit_that_was_pending_at_the_crash_is_counted(
     async with live(gateway, tmp_path) as run:
         position = await run.enter()
         gateway.ctl("hold", symbol="TSLA")
-        await run.orders.take_partial(position, 50, "partial_1r", await run.price(), 0.01)
+        await run.orders.take_partial(position, 50, "partial_1r")
         await run.until(lambda: [order.status for order in run.orders_of("exit")] == ["working"])
         await run.crash()
     async with live(gateway, tmp_path) as run:

@@ -106,7 +106,7 @@ async def test_f04_half_sold_is_half_held_and_not_a_quarter(gateway: RunningGate
     """Planted: the file's `held` is multiplied by its `remaining`."""
     async with live(gateway, tmp_path) as run:
         position = await run.enter("TSLA", "LONG", 100)
-        await run.orders.take_partial(position, 50, "partial_target1", await run.price(), 0.01)
+        await run.orders.take_partial(position, 50, "partial_target1")
         await run.until(lambda: run.position().held == 50)
         await run.agreed()
         await run.session.manager.save()

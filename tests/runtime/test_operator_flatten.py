@@ -45,7 +45,7 @@ async def test_flatten_during_a_partial_exit_sells_each_share_once(
     async with live(gateway, tmp_path) as run:
         position = await run.enter("TSLA", "LONG", 100)
         gateway.ctl("hold", symbol="TSLA")
-        await run.orders.take_partial(position, 50, "partial_1r", await run.price(), 0.01)
+        await run.orders.take_partial(position, 50, "partial_1r")
         flattening = asyncio.create_task(operator.asks("flatten"))
         await run.until(lambda: run.orders.is_closing(position))
         await run.until(lambda: [stop["remaining"] for stop in live_stops(gateway.truth())] == [50])

@@ -6,7 +6,7 @@ from lab import CALM, live_stops
 from lab_live import live
 
 from paper_gateway.testing import RunningGateway
-from trader.core.orders.protection import REFUSALS_MAX
+from trader.core.orders.closing_life import REFUSALS_MAX
 
 
 async def test_i4_a_position_whose_stop_is_refused_is_closed_at_the_market(tmp_path: Path) -> None:

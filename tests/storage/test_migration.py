@@ -86,9 +86,12 @@ def test_what_readers_know_of_a_state_file_stays() -> None:
     assert new.pop("halt_causes") == {"TSLA": "conflict"}
     assert datetime.fromisoformat(new["connection"].pop("lost_at")) == LOST_AT
     for order in new["orders"].values():
-        for added in ("closing", "cancel_reason", "refusal", "refusal_code"):
+        for added in ("closing", "cancel_reason", "refusal", "refusal_code", "change"):
             del order[added]
-    assert new.pop("client_id") == 0  # version 1 did not keep it
+    for trade in (*new["positions"].values(), *new["closed"].values()):
+        assert (trade.pop("closing"), trade.pop("partials_refused")) == (None, 0)
+    # Version 1 did not keep these.
+    assert (new.pop("client_id"), new.pop("children_fixed")) == (0, False)
     assert new == old
 
 

@@ -69,6 +69,7 @@ def full() -> TraderState:
         ev.BreakerTripped(time=at(86), reason="errors"),
         ev.LossLimitHit(time=at(87), daily_pnl=-1.0),
         ev.BrokerErrorCounted(time=at(88)),
+        ev.OrderModifyRefused(time=at(89), order_ref=STOP, code=10326, text="no", final=True),
     )
 
 

@@ -7,7 +7,7 @@ soon as the last price reaches them. Virtual time runs from bar to bar.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from trader.broker.port import (
     CommissionFact,
     ExecutionFact,
     Instrument,
+    MessageFact,
     OrderFact,
     OrderTicket,
     Part,
@@ -43,6 +44,7 @@ from trader.core.view import View
 
 ACCOUNT = "DU1234567"
 TICK_S = 2.5
+PATIENCE = timedelta(seconds=20)  # after which a question without an answer has failed
 
 
 class CoreDay:
@@ -59,11 +61,16 @@ class CoreDay:
         self.events: list[Recorded] = []
         self.effects: list[fx.Effect] = []
         self.stopped = ""
+        self.refuses: Callable[[OrderTicket, BrokerOrder | None], int] | None = None  # the code, 0: it accepts
+        self.tells: Callable[[OrderTicket, BrokerOrder | None], int] | None = None  # a code, and it accepts
+        self.cancel_code = 0  # told about each cancel
+        self.keeps_cancelled = False  # cancels have no effect
+        self.shows_changes = 2  # how often an accepted change is described
         self.silent: set[Part] = set()  # questions that the broker does not answer
         self.refused: set[Part] = set()  # questions that end without an answer
         self._start = start
         self._waiting: list[messages.Message] = []
-        self._timers: list[tuple[datetime, int, str]] = []
+        self._timers: list[tuple[datetime, int, messages.Message]] = []
         self._orders: dict[int, BrokerOrder] = {}
         self._held: dict[str, int] = {}
         self._prices: dict[str, float] = {}
@@ -115,7 +122,7 @@ class CoreDay:
         while self.now < until:
             self.now = min(until, self.now + timedelta(seconds=TICK_S))
             while self._timers and self._timers[0][0] <= self.now:
-                self._waiting.append(messages.TimerFired(heapq.heappop(self._timers)[2]))
+                self._waiting.append(heapq.heappop(self._timers)[2])
             self.handle(messages.Tick())
 
     def _moment(self) -> messages.Moment:
@@ -141,7 +148,8 @@ class CoreDay:
             self._waiting.append(messages.HistoryReceived(effect.symbol, (), effect.filling))
         elif isinstance(effect, fx.ArmTimer):
             self._count += 1
-            heapq.heappush(self._timers, (self.now + timedelta(seconds=effect.after_s), self._count, effect.name))
+            due = self.now + timedelta(seconds=effect.after_s)
+            heapq.heappush(self._timers, (due, self._count, messages.TimerFired(effect.name)))
         elif isinstance(effect, fx.RecoveryFinished):
             self._waiting.append(messages.TradingStarted())
         elif isinstance(effect, fx.StopRun):
@@ -158,7 +166,11 @@ class CoreDay:
         if effect.part in self.refused:
             error = f"no answer about {effect.part}"
             self._waiting.append(messages.PartAnswered(effect.part, effect.activity, None, error))
-        elif effect.part not in self.silent:
+        elif effect.part in self.silent:
+            late = messages.PartAnswered(effect.part, effect.activity, None, f"no answer about {effect.part}")
+            self._count += 1
+            heapq.heappush(self._timers, (self.now + PATIENCE, self._count, late))
+        else:
             self._waiting.append(messages.PartAnswered(effect.part, effect.activity, self.answer(effect.part)))
 
     def answer(self, part: Part) -> PartAnswer:
@@ -182,12 +194,23 @@ class CoreDay:
         changed = tuple(t.order_ref for t in effect.tickets if t.order_ref not in effect.new)
         self._waiting.append(messages.OrdersSent(effect.new, changed))
         for ticket in effect.tickets:
-            self._match(self._orders[ticket.order_id])
+            if ticket.order_id in self._orders:
+                self._match(self._orders[ticket.order_id])
 
     def _accept(self, ticket: OrderTicket) -> None:
+        if self.tells is not None and (code := self.tells(ticket, self._orders.get(ticket.order_id))):
+            self._waiting.append(MessageFact(code, "told", ticket.order_id, ticket.symbol, ticket.order_ref))
         known = self._orders.get(ticket.order_id)
         if known is not None:
-            self._keep(replace(known, quantity=ticket.quantity, stop_price=ticket.stop_price))
+            if self.refuses is not None and (code := self.refuses(ticket, known)):
+                self._waiting.append(MessageFact(code, "refused", ticket.order_id, ticket.symbol, ticket.order_ref))
+                return
+            changed = replace(known, quantity=ticket.quantity, stop_price=ticket.stop_price)
+            for _ in range(self.shows_changes):
+                self._keep(changed)
+            return
+        if self.refuses is not None and (code := self.refuses(ticket, None)):
+            self._waiting.append(MessageFact(code, "refused", ticket.order_id, ticket.symbol, ticket.order_ref))
             return
         self._perm_id += 1
         self._keep(
@@ -215,7 +238,9 @@ class CoreDay:
 
     def _cancel(self, order_id: int) -> None:
         order = self._orders[order_id]
-        if not order.is_closed:
+        if self.cancel_code:
+            self._waiting.append(MessageFact(self.cancel_code, "told", order_id, order.symbol, order.order_ref))
+        if not order.is_closed and not self.keeps_cancelled:
             self._keep(replace(order, status="Cancelled"))
 
     def _trade_at(self, symbol: str, price: float) -> None:

@@ -29,7 +29,7 @@ from trader.cli.status.builder import build_status
 from trader.clock import Clock
 from trader.config.loader import load_config
 from trader.config.sections import Config, RunOptions
-from trader.core import comparison, entries, exits
+from trader.core import comparison, entries
 from trader.core.orders import closing, sending
 from trader.core.orders.order_ref import parse_ref
 from trader.core.strategy.ps60.breakout import Signal
@@ -60,23 +60,20 @@ class Orders:
         """Send a bracket; returns the entry's orderRef."""
         return await self._turn(lambda turn: entries.enter(turn, signal, setup, con_id, quantity, stop_price))
 
-    async def take_partial(
-        self, position: Position, shares: int, reason: PartialReason, price: float, tick: float
-    ) -> None:
-        """Take a partial exit; returns once the exit was sent or given up."""
-        await self._turn(lambda turn: closing.take_partial(turn, position, shares, reason, price, tick))
-        await self._run.until(lambda: position.symbol not in self._run.view.partials)
+    async def take_partial(self, position: Position, shares: int, reason: PartialReason) -> None:
+        """Take a partial exit; returns once its order was sent, or nothing is under way any more."""
+        await self._turn(lambda turn: closing.take_partial(turn, position, shares, reason))
+        await self._run.until(lambda: position.closing is None or position.closing.step == "market")
         await self._run.drained()
 
     async def move_stop(self, position: Position, price: float, reason: Literal["breakeven", "trail"]) -> None:
         await self._turn(lambda turn: closing.move_stop(turn, position, price, reason))
 
-    async def close(self, position: Position, reason: OrderReason, price: float, tick: float) -> None:
-        await self._turn(lambda turn: closing.close(turn, position, reason, price, tick))
+    async def close(self, position: Position, reason: OrderReason) -> None:
+        await self._turn(lambda turn: closing.close(turn, position, reason))
 
     def is_closing(self, position: Position) -> bool:
-        stop = self._run.state.protective_stop(position)
-        return stop is not None and stop.closing
+        return closing.is_closing(position)
 
     def cancel(self, order: Order, why: str) -> None:
         self._run.loop.turn(lambda turn: sending.cancel_order(turn, order, why))
@@ -233,8 +230,7 @@ class Live:
 
     async def close(self, position: Position, reason: OrderReason) -> None:
         """Close a position at the market, as an exit rule or the operator does."""
-        monitor = self.monitors[position.symbol]
-        self.loop.turn(lambda turn: exits.close(turn, position, monitor, reason))
+        self.loop.turn(lambda turn: closing.close(turn, position, reason))
         await self.drained()
 
     def set_price(self, price: float, symbol: str = "TSLA") -> None:

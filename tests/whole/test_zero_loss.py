@@ -136,7 +136,7 @@ async def test_any_two_of_the_three_may_be_lost_while_trades_are_open_and_closed
         await run.until(lambda: not run.state.positions)
         await run.enter("TSLA")
         run.set_price(run.position().entry_price * 1.01)  # a stop at breakeven does not trigger
-        await run.orders.take_partial(run.position(), 40, "partial_1r", await run.price(), 0.01)
+        await run.orders.take_partial(run.position(), 40, "partial_1r")
         await run.until(lambda: run.position().held == 60)
         await run.until(lambda: run.position().stop_price == run.position().entry_price)
         await run.agreed()
@@ -215,7 +215,7 @@ def test_a_scan_that_never_breaks_leaves_nothing_to_lose(gateway: RunningGateway
 async def test_a_partial_that_only_ibkr_knows_is_not_taken_twice(gateway: RunningGateway, tmp_path: Path) -> None:
     async with live(gateway, tmp_path) as run:
         position = await run.enter("TSLA", shares=100)
-        await run.orders.take_partial(position, 50, "partial_1r", await run.price(), 0.01)
+        await run.orders.take_partial(position, 50, "partial_1r")
         await run.until(lambda: run.position().held == 50)
         await run.agreed()
         await run.crash()

@@ -81,6 +81,8 @@ class BrokerOrder(msgspec.Struct, frozen=True):
     status: str  # as IBKR names it: PreSubmitted, Submitted, PendingCancel, Filled, Cancelled, Inactive ...
     parent_id: int = 0
     oca_group: str = ""
+    oca_type: int = 0
+    tif: str = ""
     text: str = ""
 
     @property
@@ -183,8 +185,10 @@ class OrderTicket(msgspec.Struct, frozen=True):
     quantity: int
     order_type: Literal["MKT", "STP"]
     stop_price: float | None = None
-    tif: Literal["DAY", "GTC"] = "DAY"
+    tif: str = "DAY"
     parent_id: int = 0
+    oca_group: str = ""
+    oca_type: int = 0
     transmit: bool = True
 
 
@@ -202,9 +206,10 @@ class Instrument(msgspec.Struct, frozen=True):
 
 
 class OrderFact(msgspec.Struct, frozen=True):
-    """An openOrder or orderStatus message."""
+    """An openOrder or orderStatus message. described: an openOrder, which carries the order's terms."""
 
     order: BrokerOrder
+    described: bool = True
 
 
 class ExecutionFact(msgspec.Struct, frozen=True):

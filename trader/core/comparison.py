@@ -25,7 +25,8 @@ from trader.core.connection_status import hold_entries, is_reachable, release_en
 from trader.core.effects import ArmTimer, AskBroker, RecoveryStep, RequestSave
 from trader.core.messages import PartAnswered
 from trader.core.orders.closing import carry_out
-from trader.core.orders.protection import Violation, violations
+from trader.core.orders.doubts import conclude
+from trader.core.orders.protection import Violation, is_covered, violations
 from trader.core.orders.sending import in_flight
 from trader.core.reconciliation.baseline import Baseline
 from trader.core.reconciliation.draft import Draft
@@ -45,6 +46,7 @@ FAILED_S = 5.0  # after a question that IBKR did not answer
 COMPARE_GAP_S = 0.3  # from an event to its comparison: messages about one order arrive together
 GRACE_S = 1.0  # for which a comparison waits for the last answers
 CONFIRM_AFTER_S = 2.0  # what no execution or completed order explains counts if it is seen twice, this far apart
+LISTED_S = 5.0  # real seconds after which an order is listed, if IBKR has it
 YOUNG_S = 60.0  # real seconds for which an execution outranks a share count (invariant 16)
 OVERLAP = timedelta(seconds=60)  # real time: executions are asked for from this long before the last answer
 TIMER = "compare"
@@ -139,7 +141,9 @@ def forget_answers(turn: Turn) -> None:
     comparison.answers.clear()
     comparison.failed.clear()
     comparison.executions_since = None
-    turn.view.executions_known = False
+    turn.view.executions_known = turn.view.orders_known = False
+    turn.view.step_until_s.clear()  # steps that waited meanwhile begin their wait anew
+    turn.view.step_began_s.clear()
 
 
 def schedule(turn: Turn) -> None:
@@ -237,9 +241,12 @@ def compare(turn: Turn, before: Baseline | None = None) -> Outcome:
         others=others,
         young=_young(turn),
         confirmed=lambda row: _seen_before(turn, (row.symbol, row.decision, row.text)),
-        absent=lambda ref: _seen_before(turn, ("absent", ref)),
+        absent=lambda ref: _is_absent(turn, ref, completed_known=snapshot.completed_orders is not None),
     )
     view.comparison.suspected_now = set()
+    if snapshot.open_orders is not None:
+        view.orders_known = True
+        conclude(turn, snapshot.open_orders)
     plan = reconcile(TurnDraft(turn), snapshot, given, before)
     _forget_suspicions(turn)
     if view.recovery is not None:
@@ -260,7 +267,9 @@ def compare(turn: Turn, before: Baseline | None = None) -> Outcome:
     if outcome.passed:
         _verify(turn)
     state = turn.state
-    outcome.in_flight = frozenset(state.orders[ref].symbol for ref in in_flight(turn) if ref in state.orders)
+    naked = {p.symbol for p in state.positions.values() if not is_covered(state, p)}
+    sent = {state.orders[ref].symbol for ref in in_flight(turn) if ref in state.orders}
+    outcome.in_flight = frozenset(sent - naked)
     return outcome
 
 
@@ -276,6 +285,14 @@ def _young(turn: Turn) -> frozenset[str]:
     now, speed = turn.moment.now, turn.moment.speed
     newest = turn.view.executed_at
     return frozenset(symbol for symbol, at in newest.items() if (now - at).total_seconds() / speed < YOUNG_S)
+
+
+def _is_absent(turn: Turn, ref: str, *, completed_known: bool) -> bool:
+    """Whether an order that IBKR lists nowhere is gone: it was sent long ago, or a list before showed the same."""
+    order = turn.state.orders[ref]
+    age_s = (turn.moment.now - order.intended_at).total_seconds() / turn.moment.speed
+    seen_before = _seen_before(turn, ("absent", ref))
+    return seen_before or (completed_known and age_s >= LISTED_S)
 
 
 def _seen_before(turn: Turn, what: tuple[str, ...]) -> bool:

@@ -27,11 +27,11 @@ from trader.core import (
     recovery,
 )
 from trader.core.bars import Candle
-from trader.core.connection_status import hold_entries, is_managing, release_entries, set_status
+from trader.core.connection_status import hold_entries, is_managing, is_reachable, release_entries, set_status
 from trader.core.isolation import isolated
 from trader.core.limits import check_limits
 from trader.core.orders import closing, sending
-from trader.core.orders.protection import wanted_stop_size
+from trader.core.orders.doubts import conclude_late
 from trader.core.turn import Turn
 
 FACT_HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
@@ -75,6 +75,12 @@ def _once_a_tick(waiting: Sequence[messages.Message]) -> list[messages.Message]:
 def _react(turn: Turn) -> None:
     """Act on the facts. Stops first, then exits, then entries."""
     view = turn.view
+    if view.phase == "starting":
+        return
+    if is_reachable(turn):
+        conclude_late(turn)
+        for symbol in list(turn.state.positions):
+            isolated(turn, symbol, closing.advance)
     if view.phase != "trading":
         return
     changed, view.changed = view.changed, set()
@@ -91,11 +97,10 @@ def _react(turn: Turn) -> None:
 
 def _after_fill(turn: Turn, symbol: str) -> None:
     position = turn.state.positions.get(symbol)
-    if position is not None and wanted_stop_size(turn.state, position) > 0:
-        busy = symbol in turn.view.partials or closing.is_closing(turn, position)
-        if is_managing(turn) and not busy:
+    if position is not None:
+        if is_managing(turn):
             closing.resize_stop(turn, position)
-    elif position is None:
+    else:
         _log_close(turn, symbol)
         for order in turn.state.live_orders(symbol):
             parent = turn.state.orders.get(order.parent_ref)
@@ -157,7 +162,7 @@ def _compare(turn: Turn) -> None:
 def _tick(turn: Turn, _: messages.Tick) -> None:
     if turn.view.phase != "trading":
         return
-    closing.expire_partials(turn)
+    sending.notice_silence(turn)
     operator.go_on(turn)
     day.check_time(turn)
     market_data.ask_for_holes(turn)
@@ -174,6 +179,7 @@ TIMERS: dict[str, Callable[[Turn], None]] = {
     comparison.GRACE_TIMER: _grace_over,
     recovery.TIMER: recovery.timer_fired,
     flatten.TIMER: flatten.timer_fired,
+    closing.TIMER: lambda _: None,  # after each message the steps of closings are looked at
 }
 
 

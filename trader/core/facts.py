@@ -1,9 +1,11 @@
 """Takes the broker's facts into the state, as events, or into the live view. Sends nothing."""
 
 from state.domain.events import BrokerErrorCounted, Event, OrderAcknowledged, OrderChanged
+from state.domain.model import Order
 from state.errors import TraderError
 from trader.broker.port import (
     BarFact,
+    BrokerOrder,
     CommissionFact,
     ConnectionFact,
     ExecutionFact,
@@ -18,10 +20,12 @@ from trader.core.orders.broker_events import (
     commission_event,
     execution_event,
     find_order,
-    message_events,
     order_events,
+    shows,
+    terms_event,
 )
-from trader.core.orders.closing import take_stop_report
+from trader.core.orders.codes import CANCELLED, is_notice, meaning_of
+from trader.core.orders.doubts import doubt, rejection
 from trader.core.turn import Turn
 from trader.core.view import note_execution
 
@@ -87,31 +91,75 @@ def take_commission(turn: Turn, fact: CommissionFact) -> None:
 
 def take_order(turn: Turn, fact: OrderFact) -> None:
     """An order of this trader as IBKR reports it."""
-    state, comparison = turn.state, turn.view.comparison
-    for event in order_events(state, fact.order, turn.moment.now):
+    state, comparison, view = turn.state, turn.view.comparison, turn.view
+    order = fact.order
+    for event in order_events(state, order, turn.moment.now):
+        known = state.orders[order.order_ref]
+        woke_up = known.status == "inactive"
         _record(turn, event)
-        known = state.orders[fact.order.order_ref]
-        if isinstance(event, OrderChanged) and not known.is_live:
-            comparison.wanted = True  # it may have been a position's stop
+        if isinstance(event, OrderChanged) and (event.status != "working" or woke_up):
+            comparison.wanted = True  # a stop is gone, or there is one too many
+            if event.status == "inactive":
+                doubt(turn, known, 0, order.text)
         if isinstance(event, OrderAcknowledged) and known.other_perm_ids:
             perms = ", ".join(str(perm) for perm in (known.perm_id, *known.other_perm_ids))
             turn.alert(known.symbol, f"Two orders carry the reference {known.order_ref}: permIds {perms}.")
             comparison.wanted = True
-    take_stop_report(turn, fact.order)
+    if order.order_ref in state.orders and order.client_id == turn.settings.client_id:
+        view.reported[order.order_ref] = order
+        if fact.described:
+            _take_terms(turn, order)
+
+
+def _take_terms(turn: Turn, order: BrokerOrder) -> None:
+    """A stop as IBKR describes it: the change that was sent, or other terms than it had."""
+    event = terms_event(turn.state, order, turn.moment.now)
+    if event is not None:
+        _record(turn, event)
+        turn.view.changed.add(order.symbol)
+    known = turn.state.orders[order.order_ref]
+    if known.change is None and known.stop_price is not None and shows(order, known.quantity, known.stop_price):
+        turn.view.shown[order.order_ref] = turn.view.shown.get(order.order_ref, 0) + 1
 
 
 def take_message(turn: Turn, fact: MessageFact) -> None:
-    """An error or a notice. One about an order is followed by a comparison."""
-    for event in list(message_events(turn.state, fact, turn.moment.now)):
-        _record(turn, event)
-    order = find_order(turn.state, fact.order_id) if fact.order_id > 0 else None
-    if order is not None:
-        turn.log("warning", f"{order.symbol}: IBKR message {fact.code} about {order.order_ref}: {fact.text}")
-        turn.view.comparison.wanted = True
-    else:
+    """An error or a notice. One about an own order that is no notice leaves it in doubt until IBKR proves it."""
+    order = _order_of(turn, fact)
+    if order is None:
         turn.log("info", f"IBKR: {fact.code} {fact.text}")
+    else:
+        turn.log("warning", f"{order.symbol}: IBKR message {fact.code} about {order.order_ref}: {fact.text}")
+        if fact.code == CANCELLED and order.is_live:
+            _record(turn, _cancelled(turn, order, fact.text))
+        elif not is_notice(fact.code) and fact.code != CANCELLED:
+            _take_refusal(turn, order, fact)
+        turn.view.comparison.wanted = True
     if fact.code == COMPETING_SESSION:
         turn.alert(fact.symbol, f"Another session of this login takes the market data: {fact.text}")
+
+
+def _order_of(turn: Turn, fact: MessageFact) -> Order | None:
+    """The own order that a message names; the reference counts, since IB Gateway may reissue ids (p03)."""
+    if fact.order_ref in turn.state.orders:
+        return turn.state.orders[fact.order_ref]
+    return find_order(turn.state, fact.order_id) if fact.order_id > 0 and not fact.order_ref else None
+
+
+def _cancelled(turn: Turn, order: Order, text: str) -> OrderChanged:
+    return OrderChanged(time=turn.moment.now, order_ref=order.order_ref, status="cancelled", text=text)
+
+
+def _take_refusal(turn: Turn, order: Order, fact: MessageFact) -> None:
+    """Count a refusal, and remember what became of the order as a question. The status Inactive may come before."""
+    if meaning_of(fact.code).effect != "cancel_refused":
+        text = f"{order.symbol}: {fact.code} {fact.text}"
+        _record(turn, BrokerErrorCounted(time=turn.moment.now, text=text))
+    if order.change is not None:
+        turn.view.refused[order.order_ref] = fact.code
+    if order.is_live:
+        doubt(turn, order, fact.code, fact.text)
+    elif order.status == "rejected" and order.refusal_code is None:
+        _record(turn, rejection(order, fact.code, fact.text, turn.moment.now))
 
 
 def take_position(turn: Turn, fact: PositionFact) -> None:

@@ -1,12 +1,10 @@
 """`flatten`: pause, cancel entries, close every own position, and verify. It takes several turns of the engine."""
 
-from trader.core import exits
 from trader.core.connection_status import is_managing
 from trader.core.effects import ArmTimer, Reply
 from trader.core.isolation import isolated
-from trader.core.market_data import monitor_symbol
 from trader.core.messages import OperatorRequest
-from trader.core.orders.closing import is_closing
+from trader.core.orders.closing import close, is_closing
 from trader.core.orders.order_ref import parse_ref
 from trader.core.orders.sending import cancel_order, in_flight
 from trader.core.turn import Turn
@@ -80,13 +78,8 @@ def _close(turn: Turn, symbol: str) -> None:
         if order.role == "entry" and order.order_ref not in unanswered:
             cancel_order(turn, order, "flatten")
     position = turn.state.positions.get(symbol)
-    if position is None or is_closing(turn, position):
-        return
-    monitor = turn.view.monitors.get(symbol)
-    if monitor is None:
-        monitor_symbol(turn, symbol)
-    elif symbol not in turn.view.partials:
-        exits.close(turn, position, monitor, "flatten")
+    if position is not None and not is_closing(position):
+        close(turn, position, "flatten")
 
 
 def _give_up(turn: Turn, flatten: Flatten) -> None:

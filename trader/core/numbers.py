@@ -12,6 +12,8 @@ from trader.errors import MarketDataError
 # 100.3 - 100.0 is 0.2999…97, and 0.3 / 0.1 is 2.9999….
 TOLERANCE = 1e-9
 
+PRICE_TOLERANCE = 0.005  # half a cent: IBKR returns prices as binary fractions
+
 Way = Literal["down", "up", "nearest"]
 _ROUNDINGS = {"down": ROUND_FLOOR, "up": ROUND_CEILING, "nearest": ROUND_HALF_EVEN}
 
@@ -45,3 +47,8 @@ def round_to_tick(price: float, min_tick: float, way: Way = "nearest") -> float:
     # Ten digits remove what arithmetic on binary fractions adds (100.10000000000001).
     exact = Decimal(repr(round(price, 10)))
     return float((exact / tick).to_integral_value(rounding=_ROUNDINGS[way]) * tick)
+
+
+def same_price(left: float | None, right: float) -> bool:
+    """Whether two prices are equal to the half cent."""
+    return left is not None and abs(left - right) < PRICE_TOLERANCE

@@ -12,8 +12,7 @@ from typing import Literal
 import msgspec
 
 from state.domain.events import ExecutionSeen
-from state.domain.model import PartialReason
-from trader.broker.port import Bar, BrokerExecution, BrokerSnapshot, Part, PartAnswer
+from trader.broker.port import Bar, BrokerExecution, BrokerOrder, BrokerSnapshot, Part, PartAnswer
 from trader.config.sections import EntryRules
 from trader.core.bars import BarBuffer, Candle
 from trader.core.reconciliation.baseline import Baseline
@@ -85,14 +84,12 @@ class SymbolMonitor:
         return range_5m(self.buffer.candles)
 
 
-class PendingPartial(msgspec.Struct, frozen=True):
-    """The smaller stop was sent. The exit is sent once IBKR confirms it, and is given up at `until_s`."""
+class Doubt(msgspec.Struct, frozen=True):
+    """An error about an own order, or silence: what became of the order has to be proven."""
 
-    shares: int
-    reason: PartialReason
-    stop_ref: str
-    stop_quantity: int  # the quantity that confirms the change, including shares that the stop has filled
-    until_s: float  # real seconds, monotonic
+    code: int  # 0: the status Inactive, without an error
+    text: str
+    since_s: float  # real seconds, monotonic
 
 
 class Recovery(msgspec.Struct):
@@ -167,8 +164,13 @@ class View(msgspec.Struct):
     # Orders, by orderRef. Real seconds, monotonic; infinite until the order is written.
     sent_at_s: dict[str, float] = {}
     changed_at_s: dict[str, float] = {}
-    partials: dict[str, PendingPartial] = {}  # by symbol
-    closing_since_s: dict[str, float] = {}  # by trade: when its stop was moved to the market
+    reported: dict[str, BrokerOrder] = {}  # as IBKR reported it last
+    shown: dict[str, int] = {}  # how often IBKR has described a changed stop with the terms that were sent
+    refused: dict[str, int] = {}  # the code with which a change was refused last
+    doubts: dict[str, Doubt] = {}
+    # What is under way for a position, by symbol: when its step began, and until when it may last.
+    step_began_s: dict[str, float] = {}
+    step_until_s: dict[str, float] = {}
     dry_run_logged: dict[str, set[str]] = {}  # by symbol: the orders that a dry run has logged
     last_token: int = 0  # of the order references
     activity: int = 0  # counts what makes an outstanding answer of IBKR outdated
@@ -181,6 +183,7 @@ class View(msgspec.Struct):
     unsettled: set[str] = set()  # symbols whose share count is not settled: no entry in them
     executed_at: dict[str, datetime] = {}  # by symbol: session time of the newest execution
     positions_seen: dict[str, int] = {}  # by symbol: IBKR's last share count
+    orders_known: bool = False  # IBKR has listed the open orders on this connection
     executions_known: bool = False  # IBKR has confirmed, on this connection, which executions there are
     equity: float = 0.0
     buying_power: float = 0.0

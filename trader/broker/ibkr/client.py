@@ -276,6 +276,8 @@ def order_of(ticket: OrderTicket) -> Any:
         orderRef=ticket.order_ref,
         account=ticket.account,
         parentId=ticket.parent_id,
+        ocaGroup=ticket.oca_group,
+        ocaType=ticket.oca_type,
         transmit=ticket.transmit,
         outsideRth=False,
     )

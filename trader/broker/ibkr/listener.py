@@ -39,7 +39,6 @@ from trader.broker.ibkr.translate import (
 )
 from trader.broker.port import (
     BarFact,
-    BrokerOrder,
     CommissionFact,
     ConnectionFact,
     ExecutionFact,
@@ -90,7 +89,6 @@ class Listener:
         self.broken_by = 0  # 1100 or 2110 while TWS has lost IBKR's servers
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.prices: dict[str, float] = {}
-        self._reported: dict[int | tuple[int, int], BrokerOrder] = {}
         self._client_id = client_id
         self._sink = sink
         self._data_lost = data_lost
@@ -203,14 +201,8 @@ class Listener:
         before = self.orders.find(order.clientId, orderId, order.permId)
         found = self.orders.keep(open_order_of(contract, order, orderState, before.filled if before else 0))
         self.questions.row(OPEN_ORDERS, (found.client_id, found.order_id, found.perm_id))
-        self._report_order(found)
-
-    def _report_order(self, order: BrokerOrder) -> None:
-        """Report an order once: IBKR sends most openOrder messages twice, and all of them again in each answer."""
-        key = order.perm_id or (order.client_id, order.order_id)
-        if order.account == self.account and self._reported.get(key) != order:
-            self._reported[key] = order
-            self._report(OrderFact(order))
+        if found.account == self.account:
+            self._report(OrderFact(found))
 
     def openOrderEnd(self) -> None:
         self.questions.end(OPEN_ORDERS)
@@ -234,7 +226,7 @@ class Listener:
                 "Status %s of an order that IBKR has not described: id %d, permId %d", status, orderId, permId
             )
         elif order.account == self.account:
-            self._report(OrderFact(order))
+            self._report(OrderFact(order, described=False))
 
     def completedOrder(self, contract: Any, order: Any, orderState: Any) -> None:
         if is_managed_kind(contract):

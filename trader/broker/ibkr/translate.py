@@ -98,6 +98,8 @@ def _order(contract: Any, order: Any, status: str, quantity: int, filled: int, t
         status=status,
         parent_id=order.parentId,
         oca_group=order.ocaGroup,
+        oca_type=order.ocaType,
+        tif=order.tif,
         text=text,
     )
 

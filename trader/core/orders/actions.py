@@ -1,4 +1,4 @@
-"""What has to be done at IBKR so that each position has exactly one stop: values. `closing.carry_out` sends."""
+"""What has to be done at IBKR so that each position has exactly one stop: values. `carrying_out` sends."""
 
 import msgspec
 
@@ -33,16 +33,7 @@ class CancelOrder(msgspec.Struct, frozen=True):
     why: str
 
 
-class ExitAtMarket(msgspec.Struct, frozen=True):
-    """Close a position for which IBKR accepts no stop."""
-
-    symbol: str
-    action: Action
-    quantity: int
-    why: str
-
-
-BrokerAction = PlaceStop | ModifyStop | CancelOrder | ExitAtMarket
+BrokerAction = PlaceStop | ModifyStop | CancelOrder
 
 
 def describe(action: BrokerAction) -> str:
@@ -51,6 +42,4 @@ def describe(action: BrokerAction) -> str:
         return f"has no live stop: {action.action} {action.quantity} at {action.stop_price:.2f} is to be placed"
     if isinstance(action, ModifyStop):
         return f"its stop is to become {action.quantity} shares at {action.stop_price:.2f}"
-    if isinstance(action, ExitAtMarket):
-        return f"out at the market, {action.action} {action.quantity}: {action.why}"
     return f"the order {action.order_ref} is to be cancelled: {action.why}"

@@ -2,24 +2,21 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
 
 from state.domain.events import (
-    BrokerErrorCounted,
     CommissionSeen,
     Event,
     ExecutionSeen,
     OrderAcknowledged,
     OrderChanged,
+    OrderModified,
 )
 from state.domain.executions import is_new_execution, split_exec_id, trade_of_manual_execution
-from state.domain.model import Order, RefusalKind, TraderState
-from trader.broker.port import CANCELLED_STATUSES, BrokerExecution, BrokerOrder, CommissionFact, MessageFact
+from state.domain.model import Order, TraderState
+from trader.broker.port import CANCELLED_STATUSES, BrokerExecution, BrokerOrder, CommissionFact
+from trader.core.numbers import same_price
+from trader.core.orders.order_life import OrderSignal, next_status
 from trader.time_zones import EASTERN
-
-# Message codes with which IBKR refuses an order. After any other code a comparison finds out what became of it.
-REFUSALS = frozenset({103, 110, 200, 201, 203, 321, 388, 404, 434, 460})
-CANCELLATION = 202
 
 
 def order_events(state: TraderState, order: BrokerOrder, now: datetime) -> Iterator[Event]:
@@ -32,14 +29,36 @@ def order_events(state: TraderState, order: BrokerOrder, now: datetime) -> Itera
         yield OrderAcknowledged(
             time=now, order_ref=known.order_ref, perm_id=order.perm_id, order_id=order.order_id or known.order_id
         )
-    if order.status == known.broker_status:
-        return
+    signal: OrderSignal = "acknowledged"
     if order.status in CANCELLED_STATUSES:
-        yield _changed(known, "cancelled", order, now)
+        signal = "cancelled"
     elif order.status == "Inactive":
-        yield _changed(known, "rejected", order, now, refusal="inactive")
-    elif order.status != "Filled" and known.is_live:  # only executions record fills (f17)
-        yield _changed(known, "working", order, now)
+        signal = "inactive"
+    elif order.status == "Filled":  # only executions record fills (f17)
+        return
+    if known.is_live and order.status != known.broker_status:
+        yield _changed(known, signal, order, now)
+
+
+def terms_event(state: TraderState, order: BrokerOrder, now: datetime) -> OrderModified | None:
+    """The event of an openOrder message that shows a stop with other terms than the state has; None if it does not.
+
+    While a change is under way the former terms say nothing.
+    """
+    known = state.orders.get(order.order_ref)
+    if known is None or known.role != "stop" or not known.is_live or order.is_closed or order.stop_price is None:
+        return None
+    if known.change is not None and not shows(order, known.change.quantity, known.change.stop_price):
+        return None
+    if known.change is None and known.stop_price is not None and shows(order, known.quantity, known.stop_price):
+        return None
+    wanted = known.change.stop_price if known.change is not None else order.stop_price
+    return OrderModified(time=now, order_ref=known.order_ref, quantity=order.quantity, stop_price=wanted)
+
+
+def shows(order: BrokerOrder, quantity: int, stop_price: float) -> bool:
+    """Whether IBKR shows the stop with this size and price."""
+    return order.quantity == quantity and same_price(order.stop_price, stop_price)
 
 
 def execution_event(state: TraderState, execution: BrokerExecution, now: datetime) -> ExecutionSeen | None:
@@ -74,45 +93,20 @@ def commission_event(state: TraderState, fact: CommissionFact, now: datetime) ->
     return CommissionSeen(time=now, exec_id=fact.exec_id, commission=fact.commission)
 
 
-def message_events(state: TraderState, fact: MessageFact, now: datetime) -> Iterator[Event]:
-    """The events of an error about an own order. Only a code in REFUSALS ends it; others need a comparison."""
-    order = find_order(state, fact.order_id)
-    if order is None or not order.is_live:
-        return
-    if fact.code == CANCELLATION:
-        yield OrderChanged(time=now, order_ref=order.order_ref, status="cancelled", text=fact.text)
-    elif fact.code in REFUSALS:
-        if order.status == "intended":
-            text = f"{fact.code}: {fact.text}"
-            yield OrderChanged(
-                time=now,
-                order_ref=order.order_ref,
-                status="rejected",
-                text=text,
-                refusal="message",
-                refusal_code=fact.code,
-            )
-        yield BrokerErrorCounted(time=now, text=f"{order.symbol}: {fact.code} {fact.text}")
-
-
 def find_order(state: TraderState, order_id: int) -> Order | None:
     """The own order with this order id, or None. IB Gateway may reissue ids: the newest order counts (p03)."""
     found = [order for order in state.orders.values() if order.order_id == order_id]
     return found[-1] if found else None
 
 
-def _changed(
-    known: Order,
-    status: Literal["working", "cancelled", "rejected"],
-    order: BrokerOrder,
-    now: datetime,
-    refusal: RefusalKind | None = None,
-) -> OrderChanged:
+def _changed(known: Order, signal: OrderSignal, order: BrokerOrder, now: datetime) -> OrderChanged:
+    status = next_status(known.status, signal)
+    assert status != "intended"
     return OrderChanged(
         time=now,
         order_ref=known.order_ref,
         status=status,
         broker_status=order.status,
         text=order.text,
-        refusal=refusal,
+        refusal="inactive" if signal == "inactive" else None,
     )

@@ -9,13 +9,11 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-from state.domain.model import Position, Role, TraderState, exit_action
+from state.domain.model import Position, TraderState, exit_action
 from trader.broker.port import BrokerOrder, BrokerPosition
-from trader.core.orders.actions import BrokerAction, CancelOrder, ExitAtMarket, ModifyStop, PlaceStop, describe
+from trader.core.numbers import same_price
+from trader.core.orders.actions import BrokerAction, CancelOrder, ModifyStop, PlaceStop, describe
 from trader.core.orders.order_ref import OrderRef, parse_ref
-
-PRICE_TOLERANCE = 0.005
-REFUSALS_MAX = 3  # refused stops until the position is closed; refused exits until only the operator can act
 
 
 def wanted_stop_size(state: TraderState, position: Position) -> int:
@@ -24,7 +22,11 @@ def wanted_stop_size(state: TraderState, position: Position) -> int:
     So a working entry's stop keeps the size with which it was sent until the entry has ended.
     """
     live = state.live_orders(position.symbol)
-    exits = sum(o.pending for o in live if o.role == "exit" and o.action == exit_action(position.side))
+    exits = sum(
+        o.pending
+        for o in live
+        if o.role == "exit" and o.action == exit_action(position.side) and o.status != "inactive"
+    )
     entering = sum(o.pending for o in live if o.role == "entry" and o.trade_id == position.trade_id)
     return max(0, position.held + entering - exits)
 
@@ -94,8 +96,8 @@ def violations(
         if at_broker != position.quantity and position.symbol not in unsettled:
             text = f"the state holds {position.quantity:+d} shares, IBKR {at_broker:+d}"
             problems.append(Violation(position.symbol, text))
-        if min(_refusals(state, position, "stop"), _refusals(state, position, "exit")) >= REFUSALS_MAX:
-            text = "IBKR refuses its stop and its exit: protect or close it in TWS"
+        if position.closing is not None and not is_covered(state, position):
+            text = f"{position.closing.kind} of its stop is under way ({position.closing.step})"
             problems.append(Violation(position.symbol, text))
     listed = {order.order_ref for order in open_orders if order.is_working}
     for position in state.positions.values():
@@ -111,6 +113,8 @@ def violations(
 def _protect(
     state: TraderState, position: Position, orders: list[tuple[BrokerOrder, OrderRef]]
 ) -> list[BrokerAction]:
+    if position.closing is not None:
+        return []  # what is under way goes on by itself
     closing = exit_action(position.side)
     size = wanted_stop_size(state, position)
     stops = [order for order, ref in orders if ref.role == "stop" and order.action == closing and order.is_working]
@@ -124,10 +128,10 @@ def _protect(
     if size == 0:
         return actions
     if keep is None and not _is_awaited(state, position, orders):
-        actions += _replace_missing_stop(state, position, size)
+        actions.append(PlaceStop(position.symbol, closing, size, position.stop_price))
     elif keep is None:
         return actions
-    elif keep.remaining != size or not _same_price(keep.stop_price, position.stop_price):
+    elif keep.remaining != size or not same_price(keep.stop_price, position.stop_price):
         actions.append(
             ModifyStop(position.symbol, keep.order_ref, keep.order_id, keep.filled + size, position.stop_price)
         )
@@ -142,19 +146,9 @@ def _is_awaited(state: TraderState, position: Position, orders: list[tuple[Broke
     )
 
 
-def _replace_missing_stop(state: TraderState, position: Position, size: int) -> list[BrokerAction]:
-    """Place a new stop; close the position if IBKR has refused several: none is held without a stop."""
-    closing = exit_action(position.side)
-    if _refusals(state, position, "stop") < REFUSALS_MAX:
-        return [PlaceStop(position.symbol, closing, size, position.stop_price)]
-    if _refusals(state, position, "exit") < REFUSALS_MAX:
-        return [ExitAtMarket(position.symbol, closing, size, f"IBKR refused its stop {REFUSALS_MAX} times")]
-    return []  # `violations` reports it: only the operator can act
-
-
-def _refusals(state: TraderState, position: Position, role: Role) -> int:
-    orders = state.orders.values()
-    return sum(o.trade_id == position.trade_id and o.role == role and o.status == "rejected" for o in orders)
+def is_covered(state: TraderState, position: Position) -> bool:
+    """Whether live orders of the state close all that is held: the stop, and exits at the market."""
+    return wanted_stop_size(state, position) == 0 or state.protective_stop(position) is not None
 
 
 def _best_stop(state: TraderState, position: Position, stops: list[BrokerOrder]) -> BrokerOrder | None:
@@ -215,7 +209,3 @@ def _enlarging(symbol: str, orders: list[tuple[BrokerOrder, OrderRef]], quantity
         grows = (order.action == "BUY") == (quantity > 0)
         if quantity and grows and order.is_working:
             yield CancelOrder(symbol, order.order_ref, order.order_id, "it would enlarge a position in conflict")
-
-
-def _same_price(left: float | None, right: float) -> bool:
-    return left is not None and abs(left - right) < PRICE_TOLERANCE

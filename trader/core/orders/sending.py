@@ -15,21 +15,35 @@ from state.domain.model import Action, Order, OrderReason, Position, Role
 from trader.broker.port import OrderTicket
 from trader.core.effects import SendCancel, SendOrders
 from trader.core.messages import OrdersNotSent, OrdersSent
+from trader.core.orders.codes import PARENT_UNKNOWN, VALIDATION
 from trader.core.orders.order_ref import EPOCH_MS, closing_ref, make_token
 from trader.core.turn import Turn
 from trader.errors import BrokerError
 
-UNANSWERED_S = 5.0  # real seconds for which IBKR may not list a new order yet
+UNANSWERED_S = 2.0  # real seconds for which IBKR may not list a new order yet
 CHANGING_S = 1.5  # real seconds for which IBKR may still report a changed order as it was before
 
 
 def in_flight(turn: Turn) -> set[str]:
     """OrderRefs whose absence or size at IBKR proves nothing yet: not acknowledged, or changed a moment ago."""
     view, now = turn.view, turn.moment.real_s
-    view.sent_at_s = {ref: at for ref, at in view.sent_at_s.items() if now - at < UNANSWERED_S}
+    view.sent_at_s = {ref: at for ref, at in view.sent_at_s.items() if _unanswered(turn, ref)}
     view.changed_at_s = {ref: at for ref, at in view.changed_at_s.items() if now - at < CHANGING_S}
-    unanswered = {ref for ref in view.sent_at_s if _unanswered(turn, ref)}
-    return unanswered | set(view.changed_at_s) | {partial.stop_ref for partial in view.partials.values()}
+    unanswered = {ref for ref, at in view.sent_at_s.items() if now - at < UNANSWERED_S}
+    changing = {
+        position.closing.order_ref
+        for symbol, position in turn.state.positions.items()
+        if position.closing is not None and now - view.step_began_s.get(symbol, -math.inf) < UNANSWERED_S
+    }
+    return (unanswered | set(view.changed_at_s) | changing) - set(view.doubts) - {""}
+
+
+def notice_silence(turn: Turn) -> None:
+    """Have IBKR asked about orders that it has not answered in time."""
+    now = turn.moment.real_s
+    silent = (ref for ref, at in turn.view.sent_at_s.items() if now - at >= UNANSWERED_S)
+    if any(_unanswered(turn, ref) for ref in silent):
+        turn.view.comparison.wanted = True
 
 
 def _unanswered(turn: Turn, order_ref: str) -> bool:
@@ -66,9 +80,6 @@ def take_not_sent(turn: Turn, message: OrdersNotSent) -> None:
     for ref in (*message.new, *message.changed):
         view.sent_at_s.pop(ref, None)
         view.changed_at_s.pop(ref, None)
-    for symbol, partial in list(view.partials.items()):
-        if partial.stop_ref in message.changed:
-            del view.partials[symbol]
     turn.log("error", f"{message.symbol}: {message.error}")
     turn.alert(message.symbol, message.error)
     view.comparison.wanted = True
@@ -178,18 +189,34 @@ def modified(
         stop_price=price,
         reason=reason,
         closing=closing,
+        awaited=True,
     )
 
 
-def send_modified(turn: Turn, stop: Order, change: OrderModifyIntended, text: str, order_id: int = 0) -> None:
-    """Send the change of a stop. order_id: the one that IBKR lists, if it differs from the state's."""
+def send_modified(turn: Turn, stop: Order, change: OrderModifyIntended, text: str) -> None:
+    """Send the change of a stop, built from the order as IBKR reported it last.
+
+    IBKR refuses a change that names another group, parent or time in force than it holds (codes 10326, 10327,
+    10341, 462). The parent is left out once it was refused as unknown (135, or 321).
+    """
+    reported = turn.view.reported.get(stop.order_ref)
     parent = turn.state.orders.get(stop.parent_ref)
+    parent_id = parent.order_id if parent is not None and parent.is_live else 0
     changed = replace(
-        ticket(turn, stop, parent_id=parent.order_id if parent is not None and parent.is_live else 0),
-        order_id=order_id or stop.order_id,
+        ticket(turn, stop, parent_id=parent_id),
         quantity=change.quantity,
         stop_price=change.stop_price,
     )
+    if reported is not None:
+        unknown_parent = turn.view.refused.get(stop.order_ref) in (PARENT_UNKNOWN, VALIDATION)
+        changed = replace(
+            changed,
+            order_id=reported.order_id or stop.order_id,
+            tif=reported.tif or changed.tif,
+            parent_id=0 if unknown_parent else reported.parent_id,
+            oca_group=reported.oca_group,
+            oca_type=reported.oca_type,
+        )
     send(turn, [changed], [change], text)
 
 

@@ -13,6 +13,7 @@ from state.domain.events import AlertRaised, OrderAcknowledged, OrderChanged, Or
 from state.domain.model import UNKNOWN_PATH, EntryPlan, Order, OrderReason, PartialReason, sign
 from trader.broker.port import BrokerExecution, BrokerOrder, BrokerSnapshot, CommissionFact
 from trader.core.orders.broker_events import commission_event, execution_event
+from trader.core.orders.order_life import OrderSignal, next_status
 from trader.core.orders.order_ref import OrderRef, parse_ref
 from trader.core.reconciliation.draft import Draft
 from trader.core.reconciliation.owners import is_others_execution
@@ -26,11 +27,13 @@ class Absences(msgspec.Struct, frozen=True):
     """What an order's absence among the open orders proves.
 
     in_flight: orderRefs sent so recently that it proves nothing yet. proven: whether it proves that the order is
-    gone, where neither a completed order nor an execution does.
+    gone, where neither a completed order nor an execution does. unproven: takes the symbols of orders of which that
+    is not known yet.
     """
 
     in_flight: Collection[str]
     proven: Callable[[str], bool]
+    unproven: set[str]
 
 
 def record_facts(
@@ -189,7 +192,8 @@ def _acknowledge_open(draft: Draft, open_orders: Iterable[BrokerOrder]) -> None:
                 draft.record(
                     OrderAcknowledged(time=draft.now, order_ref=ref, perm_id=order.perm_id, order_id=order.order_id)
                 )
-        if not known.is_live:
+        working = [order for order in found if order.status != "Inactive"]
+        if not known.is_live and working:
             draft.record(
                 OrderChanged(
                     time=draft.now,
@@ -225,24 +229,25 @@ def _conclude_missing(
         if not order.is_live or ref in open_refs or ref in absences.in_flight:
             continue
         done = completed.get(ref)
-        if completed_orders is None and not absences.proven(ref):
+        if done is None and not absences.proven(ref):
+            absences.unproven.add(order.symbol)
             continue
         if done is not None and done.status == "Filled" and order.filled < order.quantity:
             continue  # filled, but the executions have not arrived yet: nothing is concluded
         if done is None and not order.perm_id and not order.filled:
-            status, text = (
-                "not_sent",
-                "never reached IBKR: not among its open orders, completed orders or executions",
-            )
-        elif done is not None:
-            status, text = "cancelled", done.text or f"IBKR: {done.status}"
+            signal: OrderSignal = "never_listed"
+            text = "never reached IBKR: not among its open orders, completed orders or executions"
         else:
-            status, text = "cancelled", "no longer at IBKR"
+            signal, text = "not_listed", "no longer at IBKR"
+            if done is not None:
+                text = done.text or f"IBKR: {done.status}"
+        status = next_status(order.status, signal)
+        assert status != "intended"
         draft.record(
             OrderChanged(
                 time=draft.now,
                 order_ref=ref,
-                status="not_sent" if status == "not_sent" else "cancelled",
+                status=status,
                 broker_status=done.status if done is not None else "",
                 text=text,
             )

@@ -27,7 +27,6 @@ Decision = Literal[
     "entry_ended",
     "stop_missing",
     "stop_corrected",
-    "unprotectable",
     "orphan_cancelled",
     "former_client_id",
     "other_trader",
@@ -54,5 +53,5 @@ class Plan(msgspec.Struct):
     actions: list[BrokerAction] = msgspec.field(default_factory=list)
     conflicts: list[str] = msgspec.field(default_factory=list)  # symbols
     former_client_ids: list[int] = msgspec.field(default_factory=list)  # under which own orders are live
-    uncertain: set[str] = msgspec.field(default_factory=set)  # no execution explains the count: ask a second time
+    uncertain: set[str] = msgspec.field(default_factory=set)  # symbols about which IBKR is asked a second time
     unsettled: set[str] = msgspec.field(default_factory=set)  # symbols whose count is not settled yet: no entries

@@ -10,7 +10,7 @@ import msgspec
 
 from state.domain.model import Order, TraderState
 from trader.broker.port import PART_NAMES, BrokerOrder, BrokerSnapshot
-from trader.core.orders.actions import BrokerAction, ExitAtMarket, ModifyStop, PlaceStop, describe
+from trader.core.orders.actions import BrokerAction, ModifyStop, PlaceStop, describe
 from trader.core.orders.protection import stop_actions
 from trader.core.reconciliation.baseline import Baseline, baseline
 from trader.core.reconciliation.draft import Draft
@@ -55,7 +55,7 @@ def reconcile(draft: Draft, snapshot: BrokerSnapshot, given: Given, before: Base
         return Plan(complete=True, rows=former, former_client_ids=ids)
     before = before or baseline(state)
     plan = Plan(complete=not snapshot.missing)
-    record_facts(draft, snapshot, given.setups, Absences(given.in_flight, given.absent), client_id)
+    record_facts(draft, snapshot, given.setups, Absences(given.in_flight, given.absent, plan.uncertain), client_id)
     if snapshot.positions is not None and snapshot.executions is not None:
         counts = Counts(given.others, given.young, given.confirmed)
         compare_symbols(before, draft, snapshot.positions, plan, counts)
@@ -125,8 +125,6 @@ def _action_rows(plan: Plan) -> None:
             plan.rows.append(Row(action.symbol, "stop_missing", describe(action), "warning"))
         elif isinstance(action, ModifyStop):
             plan.rows.append(Row(action.symbol, "stop_corrected", describe(action), "info"))
-        elif isinstance(action, ExitAtMarket):
-            plan.rows.append(Row(action.symbol, "unprotectable", describe(action), "warning"))
         else:
             plan.rows.append(Row(action.symbol, "orphan_cancelled", describe(action), "warning"))
 
