@@ -78,12 +78,14 @@ async def connect(
 ) -> str:
     """Connect, set the clock, check the account (invariant 15) and return it.
 
-    Raises BrokerError if there is no answer, ConfigError if the account may not be traded.
+    Raises BrokerError if there is no answer, ConfigError if the account may not be traded. Then nothing stays open.
     """
-    await connect_with_patience(broker, tries)
-    clock.restart()
-    await sync_clock(broker, clock, endpoint.speed)
-    return choose_account(config, broker.accounts)
+    await connect_with_patience(broker, clock, endpoint.speed, tries)
+    try:
+        return choose_account(config, broker.accounts)
+    except ConfigError:
+        await broker.disconnect()
+        raise
 
 
 def choose_account(config: Config, accounts: tuple[str, ...]) -> str:
@@ -106,15 +108,31 @@ def choose_account(config: Config, accounts: tuple[str, ...]) -> str:
     return account
 
 
-async def connect_with_patience(broker: Broker, tries: int = CONNECT_TRIES) -> None:
+async def connect_once(broker: Broker, clock: Clock, speed: float) -> None:
+    """Connect and set the clock, in one try. Raises BrokerError.
+
+    A try that fails closes what it opened: a connection without a clock would keep the client id in use (g04).
+    """
+    try:
+        await broker.connect()
+        clock.restart()
+        await sync_clock(broker, clock, speed)
+    except BaseException:
+        await broker.disconnect()
+        raise
+
+
+async def connect_with_patience(broker: Broker, clock: Clock, speed: float, tries: int = CONNECT_TRIES) -> None:
     """Connect in `tries` tries with growing pauses; if the client id is in use, in CLIENT_ID_TRIES.
+
+    A lost answer about the time is one failed try, and the next one uses a new connection.
 
     Raises BrokerUnreachableError or ClientIdInUseError of the last try.
     """
     wait_s, left, left_for_id = FIRST_WAIT_S, tries, CLIENT_ID_TRIES
     while True:
         try:
-            await broker.connect()
+            await connect_once(broker, clock, speed)
         except ClientIdInUseError as error:
             left_for_id -= 1
             if left_for_id <= 0:
@@ -184,9 +202,7 @@ class ConnectionKeeper:
         wait_s, lost_at_s = FIRST_WAIT_S, time.monotonic()
         while True:
             try:
-                await self._broker.connect()
-                self._clock.restart()
-                await sync_clock(self._broker, self._clock, self._speed)
+                await connect_once(self._broker, self._clock, self._speed)
             except BrokerError as error:
                 lost_s = time.monotonic() - lost_at_s
                 _log.warning(
