@@ -3,6 +3,9 @@
 A request is a line with a JSON object: `{"command": "pause", "arguments": {"reason": "lunch"}}`. The answer is
 `{"ok": true, ...}` or `{"ok": false, "error": "...", "hint": "..."}`. Requests go through the engine's queue, so
 that a command is never carried out in the middle of a decision.
+
+Any program of the same user can connect. Connections that send nothing, or half a request, or read no answer, are
+limited in number and in time, and a new connection displaces the oldest of them.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -24,7 +28,13 @@ SOCKET = "trader.sock"
 LINE_LIMIT_BYTES = 64 * 1024
 REQUEST_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
-CLIENTS_MAX = 16
+CONNECTIONS_MAX = 32
+BACKLOG = 128  # connections that the kernel keeps until they are accepted; they cost the trader nothing
+ACCEPT_PAUSE_S = 0.1
+AGAIN_S = 0.02
+NOT_READ = (BlockingIOError, BrokenPipeError, ConnectionResetError)
+"""Errors of a connection from which the trader has read no request, so that it can be sent again. On a Unix socket
+a reset means: closed before what was sent had been read."""
 
 
 class Requests:
@@ -61,39 +71,130 @@ def _path(folder: Folder) -> str:
 async def serve(folder: Folder, requests: Requests) -> AsyncIterator[None]:
     """Listen while the context lasts. The caller holds the folder's lock, so an existing socket is left over."""
     folder.discard(SOCKET)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(_path(folder))
-    finally:
-        os.umask(mask)
-    slots = asyncio.Semaphore(CLIENTS_MAX)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        mask = os.umask(0o177)
+        try:
+            listener.bind(_path(folder))
+        finally:
+            os.umask(mask)
+        listener.listen(BACKLOG)
+        listener.settimeout(0)
+        server = _Server(listener, requests)
+        accepting = asyncio.create_task(server.accept())
+        try:
+            yield
+        finally:
+            accepting.cancel()
+            await server.end()
+            folder.discard(SOCKET)
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with slots:
+
+class _Server:
+    """Serves at most CONNECTIONS_MAX connections, so that neither memory nor file descriptors run out.
+
+    A new connection that would exceed the limit closes the oldest one that has not sent its request (g11).
+    """
+
+    def __init__(self, listener: socket.socket, requests: Requests) -> None:
+        self._listener = listener
+        self._requests = requests
+        self._idle: dict[asyncio.Task[None], None] = {}  # without a complete request, oldest first
+        self._busy: set[asyncio.Task[None]] = set()  # with a request that is being answered
+
+    async def accept(self) -> None:
+        """Take connections until cancelled."""
+        loop, refused = asyncio.get_running_loop(), False
+        while True:
             try:
-                answer = await _answer(reader, requests)
-                writer.write(json.dumps(answer).encode() + b"\n")
-                await writer.drain()
-            except OSError as error:
-                _log.info("An operator's client has disconnected: %s.", error)
-            finally:
-                writer.close()
+                client, _ = await loop.sock_accept(self._listener)
+            except OSError as error:  # no file descriptor is free
+                if not refused:
+                    _log.warning("An operator's connection cannot be accepted yet: %s.", error)
+                refused = True
+                self._close_oldest()
+                await asyncio.sleep(ACCEPT_PAUSE_S)
+                continue
+            refused = False
+            self._take(client)
+            await asyncio.sleep(0)  # a request that is here already is read before the next connection is taken
 
-    server = await asyncio.start_unix_server(handle, sock=listener, limit=LINE_LIMIT_BYTES)
-    try:
-        yield
-    finally:
-        server.close()
-        folder.discard(SOCKET)
+    async def end(self) -> None:
+        """Close all connections."""
+        tasks = [*self._idle, *self._busy]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _take(self, client: socket.socket) -> None:
+        if len(self._idle) + len(self._busy) >= CONNECTIONS_MAX and not self._close_oldest():
+            _log.warning("An operator's connection was closed: %d commands are not done yet.", len(self._busy))
+            client.close()
+            return
+        task = asyncio.create_task(self._handle(client))
+        self._idle[task] = None
+        task.add_done_callback(lambda done: self._forget(done, client))
+
+    def _close_oldest(self) -> bool:
+        """Close the oldest connection without a complete request; False if there is none."""
+        oldest = next(iter(self._idle), None)
+        if oldest is None:
+            return False
+        del self._idle[oldest]
+        oldest.cancel()
+        return True
+
+    def _forget(self, task: asyncio.Task[None], client: socket.socket) -> None:
+        self._idle.pop(task, None)
+        self._busy.discard(task)
+        client.close()
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, OSError):
+            _log.info("An operator's client has disconnected: %s.", error)
+        elif error is not None:
+            _log.error("An operator's request failed.", exc_info=error)
+
+    async def _handle(self, client: socket.socket) -> None:
+        """Read a request, answer it. Raises OSError if the client has left."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                command, arguments = _decode(await _read_request(client))
+        except (TimeoutError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            answer = {
+                "ok": False,
+                "error": f"Invalid request: {error!r}.",
+                "hint": "Use the trader's own commands.",
+            }
+        else:
+            task = asyncio.current_task()
+            assert task is not None
+            self._idle.pop(task, None)
+            self._busy.add(task)
+            answer = await _answer(self._requests, command, arguments)
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            await loop.sock_sendall(client, json.dumps(answer).encode() + b"\n")
 
 
-async def _answer(reader: asyncio.StreamReader, requests: Requests) -> dict[str, Any]:
-    try:
-        content = json.loads(await asyncio.wait_for(reader.readline(), REQUEST_TIMEOUT_S))
-        command, arguments = str(content["command"]), dict(content.get("arguments") or {})
-    except (TimeoutError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return {"ok": False, "error": f"Invalid request: {error!r}.", "hint": "Use the trader's own commands."}
+async def _read_request(client: socket.socket) -> bytes:
+    """The first line. Raises ValueError if it is too long."""
+    loop, data = asyncio.get_running_loop(), b""
+    while b"\n" not in data:
+        piece = await loop.sock_recv(client, LINE_LIMIT_BYTES)
+        if not piece:
+            break
+        data += piece
+        if len(data) > LINE_LIMIT_BYTES:
+            raise ValueError(f"it is longer than {LINE_LIMIT_BYTES} bytes")
+    return data.partition(b"\n")[0]
+
+
+def _decode(request: bytes) -> tuple[str, dict[str, Any]]:
+    """Command and arguments. Raises ValueError, KeyError, TypeError, AttributeError or RecursionError."""
+    content = json.loads(request)
+    return str(content["command"]), dict(content.get("arguments") or {})
+
+
+async def _answer(requests: Requests, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
     try:
         return await asyncio.wait_for(requests.ask(command, arguments), ANSWER_TIMEOUT_S)
     except TimeoutError:
@@ -107,22 +208,34 @@ async def _answer(reader: asyncio.StreamReader, requests: Requests) -> dict[str,
 
 def ask(folder: Folder, command: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
     """Ask a running trader; None if none runs. Blocking. Raises BrokerError without a valid answer."""
+    request = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        try:
+            data = _exchange(folder, request)
+            answer = None if data is None else json.loads(data)
+            break
+        except (OSError, ValueError) as error:
+            if not isinstance(error, NOT_READ) or time.monotonic() > deadline:
+                raise BrokerError(
+                    f"The running trader did not answer `{command}`: {error}.", "See trader.log and `status`."
+                ) from error
+        time.sleep(AGAIN_S)
+    if data is not None and not isinstance(answer, dict):
+        raise BrokerError(f"The running trader's answer to `{command}` is invalid.", "See trader.log.")
+    return answer
+
+
+def _exchange(folder: Folder, request: bytes) -> bytes | None:
+    """Send the request and read the answer; None if nothing listens. Raises OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(ANSWER_TIMEOUT_S + REQUEST_TIMEOUT_S)
         try:
             client.connect(_path(folder))
         except (FileNotFoundError, ConnectionRefusedError):
             return None
-        try:
-            client.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
-            data = b""
-            while not data.endswith(b"\n") and (piece := client.recv(LINE_LIMIT_BYTES)):
-                data += piece
-            answer = json.loads(data)
-        except (OSError, ValueError) as error:
-            raise BrokerError(
-                f"The running trader did not answer `{command}`: {error}.", "See trader.log and `status`."
-            ) from error
-    if not isinstance(answer, dict):
-        raise BrokerError(f"The running trader's answer to `{command}` is invalid.", "See trader.log.")
-    return answer
+        client.sendall(request)
+        data = b""
+        while not data.endswith(b"\n") and (piece := client.recv(LINE_LIMIT_BYTES)):
+            data += piece
+        return data
