@@ -1,9 +1,11 @@
 """Logs to the screen, to `trader.log` for people and to `trader.jsonl` for programs. A separate thread writes.
 
-The event loop only queues records (invariant 10). Both files are 0600 and rotated by size.
+The event loop only queues records (invariant 10). Both files are 0600 and rotated by size. A record is one line,
+whatever its text; the lines of a traceback are indented, so that none of them looks like a record.
 """
 
 import contextlib
+import copy
 import json
 import logging
 import logging.handlers
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from state.errors import DiskError, TraderError
+from trader.plain_text import plain
 
 QUIET_LIBRARIES = ("ib_insync", "eventkit", "asyncio")
 
@@ -65,23 +68,27 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "text": record.getMessage(),
         }
-        if record.exc_text or record.exc_info:
-            content["trace"] = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]
+        if record.exc_text:
+            content["trace"] = record.exc_text
         return json.dumps(content)
 
 
 class _SessionTimeHandler(logging.handlers.QueueHandler):
-    """Adds the session's time to each record when it is logged, then queues it."""
+    """Adds the session's time to each record when it is logged, makes its text plain, then queues it."""
 
     def __init__(self, records: "queue.SimpleQueue[Any]", now: Callable[[], datetime]) -> None:
         super().__init__(records)
         self._now = now
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        record.session_time = f"{self._now():%H:%M:%S}"
+        prepared = copy.copy(record)  # the record itself goes on to other handlers
+        prepared.session_time = f"{self._now():%H:%M:%S}"
+        prepared.msg, prepared.args = plain(record.getMessage(), None), None
+        trace = record.exc_text or ""
         if record.exc_info:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)
-        prepared: logging.LogRecord = super().prepare(record)
+            trace = logging.Formatter().formatException(record.exc_info)
+        prepared.exc_text = "\n".join(f"    {plain(row, None)}" for row in trace.split("\n")) if trace else None
+        prepared.exc_info = prepared.stack_info = None
         return prepared
 
 

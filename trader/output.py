@@ -1,17 +1,33 @@
-"""What commands print: lines, tables, JSON, and errors as two sentences."""
+"""What commands print: lines, tables, JSON, and errors as two sentences. Nothing printed controls the terminal."""
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from state.errors import TraderError
+from trader.plain_text import json_printable, plain, printable
 
 
 def say(text: str = "") -> None:
-    """Print a line and flush it. If standard output is closed or full, later output is dropped without an error."""
+    """Print one line; a line end in the text does not begin a second one."""
+    _write(plain(text, None))
+
+
+def say_lines(texts: Iterable[str]) -> None:
+    """Print each text as one line."""
+    _write("\n".join(plain(text, None) for text in texts))
+
+
+def say_block(text: str) -> None:
+    """Print text with line ends of its own, such as a table. Texts of others in it must be plain already."""
+    _write(printable(text))
+
+
+def _write(text: str) -> None:
+    """Print and flush. If standard output is closed or full, later output is dropped without an error."""
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
@@ -21,12 +37,12 @@ def say(text: str = "") -> None:
 
 def say_json(value: Any) -> None:
     """A value as indented JSON on standard output."""
-    say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    _write(json_printable(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
 
 
 def say_error(error: TraderError) -> None:
     """Two lines on standard error: what happened, and what to do."""
-    sys.stderr.write(f"{error.what}\n{error.hint}\n")
+    sys.stderr.write(f"{plain(error.what, None)}\n{plain(error.hint, None)}\n")
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -51,4 +67,4 @@ def _text(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    return str(value)
+    return plain(str(value), None)

@@ -14,6 +14,7 @@ from observers.report.day import RunSpan
 from observers.report.formats import clock_time
 from state.history.trades import EquityPoint, Trade
 from state.storage.bars import StoredBar
+from trader.plain_text import plain
 from trader.time_zones import EASTERN
 
 WIDTH, HEIGHT = 960, 280
@@ -234,9 +235,9 @@ def _marks(scale: _Scale, trade: Trade) -> list[str]:
 
 def _title(text: str, drawing: str) -> str:
     """The drawing with a tooltip."""
-    return f"<g><title>{escape(text)}</title>{drawing}</g>"
+    return f"<g><title>{escape(plain(text, None))}</title>{drawing}</g>"
 
 
 def _svg(parts: Sequence[str], label: str) -> str:
-    head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label, quote=True)}">'
+    head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(plain(label, None), quote=True)}">'
     return head + "".join(parts) + "</svg>"

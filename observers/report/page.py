@@ -1,6 +1,7 @@
 """A day's report as one HTML page, without scripts or external files, for light and dark. Pure.
 
-Text that came from a file or from IBKR is escaped; the page's content security policy forbids loading anything.
+Text that came from a file or from IBKR is made plain and escaped; the page's content security policy forbids
+loading anything.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from observers.report.day import DayReport, Recovery, RunSpan
 from observers.report.formats import blocks_by_filter, clock_time, duration, trade_row
 from observers.report.style import STYLE
 from state.history.trades import Trade
+from trader.plain_text import plain
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -47,7 +49,7 @@ def render(report: DayReport, candles: Mapping[str, Sequence[Candle]]) -> str:
 
 
 def _t(value: object) -> str:
-    return value if isinstance(value, Html) else escape(str(value), quote=True)
+    return value if isinstance(value, Html) else escape(plain(str(value), None), quote=True)
 
 
 def _head(report: DayReport) -> str:

@@ -3,12 +3,13 @@
 from observers.report.day import DayReport, Recovery
 from observers.report.formats import blocks_by_filter, clock_time, duration, trade_row
 from trader.output import table
+from trader.plain_text import plain
 
 
 def render(report: DayReport) -> str:
     """Summary, trades, filters, runs and recoveries, in tables."""
     owner = f"  {report.account} at {report.gateway}, as of {clock_time(report.as_of)} US Eastern"
-    parts = [report.trading_date + (owner if report.account else ""), *_summary(report)]
+    parts = [plain(report.trading_date + (owner if report.account else "")), *_summary(report)]
     if report.trades:
         parts += ["", trade_table(report)]
     if report.blocks:
@@ -17,9 +18,9 @@ def render(report: DayReport) -> str:
         parts += ["", run_table(report)]
     for recovery in report.recoveries:
         parts += _recovery(recovery)
-    parts += [f"Note: {note}" for note in report.notes]
+    parts += [f"Note: {plain(note, None)}" for note in report.notes]
     if report.journal:
-        parts += ["", f"Journal: {report.journal}"]
+        parts += ["", f"Journal: {plain(report.journal, None)}"]
     return "\n".join(parts)
 
 
@@ -101,7 +102,7 @@ def _recovery(recovery: Recovery) -> list[str]:
         return []
     rows: list[list[object]] = [[row.symbol, row.decision, row.text] for row in recovery.rows]
     head = f"Recovery at {clock_time(recovery.time)}, {'ready' if recovery.ready else 'NOT ready'}"
-    lines = ["", f"{head}, session {recovery.session_id}"]
+    lines = ["", f"{head}, session {plain(recovery.session_id)}"]
     if rows:
         lines.append(table(["symbol", "decision", "what"], rows))
-    return lines + [f"  {note}" for note in recovery.notes]
+    return lines + [f"  {plain(note, None)}" for note in recovery.notes]

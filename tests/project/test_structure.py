@@ -32,11 +32,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "trader": (),
     "trader.errors": ("state.errors",),
     "trader.startup": (),
+    "trader.plain_text": (),
     "trader.time_zones": ("trader.errors",),
     "trader.clock": ("trader.errors", "trader.time_zones"),
     "trader.hours": ("trader.config", "trader.errors", "trader.time_zones"),
-    "trader.log": ("state.errors",),
-    "trader.output": ("state.errors",),
+    "trader.log": ("state.errors", "trader.plain_text"),
+    "trader.output": ("state.errors", "trader.plain_text"),
     "trader.config": ("trader.errors",),
     "trader.broker": (),
     "trader.broker.port": ("state.domain", "trader.errors"),
@@ -45,6 +46,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "state.errors",
         "trader.broker.port",
         "trader.errors",
+        "trader.plain_text",
         "trader.startup",
         "trader.time_zones",
     ),
@@ -70,6 +72,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "trader.errors",
         "trader.log",
         "trader.output",
+        "trader.plain_text",
     ),
     "trader.cli": (
         "observers",
@@ -81,6 +84,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "trader.config",
         "trader.errors",
         "trader.output",
+        "trader.plain_text",
         "trader.runtime",
         "trader.time_zones",
     ),
@@ -90,6 +94,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "state.history",
         "state.storage",
         "trader.output",
+        "trader.plain_text",
         "trader.time_zones",
     ),
     "paper_gateway": (),
@@ -117,7 +122,7 @@ CORE_LAYERS = (
     ("trader.core.engine",),
 )
 # Pure code uses no file, clock, network or random number; it does not wait and does not write.
-PURE = ("state.domain", "trader.core", "trader.broker.port", "trader.hours")
+PURE = ("state.domain", "trader.core", "trader.broker.port", "trader.hours", "trader.plain_text")
 NOT_PURE = frozenset(
     {
         "asyncio",

@@ -22,7 +22,7 @@ from trader.clock import Clock
 from trader.config.sections import Config, RunOptions
 from trader.errors import BrokerError, BrokerUnreachableError
 from trader.log import start_logging
-from trader.output import say, say_error
+from trader.output import say, say_block, say_error
 from trader.runtime import recovery_report as report
 from trader.runtime.connection import Connected, connect, find_endpoint, make_broker
 from trader.runtime.loop import Queue
@@ -129,7 +129,7 @@ class App:
                 "drifted from what the account holds. Entries are closed; stops at IBKR stay in force."
             )
             if state.positions:
-                say(report.position_table(state))
+                say_block(report.position_table(state))
         say(f"  Trying again every {RETRY_S:.0f} s. Stop with Ctrl+C.")
 
     def mark(self, name: str) -> None:

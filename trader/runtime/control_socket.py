@@ -21,6 +21,7 @@ from typing import Any
 from state.storage.files import Folder
 from trader.core.messages import OperatorRequest
 from trader.errors import BrokerError
+from trader.plain_text import plain
 
 _log = logging.getLogger("trader.runtime.control_socket")
 
@@ -189,9 +190,14 @@ async def _read_request(client: socket.socket) -> bytes:
 
 
 def _decode(request: bytes) -> tuple[str, dict[str, Any]]:
-    """Command and arguments. Raises ValueError, KeyError, TypeError, AttributeError or RecursionError."""
+    """Command and arguments, their texts plain. ValueError, KeyError, TypeError, AttributeError, RecursionError."""
     content = json.loads(request)
-    return str(content["command"]), dict(content.get("arguments") or {})
+    arguments = dict(content.get("arguments") or {})
+    return plain(str(content["command"])), {key: _plain(value) for key, value in arguments.items()}
+
+
+def _plain(value: Any) -> Any:
+    return plain(value) if isinstance(value, str) else value
 
 
 async def _answer(requests: Requests, command: str, arguments: dict[str, Any]) -> dict[str, Any]:

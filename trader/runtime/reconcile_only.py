@@ -21,7 +21,7 @@ from trader.core.reconciliation.reconcile import Given, reconcile
 from trader.core.recovery import AGAIN_S
 from trader.core.strategy.ps60.setups import Setup
 from trader.errors import BrokerError, ScannerError
-from trader.output import say, say_json
+from trader.output import say, say_json, say_lines
 from trader.runtime import recovery_report as report
 from trader.runtime.connection import connect, find_endpoint, make_broker
 from trader.runtime.scanner_file import load_setups
@@ -47,9 +47,8 @@ async def compare_once(config: Config, *, as_json: bool) -> int:
         if as_json:
             say_json({"rows": plan.rows, "events": len(plan.events), "actions": plan.actions, "notes": notes})
         else:
-            for line in (*notes, *report.validation(plan.rows, answer)):
-                say(line)
-            say("\n".join(f"  would send: {action.symbol} {describe(action)}" for action in plan.actions) or "")
+            say_lines((*notes, *report.validation(plan.rows, answer)))
+            say_lines(f"  would send: {action.symbol} {describe(action)}" for action in plan.actions)
             say("Nothing was sent and nothing was written.")
         return CONFLICT_EXIT if plan.conflicts else 0
     finally:

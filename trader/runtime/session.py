@@ -33,7 +33,8 @@ from trader.core.reconciliation.plan import Row
 from trader.core.strategy.ps60.setups import SetupList
 from trader.core.turn import Settings
 from trader.errors import ConflictError, ScannerError, UntrustedStateError
-from trader.output import say
+from trader.output import say, say_lines
+from trader.plain_text import plain
 from trader.runtime import recovery_report as report
 from trader.runtime.connection import Connected, ConnectionKeeper
 from trader.runtime.control_socket import Requests, serve
@@ -165,7 +166,7 @@ class TradingSession:
 
     async def _recover_and_trade(self, loop: Loop, begun: Begun, scanner_error: ScannerError | None) -> int:
         """Pass the protection gate, report, and trade. Requests of the operator are answered throughout."""
-        say("\n".join(report.opening(self.manager.loaded, begun)))
+        say_lines(report.opening(self.manager.loaded, begun))
         self._begin_tasks(self._keeper.heartbeat(), self._keeper.keep_up(), loop.run())
         self._put(RecoveryStarted())
         if not await self.stopping.unless_asked(self._recovered):
@@ -175,7 +176,7 @@ class TradingSession:
             await self._refuse(recovered.rows)
         assert isinstance(recovered, fx.RecoveryFinished)
         rows, snapshot = list(recovered.rows), recovered.snapshot
-        say("\n".join((*report.validation(rows, snapshot), *report.closing(self.state, resumed=begun.resumed))))
+        say_lines((*report.validation(rows, snapshot), *report.closing(self.state, resumed=begun.resumed)))
         assert self.record is not None
         await self._recorded()
         if snapshot.values is not None:
@@ -190,7 +191,7 @@ class TradingSession:
     async def _refuse(self, rows: tuple[Row, ...]) -> None:
         """Refuse the start because of a conflict. Raises ConflictError."""
         conflicts = [row for row in rows if row.decision == "conflict"]
-        say("\n".join(report.row_line(row) for row in rows))
+        say_lines(report.row_line(row) for row in rows)
         await self.manager.save()
         await self._end()
         former = next((row for row in rows if row.decision == "former_client_id"), None)
@@ -373,7 +374,8 @@ async def take_pause_request(manager: StateManager, now: datetime) -> None:
         return
     if request is None:
         return
-    event = Paused(time=now, reason=request.reason) if request.paused else Unpaused(time=now)
+    reason = plain(request.reason)
+    event = Paused(time=now, reason=reason) if request.paused else Unpaused(time=now)
     await manager.record_durably(event)
     forget_pause_request(manager.folder)
-    _log.warning("%s, as requested while no trader ran: %s.", event.kind(), request.reason)
+    _log.warning("%s, as requested while no trader ran: %s.", event.kind(), reason)

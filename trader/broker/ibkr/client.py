@@ -3,7 +3,8 @@
 Used from ib_insync 0.9.86: the connection, the handshake, the encoding of requests and the decoding of messages.
 Replaced:
 
-- its framing: it accepts a frame of any length, and invalid bytes raise inside the event loop;
+- its framing: it accepts a frame of any length, invalid bytes raise inside the event loop, and control characters
+  pass;
 - its decoder's error handling: it logs a message that it cannot read and continues without it;
 - its throttle: a stop would wait behind a hundred subscriptions.
 
@@ -24,6 +25,7 @@ from typing import Any
 from trader.broker.ibkr.listener import Listener
 from trader.broker.ibkr.pacing import Lane, SendLanes
 from trader.broker.port import OrderTicket
+from trader.plain_text import plain
 from trader.startup import parts_of
 from trader.time_zones import parse_time
 
@@ -140,8 +142,7 @@ class PacedClient(Client):
                 return
             if len(buffer) - at - 4 < size:
                 break
-            fields = buffer[at + 4 : at + 4 + size].decode(errors="backslashreplace").split("\0")
-            fields.pop()
+            fields = _fields_of(buffer[at + 4 : at + 4 + size])
             at += 4 + size
             if not (self._apiReady or self._begin(fields)):
                 return
@@ -259,6 +260,15 @@ class PacedClient(Client):
     def cancel_order(self, order_id: int) -> None:
         with self.together(Lane.ORDERS):
             self.cancelOrder(order_id)
+
+
+def _fields_of(body: bytes) -> list[str]:
+    """The fields of one message. What IBKR says is data: here, and only here, its control characters end (g08)."""
+    fields = body.decode(errors="backslashreplace").split("\0")
+    fields.pop()
+    if not "".join(fields).isprintable():
+        fields = [plain(field, None) for field in fields]
+    return fields
 
 
 def stock(symbol: str, con_id: int = 0) -> Any:

@@ -50,6 +50,7 @@ from trader.broker.port import (
     PricesFact,
 )
 from trader.errors import BrokerError, BrokerUnreachableError, MarketDataError
+from trader.plain_text import plain
 
 LIVE = -1  # the request id of an execution that no request asked for
 CLIENT_ID_IN_USE = 326
@@ -141,18 +142,19 @@ class Listener:
 
     def error(self, reqId: int, errorCode: int, errorString: str, _advanced: str = "") -> None:
         """Error, warning or notice; `reqId` is a question's, a subscription's or an order's id, or -1."""
+        text = plain(errorString)
         if self.next_order_id == 0 and not is_notice(errorCode):
-            self.refusal = (errorCode, errorString)
-        if self._is_about_connection(errorCode, errorString):
+            self.refusal = (errorCode, text)
+        if self._is_about_connection(errorCode, text):
             return
-        if not is_notice(errorCode) and self.questions.fail(reqId, RefusedError(errorCode, errorString)):
+        if not is_notice(errorCode) and self.questions.fail(reqId, RefusedError(errorCode, text)):
             return
         if errorCode == BARS_ENDED and reqId in self.symbols:
             asyncio.get_running_loop().call_soon(self._data_lost, self.symbols[reqId])
         order_id = reqId if 0 < reqId < FIRST_REQUEST_ID else -1
         order = self.orders.find(self._client_id, order_id, 0)
         symbol = self.symbols.get(reqId) or (order.symbol if order else "")
-        self._report(MessageFact(errorCode, errorString, order_id, symbol, order.order_ref if order else ""))
+        self._report(MessageFact(errorCode, text, order_id, symbol, order.order_ref if order else ""))
 
     def _is_about_connection(self, code: int, text: str) -> bool:
         fact = connection_fact_of(code, text)

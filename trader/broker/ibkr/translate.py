@@ -26,6 +26,7 @@ from trader.broker.port import (
     check_bar,
 )
 from trader.errors import BrokerError, MarketDataError
+from trader.plain_text import plain
 
 UNSET_DOUBLE = 1.7976931348623157e308
 ACCOUNT_TAGS = ("NetLiquidation", "BuyingPower", "TotalCashValue")
@@ -70,7 +71,7 @@ def amount_or_none(value: float) -> float | None:
 def position_of(account: str, contract: Any, quantity: float, avg_cost: float) -> BrokerPosition:
     """A position message; quantity 0 is flat."""
     return BrokerPosition(
-        account, contract.symbol, contract.conId, whole(quantity), amount_or_none(avg_cost) or 0.0
+        account, plain(contract.symbol), contract.conId, whole(quantity), amount_or_none(avg_cost) or 0.0
     )
 
 
@@ -83,24 +84,24 @@ def _action(text: str) -> Action:
 def _order(contract: Any, order: Any, status: str, quantity: int, filled: int, text: str) -> BrokerOrder:
     trailing = order.orderType.startswith("TRAIL")
     return BrokerOrder(
-        order_ref=order.orderRef,
+        order_ref=plain(order.orderRef),
         perm_id=order.permId,
         order_id=order.orderId,
         client_id=order.clientId,
         account=order.account,
-        symbol=contract.symbol,
+        symbol=plain(contract.symbol),
         con_id=contract.conId,
         action=_action(order.action),
         quantity=quantity,
         filled=filled,
         order_type=order.orderType,
         stop_price=price_or_none(order.trailStopPrice if trailing else order.auxPrice),
-        status=status,
+        status=plain(status),
         parent_id=order.parentId,
-        oca_group=order.ocaGroup,
+        oca_group=plain(order.ocaGroup),
         oca_type=order.ocaType,
-        tif=order.tif,
-        text=text,
+        tif=plain(order.tif),
+        text=plain(text),
     )
 
 
@@ -148,12 +149,12 @@ def execution_of(contract: Any, execution: Any, commission: float | None) -> Bro
         raise ValueError(f"execution {execution.execId} has side {execution.side!r} and price {execution.price}")
     return BrokerExecution(
         exec_id=execution.execId,
-        order_ref=execution.orderRef,
+        order_ref=plain(execution.orderRef),
         perm_id=execution.permId,
         order_id=order_id,
         client_id=execution.clientId,
         account=execution.acctNumber,
-        symbol=contract.symbol,
+        symbol=plain(contract.symbol),
         con_id=contract.conId,
         side=cast("Literal['BOT', 'SLD']", _SIDES[execution.side]),
         shares=whole(execution.shares),

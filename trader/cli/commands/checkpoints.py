@@ -21,7 +21,7 @@ from trader.cli.status.builder import status_of
 from trader.cli.status.view import describe_past
 from trader.config.sections import Config
 from trader.errors import UsageError
-from trader.output import say, say_json, table
+from trader.output import say, say_block, say_json, say_lines, table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +66,7 @@ def _list(args: argparse.Namespace, folder: Folder) -> int:
         return 0
     rows: list[list[object]] = [_row(store, info) for info in shown]
     headings = ["checkpoint", "saved", "event", "bytes", "positions", "trades", "P&L", "value"]
-    say(table(headings, rows) if rows else "There is no checkpoint yet.")
+    say_block(table(headings, rows) if rows else "There is no checkpoint yet.")
     if len(shown) < len(infos):
         say(f"The last {len(shown)} of {len(infos)}; --limit 0 shows all.")
     return 0
@@ -122,9 +122,9 @@ def _show(args: argparse.Namespace, folder: Folder) -> int:
     say(f"Checkpoint {info.path}, saved {real_time(info.saved_at)}, event {info.sequence}")
     if found.extra.account:
         say("Values       " + ", ".join(f"{key} {value}" for key, value in found.extra.account.items()))
-    say(describe_past(status_of(found.state)))
+    say_block(describe_past(status_of(found.state)))
     if found.extra.parameters:
-        say("\n".join(["", "Parameters", *settings_lines(found.extra.parameters)]))
+        say_lines(["", "Parameters", *settings_lines(found.extra.parameters)])
     return 0
 
 
@@ -144,7 +144,7 @@ def _show_moment(args: argparse.Namespace, folder: Folder) -> int:
         )
         return 0
     say(f"The state at {moment.isoformat()}, from {past.source}")
-    say(describe_past(status_of(past.state)))
+    say_block(describe_past(status_of(past.state)))
     return 0
 
 
@@ -169,7 +169,7 @@ def _stats(args: argparse.Namespace, config: Config, folder: Folder) -> int:
         "Mean interval": f"{stats.mean_interval_s:.1f} s" if stats.mean_interval_s is not None else "-",
         "Written": rate + (f", {stats.mean_write_ms:.1f} ms each" if stats.mean_write_ms is not None else ""),
     }
-    say("\n".join(f"{name:<15}{text}" for name, text in lines.items()))
+    say_lines(f"{name:<15}{text}" for name, text in lines.items())
     if alert:
         say(f"ALERT          {alert}")
     return 0
@@ -232,7 +232,8 @@ def _restore(args: argparse.Namespace, folder: Folder) -> int:
         )
         return 0
     say(f"Going back to {info.path}, saved {real_time(info.saved_at)}:")
-    say(table(["what", "now", "then"], [[c.what, c.now, c.then] for c in changes]) if changes else "No difference.")
+    rows = [[c.what, c.now, c.then] for c in changes]
+    say_block(table(["what", "now", "then"], rows) if changes else "No difference.")
     if args.yes:
         say(f"Done, as event {sequence}. The next start compares it with IBKR before anything else.")
     else:

@@ -24,7 +24,7 @@ from state.storage.probe import probe
 from state.storage.retention import FREE_BYTES_MIN
 from trader.clock import Clock
 from trader.config.sections import Config
-from trader.output import say, say_json, table
+from trader.output import say_block, say_json, table
 
 PACKAGES = ("ib_insync", "msgspec", "pytz", "python-dateutil", "numpy")
 PYTHONS = ((3, 11), (3, 13))
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
         say_json(findings)
     else:
         marks = {"ok": "✓", "warning": "⚠️", "failed": "✗"}
-        say(table(("", "what", "found"), [(marks[f.result], f.what, f.text) for f in findings]))
+        say_block(table(("", "what", "found"), [(marks[f.result], f.what, f.text) for f in findings]))
     if unreachable:
         return UNREACHABLE_EXIT
     return FAILED_EXIT if any(f.result == "failed" for f in findings) else 0

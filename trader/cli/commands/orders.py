@@ -8,7 +8,8 @@ from state.history.trading_day import TradingDay, read_trading_day
 from trader.cli.commands.reading import logs_folder, trading_date
 from trader.config.sections import Config
 from trader.errors import UntrustedStateError
-from trader.output import say, say_error, say_json, table
+from trader.output import say, say_block, say_error, say_json, table
+from trader.plain_text import plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.json:
         say_json({"trading_date": day.trading_date, "journal": journal_verdict(day), "orders": lives})
     elif lives:
-        say("\n\n".join(_with_steps(life) for life in lives) if args.steps else _listing(lives))
+        say_block("\n\n".join(_with_steps(life) for life in lives) if args.steps else _listing(lives))
     else:
         say(f"There is no order{f' in {symbol}' if symbol else ''} on {day.trading_date}.")
     if day.broken:
@@ -102,4 +103,4 @@ def _with_steps(life: OrderHistory) -> str:
     filled = f"{life.filled} of {life.quantity} filled{price}, commission {life.commission:.2f}"
     lines = [f"{life.order_ref}  {life.role}, {life.status}, {filled}, session {life.session_id}"]
     lines += [f"  {clock_time(step.time)}  {step.sequence:>6}  {step.what:<20} {step.text}" for step in life.steps]
-    return "\n".join(lines)
+    return "\n".join(plain(text, None) for text in lines)

@@ -7,6 +7,7 @@ from state.storage.files import Folder
 from state.storage.pause_request import write_pause_request
 from trader.cli.commands.operator_request import ask_trader, report_answer
 from trader.config.sections import Config
+from trader.plain_text import plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 def set_paused(args: argparse.Namespace, config: Config, *, paused: bool, reason: str) -> int:
     """Pause or unpause: `pause` and `unpause` differ in the flag only."""
-    command = "pause" if paused else "unpause"
+    command, reason = "pause" if paused else "unpause", plain(reason)
     answer = ask_trader(config, command, {"reason": reason})
     text = "Paused: no new entries; stops and exits go on." if paused else "Unpaused: entries are possible again."
     if answer is None:

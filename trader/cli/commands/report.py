@@ -11,7 +11,7 @@ from state.storage.bars import BarStore
 from state.storage.files import Folder
 from trader.cli.commands.reading import logs_folder, trading_date
 from trader.config.sections import Config
-from trader.output import say, say_json
+from trader.output import say, say_block, say_json
 
 BARS_BYTES = 16 * 1024 * 1024  # a full day of 5-second bars is well below 1 MB
 
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.json:
         say_json(report)
     else:
-        say(text.render(report))
+        say_block(text.render(report))
         if args.html:
             say(f"The page is {args.html.absolute()}")
     return 0

@@ -11,7 +11,7 @@ from state.storage.sessions import Session, SessionStore
 from trader.cli.commands.reading import logs_folder
 from trader.config.sections import Config
 from trader.errors import UsageError
-from trader.output import say, say_json, table
+from trader.output import say, say_block, say_json, say_lines, table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
             problems = [{"file": name, "problem": problem} for name, problem in damaged]
             say_json({"sessions": found, "damaged": problems})
             return 0
-        say(_listing(found, running_id=_running_id(folder)) if found else "There is no session yet.")
+        say_block(_listing(found, running_id=_running_id(folder)) if found else "There is no session yet.")
         for name, problem in damaged:
             say(f"{name} was skipped and left as it is: {problem}")
     return 0
@@ -103,9 +103,9 @@ def _show(folder: Folder, session: Session, *, as_json: bool) -> int:
         "P&L": f"{session.pnl:+,.2f} ({session.pnl_pct:+.2f}%) from {session.trades} trades",
         "Checkpoints": f"{checkpoints.number}, {checkpoints.bytes:,} bytes",
     }
-    say("\n".join(f"{name:<14}{text}" for name, text in lines.items()))
+    say_lines(f"{name:<14}{text}" for name, text in lines.items())
     if session.parameters:
-        say("\n".join(["Parameters", *settings_lines(session.parameters)]))
+        say_lines(["Parameters", *settings_lines(session.parameters)])
     return 0
 
 

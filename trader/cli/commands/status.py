@@ -15,7 +15,7 @@ from trader.cli.status.builder import build_status
 from trader.cli.status.model import Status
 from trader.cli.status.view import describe
 from trader.config.sections import Config
-from trader.output import say, say_json
+from trader.output import say_block, say_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     if args.json:
         say_json(status)
     else:
-        say(describe(status))
+        say_block(describe(status))
     return 0
 
 

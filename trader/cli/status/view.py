@@ -2,6 +2,7 @@
 
 from trader.cli.status.model import Status
 from trader.output import table
+from trader.plain_text import plain
 
 
 def describe(status: Status) -> str:
@@ -9,20 +10,24 @@ def describe(status: Status) -> str:
     who = f"running, pid {status.pid}" if status.running else "NOT running"
     lines = [f"Trader       {who}" + (f", session {status.session_id}" if status.session_id else "")]
     if status.source != "nothing":
-        lines += _facts(status) + _tables(status)
-    lines += [f"Note         {note}" for note in status.notes]
+        lines += _plain(_facts(status)) + _tables(status)
+    lines += _plain([f"Note         {note}" for note in status.notes])
     return "\n".join(lines)
 
 
 def describe_past(status: Status) -> str:
     """The status of a past state, as `checkpoints show` prints it: without ages, entries and notes."""
-    lines = [
+    facts = [
         _account_line(status),
         f"State        event {status.sequence}, session clock {_clock(status)}, session {status.session_id}",
         f"P&L          {status.daily_pnl:+,.2f}, {status.trades} trades closed, {status.live_orders} orders live",
-        *_tables(status),
     ]
-    return "\n".join(lines).rstrip()
+    return "\n".join([*_plain(facts), *_tables(status)]).rstrip()
+
+
+def _plain(texts: list[str]) -> list[str]:
+    """Each text on one line: files of earlier versions hold texts as they came."""
+    return [plain(text, None) for text in texts]
 
 
 def _account_line(status: Status) -> str:
