@@ -312,6 +312,10 @@ def _equity_marked(state: TraderState, event: ev.EquityMarked) -> None:
     """Changes nothing: the equity curve is read from the journal."""
 
 
+def _funds_seen(state: TraderState, event: ev.FundsSeen) -> None:
+    state.funds = event.funds
+
+
 def _paused(state: TraderState, event: ev.Paused) -> None:
     state.risk.paused, state.risk.paused_reason = True, event.reason
 
@@ -394,6 +398,7 @@ _HANDLERS: dict[type[ev.Event], Callable[[TraderState, Any], None]] = {
     ev.EntryBlocked: _entry_blocked,
     ev.EquityAnchored: _equity_anchored,
     ev.EquityMarked: _equity_marked,
+    ev.FundsSeen: _funds_seen,
     ev.Paused: _paused,
     ev.Unpaused: _unpaused,
     ev.BreakerTripped: _breaker_tripped,

@@ -8,6 +8,7 @@ from state.domain.model import (
     CancelReason,
     Closing,
     ExitReason,
+    Funds,
     HaltCause,
     Order,
     OrderReason,
@@ -223,10 +224,16 @@ class EquityAnchored(Event, frozen=True):
 
 
 class EquityMarked(Event, frozen=True):
-    """A point of the equity curve. History only; the state keeps none of it."""
+    """A point of the equity curve, US dollars. History only; the state keeps none of it."""
 
     equity: float
     daily_pnl: float
+
+
+class FundsSeen(Event, frozen=True):
+    """The account's values, recorded once a minute."""
+
+    funds: Funds
 
 
 class Paused(Event, frozen=True):
@@ -299,6 +306,7 @@ class EventTypes:
             EntryBlocked,
             EquityAnchored,
             EquityMarked,
+            FundsSeen,
             Paused,
             Unpaused,
             BreakerTripped,

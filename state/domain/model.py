@@ -320,6 +320,17 @@ class Connection(msgspec.Struct, kw_only=True):
     lost_at: Timestamp | None = None
 
 
+class Funds(msgspec.Struct, kw_only=True):
+    """The account's values in its base currency. exchange_rate: of one US dollar; None if IBKR gave none."""
+
+    taken_at: Timestamp
+    currency: str
+    exchange_rate: float | None
+    net_liquidation: float
+    buying_power: float
+    cash: float
+
+
 class TraderState(msgspec.Struct, kw_only=True):
     """What is known of one trading date and one account. `sequence` is the last journal event in it."""
 
@@ -346,6 +357,7 @@ class TraderState(msgspec.Struct, kw_only=True):
     connection: Connection = msgspec.field(default_factory=Connection)
     order_id_high: int = 0
     children_fixed: bool = False  # IBKR refuses to change a stop that was sent with its entry
+    funds: Funds | None = None
 
     def attempts_for(self, symbol: str, side: Side, pivot: float) -> int:
         """Entries filled so far at this pivot."""
@@ -356,7 +368,7 @@ class TraderState(msgspec.Struct, kw_only=True):
 
     @property
     def daily_pnl(self) -> float:
-        """P&L realized today in the account's currency, commissions included, as IBKR's realizedPNL."""
+        """P&L realized today in US dollars, commissions included, as IBKR's realizedPNL."""
         return round(sum(p.realized_pnl for p in (*self.positions.values(), *self.closed.values())), 6)
 
     @property

@@ -34,7 +34,7 @@ _log = logging.getLogger("trader.checkpoints")
 class CheckpointExtra(msgspec.Struct, kw_only=True):
     """What a checkpoint holds beside the state.
 
-    account: portfolio_value, buying_power, cash and other account values, in its currency. attempts, failures,
+    account: portfolio_value, buying_power, cash and other account values, in US dollars. attempts, failures,
     write_s: writes of this session before this one: how many were tried, how many failed, the seconds of all.
     """
 

@@ -25,7 +25,7 @@ _log = logging.getLogger("trader.sessions")
 
 
 class Session(msgspec.Struct, kw_only=True):
-    """One run. Times are real (not the session's clock), values in the account's currency.
+    """One run. Times are real (not the session's clock), values in US dollars.
 
     initial_value, final_value: portfolio value in the first and last account answer, None if there was none.
     pnl: realized by the day's trades up to its end; pnl_pct: of initial_value. Of a crashed run, ended_at is the

@@ -38,8 +38,8 @@ async def test_g08_every_text_that_is_reported_is_printable() -> None:
         await broker.connect()
         answer = await broker.snapshot(ACCOUNT)
         assert isinstance(answer, BrokerSnapshot)
-        assert [position.symbol for position in answer.positions] == [SHOWN]
-        assert [found.order_ref for found in answer.executions] == [SHOWN]
+        assert [position.symbol for position in answer.positions or ()] == [SHOWN]
+        assert [found.order_ref for found in answer.executions or ()] == [SHOWN]
         tws.send(execution(-1), (4, 2, 5, 201, HOSTILE, ""), (4, 2, 5, 201, "x" * 100_000, ""))
         await broker.current_time()
         facts: list[Fact] = []

@@ -76,12 +76,66 @@ def test_a_completed_order_has_its_quantity_from_what_was_filled_and_no_ids_of_a
 
 
 def test_account_values_need_all_three_of_the_right_account() -> None:
-    rows = [("DU1", "NetLiquidation", "100.5"), ("DU1", "BuyingPower", "400"), ("DU2", "TotalCashValue", "1")]
+    rows = [
+        ("DU1", "NetLiquidation", "100.5", "USD"),
+        ("DU1", "BuyingPower", "400", "USD"),
+        ("DU2", "TotalCashValue", "1", "USD"),
+    ]
     assert account_values_of("DU1", rows) is None
-    found = account_values_of("DU1", [*rows, ("DU1", "TotalCashValue", "99")])
+    found = account_values_of("DU1", [*rows, ("DU1", "TotalCashValue", "99", "USD")])
     assert found is not None
     assert (found.net_liquidation, found.buying_power, found.cash) == (100.5, 400.0, 99.0)
-    assert account_values_of("DU1", [*rows, ("DU1", "TotalCashValue", "much")]) is None
+    assert (found.currency, found.exchange_rate) == ("USD", 1.0)
+    assert account_values_of("DU1", [*rows, ("DU1", "TotalCashValue", "much", "USD")]) is None
+
+
+def in_yen(*more: tuple[str, str, str, str], currency: str = "JPY") -> list[tuple[str, str, str, str]]:
+    amounts = {"NetLiquidation": "15000000", "BuyingPower": "60000000", "TotalCashValue": "15000000"}
+    return [*(("DU1", tag, amount, currency) for tag, amount in amounts.items()), *more]
+
+
+@pytest.mark.parametrize(
+    ("rows", "rate"),
+    [
+        ([("DU1", "ExchangeRate", "150.5", "USD")], 150.5),
+        ([("All", "ExchangeRate", "150.5", "USD"), ("All", "ExchangeRate", "1.00", "JPY")], 150.5),
+        ([("All", "ExchangeRate", "1.00", "BASE"), ("All", "ExchangeRate", "150.5", "USD")], 150.5),
+        ([("All", "ExchangeRate", "140", "USD"), ("All", "ExchangeRate", "150.5", "USD")], 150.5),  # the newest
+        ([("All", "ExchangeRate", "7.8", "USD"), ("DU1", "ExchangeRate", "150.5", "USD")], 150.5),  # the own one
+        ([], None),
+        ([("All", "ExchangeRate", "1.00", "BASE")], None),
+        ([("All", "ExchangeRate", "160.5", "EUR")], None),
+        ([("DU2", "ExchangeRate", "150.5", "USD")], None),
+        ([("All", "ExchangeRate", "1.00", "USD")], None),  # nobody's rate: IBKR has none
+        ([("All", "ExchangeRate", "0.92", "USD"), ("All", "ExchangeRate", "0.006", "JPY")], None),  # euro's ledger
+        *[([("All", "ExchangeRate", text, "USD")], None) for text in ("", "0", "-150", "nan", "inf", "much")],
+    ],
+)
+def test_g27_the_rate_of_a_dollar(rows: list[tuple[str, str, str, str]], rate: float | None) -> None:
+    found = account_values_of("DU1", in_yen(*rows))
+    assert found is not None
+    assert (found.currency, found.exchange_rate) == ("JPY", rate)
+    dollars = found.in_dollars()
+    assert (dollars is None) == (rate is None)
+    if dollars is not None:
+        assert dollars.net_liquidation == pytest.approx(15_000_000 / 150.5)
+        assert dollars.buying_power == pytest.approx(60_000_000 / 150.5)
+        assert dollars.cash == pytest.approx(15_000_000 / 150.5)
+
+
+def test_g27_values_in_several_currencies_are_not_taken_for_dollars() -> None:
+    """`BASE` is the base currency, whichever it is; two codes, or none, leave it unknown."""
+    rate = ("All", "ExchangeRate", "150.5", "USD")
+    beside = account_values_of("DU1", [*in_yen(currency="USD"), *in_yen(currency="BASE")])
+    assert beside is not None
+    assert (beside.currency, beside.exchange_rate) == ("USD", 1.0)
+    base = account_values_of("DU1", [*in_yen(currency="BASE"), rate])
+    assert base is not None
+    assert (base.currency, base.exchange_rate) == ("BASE", 150.5)
+    for rows in (in_yen(currency=""), [*in_yen(), *in_yen(currency="USD")]):
+        found = account_values_of("DU1", [*rows, rate])
+        assert found is not None
+        assert found.in_dollars() is None, found
 
 
 def test_a_symbol_of_two_stocks_is_refused() -> None:

@@ -83,6 +83,7 @@ def test_what_readers_know_of_a_state_file_stays() -> None:
     new = msgspec.json.decode(encode_state(state, saved_at))
     assert (old.pop("schema_version"), new.pop("schema_version")) == (1, 2)
     del old["checksum"], new["checksum"]
+    assert new.pop("funds") is None
     assert new.pop("halt_causes") == {"TSLA": "conflict"}
     assert datetime.fromisoformat(new["connection"].pop("lost_at")) == LOST_AT
     for order in new["orders"].values():

@@ -12,7 +12,7 @@ from state_cases import EXIT, STOP, TRADE, adjusted, at, bracket, commission, ex
 
 from state.domain import events as ev
 from state.domain.apply import _HANDLERS, apply, new_state
-from state.domain.model import TraderState
+from state.domain.model import Funds, TraderState
 from state.domain.recording import encode_event
 from state.errors import InvariantError, StateError
 from state.storage.codec import (
@@ -40,6 +40,17 @@ def full() -> TraderState:
         ),
         ev.ConnectionChanged(time=at(0), connected=True, ready=True, entries_open=True, reason=""),
         ev.EquityAnchored(time=at(0), equity=100_000.0),
+        ev.FundsSeen(
+            time=at(0),
+            funds=Funds(
+                taken_at=at(0),
+                currency="JPY",
+                exchange_rate=150.25,
+                net_liquidation=15e6,
+                buying_power=6e7,
+                cash=-1.5,
+            ),
+        ),
         *bracket(),
         ev.OrderAcknowledged(time=at(1), order_ref=TRADE, perm_id=11, order_id=1),
         ev.OrderAcknowledged(time=at(1), order_ref=TRADE, perm_id=12, order_id=1),

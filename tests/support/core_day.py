@@ -66,6 +66,7 @@ class CoreDay:
         self.cancel_code = 0  # told about each cancel
         self.keeps_cancelled = False  # cancels have no effect
         self.shows_changes = 2  # how often an accepted change is described
+        self.values = AccountValues(ACCOUNT, 100_000.0, 400_000.0, 100_000.0)
         self.silent: set[Part] = set()  # questions that the broker does not answer
         self.refused: set[Part] = set()  # questions that end without an answer
         self._start = start
@@ -159,8 +160,7 @@ class CoreDay:
         """The broker's complete answer."""
         held = tuple(BrokerPosition(ACCOUNT, symbol, 1, n, 0.0) for symbol, n in self._held.items() if n)
         live = tuple(order for order in self._orders.values() if not order.is_closed)
-        values = AccountValues(ACCOUNT, 100_000.0, 400_000.0, 100_000.0)
-        return BrokerSnapshot(ACCOUNT, self.now, held, live, (), tuple(self._executions), values)
+        return BrokerSnapshot(ACCOUNT, self.now, held, live, (), tuple(self._executions), self.values)
 
     def _answer(self, effect: fx.AskBroker) -> None:
         if effect.part in self.refused:

@@ -120,13 +120,33 @@ class BrokerExecution(msgspec.Struct, frozen=True):
     commission: float | None
 
 
+class Dollars(msgspec.Struct, frozen=True):
+    """The account's values in US dollars, as sizes and limits need them."""
+
+    net_liquidation: float
+    buying_power: float
+    cash: float
+
+
 class AccountValues(msgspec.Struct, frozen=True):
-    """The account's values in its base currency."""
+    """The account's values in its base currency.
+
+    exchange_rate: what one dollar is worth in that currency, by IBKR; None if IBKR gave no usable rate.
+    """
 
     account: str
     net_liquidation: float
     buying_power: float
     cash: float
+    currency: str = "USD"
+    exchange_rate: float | None = 1.0
+
+    def in_dollars(self) -> Dollars | None:
+        """The values in US dollars; None without an exchange rate."""
+        rate = self.exchange_rate
+        if rate is None:
+            return None
+        return Dollars(self.net_liquidation / rate, self.buying_power / rate, self.cash / rate)
 
 
 Part = Literal["positions", "open_orders", "completed_orders", "executions", "account"]
@@ -219,7 +239,7 @@ class ExecutionFact(msgspec.Struct, frozen=True):
 
 
 class CommissionFact(msgspec.Struct, frozen=True):
-    """A commissionReport message. commission: in the account's currency."""
+    """A commissionReport message. commission: in US dollars, the currency of every instrument that is traded."""
 
     exec_id: str
     commission: float

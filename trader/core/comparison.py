@@ -14,13 +14,12 @@ import msgspec
 from state.domain.events import (
     AlertCleared,
     AlertRaised,
-    EquityAnchored,
-    EquityMarked,
     Event,
     ExecutionSeen,
     PositionVerified,
 )
 from trader.broker.port import PART_NAMES, PARTS, BrokerSnapshot, Part
+from trader.core.account import note_account
 from trader.core.connection_status import hold_entries, is_reachable, release_entries, set_status
 from trader.core.effects import ArmTimer, AskBroker, RecoveryStep, RequestSave
 from trader.core.messages import PartAnswered
@@ -375,18 +374,3 @@ def report_unknown(turn: Turn) -> None:
         turn.log("warning", f"{text}. {' '.join(dict.fromkeys(failed.values()))}")
         turn.record(AlertRaised(time=turn.moment.now, text=text, key=UNKNOWN_KEY))
     set_status(turn, connected=turn.moment.connected, ready=False, reason=text)
-
-
-def note_account(turn: Turn, snapshot: BrokerSnapshot) -> None:
-    """Keep equity and buying power for sizing; record the day's first equity, and one a minute for the curve."""
-    view, now, values = turn.view, turn.moment.now, snapshot.values
-    view.snapshot = snapshot
-    if values is None:
-        return
-    view.equity, view.buying_power = values.net_liquidation, values.buying_power
-    if turn.state.risk.start_equity is None:
-        turn.record(EquityAnchored(time=now, equity=values.net_liquidation))
-    minute = f"{now:%H:%M}"
-    if minute != view.equity_minute:
-        view.equity_minute = minute
-        turn.record(EquityMarked(time=now, equity=values.net_liquidation, daily_pnl=turn.state.daily_pnl))

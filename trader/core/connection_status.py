@@ -24,12 +24,18 @@ def is_managing(turn: Turn) -> bool:
 
 
 def set_status(turn: Turn, *, connected: bool, ready: bool, reason: str, lost_at: datetime | None = None) -> None:
-    """Record and log the status if it changes. Entries are open only while connected, ready and not held."""
-    known = turn.state.connection
+    """Record and log the status if it changes. Entries are open only while connected, ready and not held.
+
+    Where entries are held, what holds them is the reason, whatever else has changed.
+    """
+    known, held = turn.state.connection, turn.view.held_because
     lost_at = None if connected and ready else lost_at or known.lost_at
-    entries_open = ready and connected and not turn.view.held_because
+    entries_open = ready and connected and not held
+    if connected and ready and held:
+        reason = "; ".join(sorted(held))
     before = (known.connected, known.ready, known.entries_open, known.lost_at is None)
-    if before == (connected, ready, entries_open, lost_at is None):
+    same_reason = entries_open or not ready or known.reason == reason
+    if before == (connected, ready, entries_open, lost_at is None) and same_reason:
         return
     event = ConnectionChanged(
         time=turn.moment.now,

@@ -8,6 +8,7 @@ from typing import Literal
 
 from state.domain.events import Event
 from trader.broker.port import BrokerSnapshot
+from trader.core.account import note_account
 from trader.core.comparison import (
     ROUTINE,
     Outcome,
@@ -16,7 +17,6 @@ from trader.core.comparison import (
     compare,
     forget_answers,
     is_stale,
-    note_account,
     report_unknown,
 )
 from trader.core.connection_status import is_reachable, set_status

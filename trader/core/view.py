@@ -12,7 +12,15 @@ from typing import Literal
 import msgspec
 
 from state.domain.events import ExecutionSeen
-from trader.broker.port import Bar, BrokerExecution, BrokerOrder, BrokerSnapshot, Part, PartAnswer
+from trader.broker.port import (
+    AccountValues,
+    Bar,
+    BrokerExecution,
+    BrokerOrder,
+    BrokerSnapshot,
+    Part,
+    PartAnswer,
+)
 from trader.config.sections import EntryRules
 from trader.core.bars import BarBuffer, Candle
 from trader.core.reconciliation.baseline import Baseline
@@ -185,8 +193,11 @@ class View(msgspec.Struct):
     positions_seen: dict[str, int] = {}  # by symbol: IBKR's last share count
     orders_known: bool = False  # IBKR has listed the open orders on this connection
     executions_known: bool = False  # IBKR has confirmed, on this connection, which executions there are
-    equity: float = 0.0
-    buying_power: float = 0.0
+    equity: float = 0.0  # US dollars
+    buying_power: float = 0.0  # US dollars
+    values: AccountValues | None = None  # the account's, in its base currency
+    values_at: datetime | None = None  # session time of the answer that they came with
+    no_dollars_because: str = ""  # why the account's values are not known in US dollars
     equity_minute: str = ""  # HH:MM of the last point of the equity curve
     connection_lost: bool = False
     outage: bool = False  # TWS has lost IBKR: nothing is sent meanwhile

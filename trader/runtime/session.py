@@ -179,8 +179,9 @@ class TradingSession:
         say_lines((*report.validation(rows, snapshot), *report.closing(self.state, resumed=begun.resumed)))
         assert self.record is not None
         await self._recorded()
-        if snapshot.values is not None:
-            self.record.set_initial_value(snapshot.values.net_liquidation)
+        dollars = snapshot.values.in_dollars() if snapshot.values is not None else None
+        if dollars is not None:
+            self.record.set_initial_value(dollars.net_liquidation)
         await self._keep_report(rows, begun)
         await self.manager.save()
         if scanner_error is not None and not self.state.positions:
@@ -351,15 +352,15 @@ class TradingSession:
             raise DiskSilentError(self.manager.folder.path, END_TIMEOUT_S) from None
 
     def _account_values(self) -> dict[str, float]:
-        """The account's values in IBKR's last complete answer, in its base currency; empty if there is none."""
-        snapshot = self.loop.view.snapshot if self.loop is not None else None
-        if snapshot is None or snapshot.values is None:
+        """The account's values in IBKR's last answer, in US dollars; empty if they are not known."""
+        values = self.loop.view.values if self.loop is not None else None
+        dollars = values.in_dollars() if values is not None else None
+        if dollars is None:
             return {}
-        values = snapshot.values
         return {
-            "portfolio_value": values.net_liquidation,
-            "buying_power": values.buying_power,
-            "cash": values.cash,
+            "portfolio_value": dollars.net_liquidation,
+            "buying_power": dollars.buying_power,
+            "cash": dollars.cash,
         }
 
 

@@ -40,7 +40,7 @@ class SessionRecord:
         self._store.start(self._session)
 
     def set_initial_value(self, value: float) -> None:
-        """The net liquidation value at the first complete answer."""
+        """The net liquidation value at the first complete answer, in US dollars."""
         self._session.initial_value = value
         self._store.update(self._session)
 

@@ -25,6 +25,7 @@ from trader.broker.ibkr.questions import ACCOUNT_VALUES, EXECUTIONS, FIRST_REQUE
 from trader.broker.ibkr.snapshots import completed_orders_of, executions_of, open_orders_of, positions_of
 from trader.broker.ibkr.translate import (
     ACCOUNT_TAGS,
+    EXCHANGE_RATES,
     account_values_of,
     bars_between,
     history_chunks,
@@ -249,7 +250,7 @@ class IbkrBroker:
 
         def request(client: PacedClient, request_id: int) -> None:
             asked.append(request_id)
-            client.ask_account_values(request_id, ACCOUNT_TAGS)
+            client.ask_account_values(request_id, (*ACCOUNT_TAGS, EXCHANGE_RATES))
 
         try:
             return await self._ask(ACCOUNT_VALUES, request)

@@ -187,8 +187,8 @@ class Listener:
     def positionEnd(self) -> None:
         self.questions.end(POSITIONS)
 
-    def accountSummary(self, reqId: int, account: str, tag: str, value: str, _currency: str) -> None:
-        self.questions.row(reqId, (account, tag, value))
+    def accountSummary(self, reqId: int, account: str, tag: str, value: str, currency: str) -> None:
+        self.questions.row(reqId, (account, tag, value, currency))
 
     def accountSummaryEnd(self, reqId: int) -> None:
         self.questions.end(reqId)

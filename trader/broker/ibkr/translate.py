@@ -7,7 +7,7 @@ answer that it belongs to as incomplete.
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
@@ -30,6 +30,10 @@ from trader.plain_text import plain
 
 UNSET_DOUBLE = 1.7976931348623157e308
 ACCOUNT_TAGS = ("NetLiquidation", "BuyingPower", "TotalCashValue")
+EXCHANGE_RATES = "$LEDGER:ALL"  # asks for rows by currency; a row's ExchangeRate is its value in the base currency
+_RATE, _DOLLAR = "ExchangeRate", "USD"
+_SUM = "BASE"  # in a currency's place: the sum over all currencies
+_EVERY_ACCOUNT = "All"  # in an account's place, in rows by currency
 _SIDES = {"BOT": "BOT", "BUY": "BOT", "SLD": "SLD", "SELL": "SLD"}
 _CONNECTION_STATES: dict[int, Literal["broken", "restored"]] = {
     1100: "broken",  # between TWS and IBKR's servers
@@ -165,21 +169,47 @@ def execution_of(contract: Any, execution: Any, commission: float | None) -> Bro
     )
 
 
-def account_values_of(account: str, rows: Iterable[tuple[str, str, str]]) -> AccountValues | None:
-    """The account's values from (account, tag, value) rows; None if one of the tags is missing or no number."""
-    found: dict[str, float] = {}
-    for row_account, tag, text in rows:
-        if row_account == account and tag in ACCOUNT_TAGS:
-            try:
-                value = float(text)
-            except ValueError:
-                return None
-            if not math.isfinite(value):
-                return None
-            found[tag] = value
-    if len(found) < len(ACCOUNT_TAGS):
+def account_values_of(account: str, rows: Iterable[tuple[str, str, str, str]]) -> AccountValues | None:
+    """The account's values from (account, tag, value, currency) rows; None if a tag is missing or no number.
+
+    IBKR may send rows twice: the last one counts. Rows of different currencies are never added up.
+    """
+    given = list(rows)
+    newest = {(owner, tag, currency): _number(value) for owner, tag, value, currency in given}
+    own = [row for row in given if row[0] == account and row[1] in ACCOUNT_TAGS]
+    currencies = {currency for *_, currency in own} - {_SUM} or {_SUM}
+    amounts = {tag: _number(value) for _, tag, value, currency in own if currency in currencies}
+    if len(amounts) < len(ACCOUNT_TAGS) or any(_number(value) is None for _, _, value, _ in own):
         return None
-    return AccountValues(account, *(found[tag] for tag in ACCOUNT_TAGS))
+    currency = " and ".join(sorted(currencies)) or "not named"
+    rate = _dollar_rate(account, currency, newest) if len(currencies) == 1 and "" not in currencies else None
+    net_liquidation, buying_power, cash = (amounts[tag] or 0.0 for tag in ACCOUNT_TAGS)
+    return AccountValues(account, net_liquidation, buying_power, cash, currency, rate)
+
+
+def _dollar_rate(account: str, base: str, rows: Mapping[tuple[str, str, str], float | None]) -> float | None:
+    """What one dollar is worth in the base currency; None if no row tells it.
+
+    1 is no rate for another currency: it is what IBKR sends where it has none. If a row's own base currency has
+    another rate than 1, the row is of an account with another base currency.
+    """
+    if base == _DOLLAR:
+        return 1.0
+    for owner in (account, _EVERY_ACCOUNT):
+        rate = rows.get((owner, _RATE, _DOLLAR))
+        of_base = rows.get((owner, _RATE, base), 1.0)
+        if rate is not None and rate > 0 and rate != 1 and of_base == 1:
+            return rate
+    return None
+
+
+def _number(text: str) -> float | None:
+    """A finite number, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def instrument_of(symbol: str, rows: list[Any]) -> Instrument:

@@ -48,6 +48,7 @@ def status_of(state: TraderState) -> Status:
         last_signals=state.last_signals,
         filter_blocks=state.filter_blocks,
         risk=state.risk,
+        funds=state.funds,
         halted=state.halted,
         alerts=[AlertRow(time=alert.time, text=alert.text, symbol=alert.symbol) for alert in state.alerts],
     )

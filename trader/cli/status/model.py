@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from state.domain.model import LastSignal, PivotAttempts, Risk
+from state.domain.model import Funds, LastSignal, PivotAttempts, Risk
 
 
 class PositionRow(msgspec.Struct, kw_only=True):
@@ -68,6 +68,7 @@ class Status(msgspec.Struct, kw_only=True):
     last_signals: dict[str, LastSignal] = {}
     filter_blocks: dict[str, int] = {}
     risk: Risk = msgspec.field(default_factory=Risk)
+    funds: Funds | None = None  # in the account's base currency; taken_at: session's clock
     halted: dict[str, str] = {}
     alerts: list[AlertRow] = []
     notes: list[str] = []

@@ -1,5 +1,6 @@
 """The status as text for the terminal. Pure."""
 
+from state.domain.model import Funds
 from trader.cli.status.model import Status
 from trader.output import table
 from trader.plain_text import plain
@@ -34,6 +35,23 @@ def _account_line(status: Status) -> str:
     return f"Account      {status.account} at {status.gateway}, trading date {status.trading_date}"
 
 
+def _funds(funds: Funds | None) -> list[str]:
+    """The account's values in its base currency, IBKR's rate for a dollar, and when IBKR gave them."""
+    if funds is None:
+        return []
+    currency, rate = funds.currency, funds.exchange_rate
+    dollars = ""
+    if rate is None:
+        dollars = "; no exchange rate to US dollars"
+    elif currency != "USD":
+        dollars = f"; 1 USD = {rate:,.4f} {currency}, net liquidation {funds.net_liquidation / rate:,.2f} USD"
+    amounts = (
+        f"net liquidation {funds.net_liquidation:,.2f} {currency}, "
+        f"buying power {funds.buying_power:,.2f} {currency}, cash {funds.cash:,.2f} {currency}"
+    )
+    return [f"Values       {amounts}{dollars}; taken at {funds.taken_at:%H:%M:%S}"]
+
+
 def _clock(status: Status) -> str:
     return f"{status.time:%H:%M:%S}" if status.time is not None else "-"
 
@@ -51,6 +69,7 @@ def _facts(status: Status) -> list[str]:
     ]
     return [
         _account_line(status),
+        *_funds(status.funds),
         f"State        {age}: {status.source}, event {status.sequence}, session clock {_clock(status)}",
         f"Connection   {'connected' if status.connected else 'not connected'}, "
         f"{'ready' if status.ready else 'not ready'}; entries {entries}"
