@@ -14,10 +14,11 @@ from lab_live import Live, live
 
 from paper_gateway.testing import RunningGateway
 from state.storage.files import Folder
+from trader.cli.control_client import ask
 from trader.cli.parser import main
 from trader.errors import BrokerError
 from trader.runtime import control_socket as control
-from trader.runtime.control_socket import LINE_LIMIT_BYTES, SOCKET, Requests, ask, serve
+from trader.runtime.control_socket import LINE_LIMIT_BYTES, SOCKET, Requests, serve
 
 PAUSE = b'{"command": "pause", "arguments": {"reason": "%s"}}\n'
 HOSTILE: dict[str, bytes] = {

@@ -17,8 +17,8 @@ from state.storage.files import Folder
 from state.storage.journal import read_journal
 from state.storage.pause_request import PAUSE_REQUEST
 from state.storage.sessions import Session, SessionStore
+from trader.cli.control_client import ask
 from trader.cli.parser import main
-from trader.runtime.control_socket import ask
 
 FORGED = "2025-10-06 09:47:00,000 [09:47:00] INFO    FLATTENED BY IBKR"
 HOSTILE = f"TOO LARGE \x1b[2J\x1b]0;owned\x07\r\n{FORGED}\n\u202ereversed\u2028\x9b5mEND"

@@ -13,7 +13,8 @@ from lab import Trader, scanner
 
 from paper_gateway.testing import RunningGateway
 from state.storage.files import Folder
-from trader.runtime.control_socket import CONNECTIONS_MAX, SOCKET, ask
+from trader.cli.control_client import ask
+from trader.runtime.control_socket import CONNECTIONS_MAX, SOCKET
 
 IDLE = 300
 DESCRIPTORS = 128  # a limit that is below IDLE, and above what a trader and its connections need

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import socket
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -32,10 +31,6 @@ ANSWER_TIMEOUT_S = 60.0
 CONNECTIONS_MAX = 32
 BACKLOG = 128  # connections that the kernel keeps until they are accepted; they cost the trader nothing
 ACCEPT_PAUSE_S = 0.1
-AGAIN_S = 0.02
-NOT_READ = (BlockingIOError, BrokenPipeError, ConnectionResetError)
-"""Errors of a connection from which the trader has read no request, so that it can be sent again. On a Unix socket
-a reset means: closed before what was sent had been read."""
 
 
 class Requests:
@@ -63,7 +58,7 @@ class Requests:
             reply.set_result(content)
 
 
-def _path(folder: Folder) -> str:
+def socket_path(folder: Folder) -> str:
     """The socket's path by the folder's descriptor: a socket's path is limited to 107 bytes, a folder's is not."""
     return f"/proc/self/fd/{folder.fd}/{SOCKET}"
 
@@ -75,7 +70,7 @@ async def serve(folder: Folder, requests: Requests) -> AsyncIterator[None]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         mask = os.umask(0o177)
         try:
-            listener.bind(_path(folder))
+            listener.bind(socket_path(folder))
         finally:
             os.umask(mask)
         listener.listen(BACKLOG)
@@ -210,38 +205,3 @@ async def _answer(requests: Requests, command: str, arguments: dict[str, Any]) -
             "hint": "See trader.log and `status`; it may still be going on.",
             "exit_code": BrokerError.exit_code,
         }
-
-
-def ask(folder: Folder, command: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
-    """Ask a running trader; None if none runs. Blocking. Raises BrokerError without a valid answer."""
-    request = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
-    deadline = time.monotonic() + REQUEST_TIMEOUT_S
-    while True:
-        try:
-            data = _exchange(folder, request)
-            answer = None if data is None else json.loads(data)
-            break
-        except (OSError, ValueError) as error:
-            if not isinstance(error, NOT_READ) or time.monotonic() > deadline:
-                raise BrokerError(
-                    f"The running trader did not answer `{command}`: {error}.", "See trader.log and `status`."
-                ) from error
-        time.sleep(AGAIN_S)
-    if data is not None and not isinstance(answer, dict):
-        raise BrokerError(f"The running trader's answer to `{command}` is invalid.", "See trader.log.")
-    return answer
-
-
-def _exchange(folder: Folder, request: bytes) -> bytes | None:
-    """Send the request and read the answer; None if nothing listens. Raises OSError."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(ANSWER_TIMEOUT_S + REQUEST_TIMEOUT_S)
-        try:
-            client.connect(_path(folder))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return None
-        client.sendall(request)
-        data = b""
-        while not data.endswith(b"\n") and (piece := client.recv(LINE_LIMIT_BYTES)):
-            data += piece
-        return data

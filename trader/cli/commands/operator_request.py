@@ -3,10 +3,10 @@
 from typing import Any
 
 from state.storage.files import Folder
+from trader.cli.control_client import ask
 from trader.config.sections import Config
 from trader.errors import BrokerUnreachableError, UsageError
 from trader.output import say, say_error, say_json
-from trader.runtime.control_socket import ask
 
 
 def ask_trader(config: Config, command: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
