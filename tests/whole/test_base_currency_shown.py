@@ -1,4 +1,4 @@
-"""A trader on an account in yen: what `status` tells of it. A scripted peer takes the gateway's place."""
+"""A trader on an account in another base currency: its sizes, and what `status` tells of it."""
 
 import asyncio
 from pathlib import Path
@@ -7,10 +7,28 @@ from typing import Any
 import pytest
 from command_cases import call
 from lab import Trader, scanner
+from lab_positions import AT_THE_BREAK, LONG_ONLY, run_to, shares, subscribed
 from scripted_tws import scripted_tws
 from yen_account import RATE, as_recorded, in_yen
 
 from paper_gateway.testing import RunningGateway
+
+BELOW_THE_CAPS = "0.05"
+
+
+@pytest.mark.parametrize("currency", ["JPY", "EUR"])
+def test_g27_the_size_of_an_entry_is_that_of_the_dollars(tmp_path: Path, currency: str) -> None:
+    """50 dollars of risk at 2.2 dollars a share, and not 50 times the rate."""
+    with (
+        RunningGateway(*AT_THE_BREAK, "--quirk", f"base-currency={currency}") as gateway,
+        Trader(gateway, tmp_path, *LONG_ONLY, size_risk_per_trade_pct=BELOW_THE_CAPS) as trader,
+    ):
+        subscribed(trader)
+        run_to(gateway, lambda: shares(gateway))
+        status = trader.wait_agreed()
+        assert 20 <= shares(gateway)["TSLA"] <= 24
+        assert status["risk"]["start_equity"] == pytest.approx(100_000, rel=0.001)
+        assert status["funds"]["currency"] == currency
 
 
 async def shown(gateway: RunningGateway, folder: Path, answers: Any) -> tuple[dict[str, Any], Trader]:
