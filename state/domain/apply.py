@@ -256,6 +256,9 @@ def _position_adopted(state: TraderState, event: ev.PositionAdopted) -> None:
             "Run `status` to see the position.",
         )
     adopt_position(state, event, state.sequence + 1)
+    stop = state.orders.get(event.position.stop_ref)
+    if stop is not None:  # an own stop of an earlier day: its fills belong to the adopted position now
+        stop.trade_id, stop.parent_ref = event.position.trade_id, ""
 
 
 def _position_verified(state: TraderState, event: ev.PositionVerified) -> None:

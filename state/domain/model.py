@@ -153,6 +153,7 @@ class Position(msgspec.Struct, kw_only=True):
     exit_reason: Literal[ExitReason, ""] = ""  # "" while it is open
     closing: Closing | None = None
     partials_refused: int = 0
+    targets_given: bool = False  # the operator gave the targets of an adopted position
 
     @property
     def is_adopted(self) -> bool:

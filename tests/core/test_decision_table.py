@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from broker_cases import (
     ENTRY_FILL,
-    SETUP,
     answer,
     decided,
     decisions,
@@ -137,7 +136,7 @@ def test_row_reversal_is_a_conflict(evidence: list[BrokerExecution]) -> None:
     assert isinstance(action, CancelOrder)
     assert action.order_ref == STOP
     accepted = Draft(copied(after), at(61))
-    for event in acceptance(after, "TSLA", held(-50, 98.0), SETUP, at(61)):
+    for event in acceptance(after, "TSLA", held(-50, 98.0), None, at(61)):
         accepted.record(event)
     position = accepted.state.positions["TSLA"]
     assert (position.side, position.held, position.estimated, position.entry_price) == ("SHORT", 50, True, 98.0)

@@ -1,11 +1,13 @@
 """`adopt` against a real trader on a real gateway: the stop that it places, and what it refuses."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
-from lab import live_stops, status
-from lab_live import Live, live
+from gateway_helpers import UNTYPED, connected, stock, until
+from lab import CALM, CLIENT_ID, live_stops, status
+from lab_live import Live, held_at, live
 from operator_commands import Operator, assert_two_sentences, shares
 
 from paper_gateway.testing import RunningGateway
@@ -98,3 +100,62 @@ async def test_a_defect_in_a_command_does_not_end_the_run(
         code, _, error = await operator.asks("adopt", "AMD")
         assert (code, "failed" in error) == (1, True)
         assert (await operator.asks("pause"))[0] == 0
+
+
+def opening(folder: Path, symbol: str, quantity: int, cost: float) -> Path:
+    """A file for `--positions`."""
+    file = folder / "positions.json"
+    file.write_text(json.dumps([{"symbol": symbol, "quantity": quantity, "avg_cost": cost}]))
+    return file
+
+
+@pytest.mark.parametrize("above", [1.04, 0.8], ids=["under water", "far in gain"])
+@pytest.mark.parametrize("quantity", [100, -100])
+async def test_g03_an_adopted_position_is_neither_sold_nor_divided(
+    tmp_path: Path, above: float, quantity: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its cost is far from the market. Planted: the stop is chosen from the cost; partials by estimated targets."""
+    cost = round(444.1 * above, 2)
+    with RunningGateway(*CALM, "--positions", str(opening(tmp_path, "TSLA", quantity, cost))) as gateway:
+        async with live(gateway, tmp_path) as run:
+            operator = Operator(run.logs, capsys)
+            code, answer, error = await operator.asks("adopt", "TSLA")
+            assert code == 0, error
+            await run.elapse(4.0)
+            assert (held_at(gateway), run.position().partials_taken) == (quantity, [])
+            price = await run.price()
+            assert (price - answer["stop_price"]) * quantity > 0, "the stop is on the losing side of the price"
+            assert len(live_stops(gateway.truth(), "TSLA")) == 1
+
+
+async def test_g03_a_stop_that_would_trigger_at_once_is_refused_unless_it_is_asked_for(
+    gateway: RunningGateway, tmp_path: Path, operator: Operator
+) -> None:
+    gateway.ctl("trade", symbol="TSLA", side="BUY", shares=40)
+    async with live(gateway, tmp_path) as run:
+        code, _, error = await operator.asks("adopt", "TSLA", "--stop", "500")
+        assert (code, "would trigger at once" in error, "--stop 500.00 --yes" in error) == (2, True, True), error
+        assert (held_at(gateway), "TSLA" in run.state.foreign) == (40, True)
+        code, answer, error = await operator.asks("adopt", "TSLA", "--stop", "430", "--target", "446")
+        assert (code, answer.get("stop_price")) == (0, 430.0), error
+        assert run.position().target1 == 446.0
+
+
+async def test_g12_an_own_stop_of_an_earlier_day_is_kept_and_the_position_can_be_closed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Held over night with its own stop. Planted: a second stop is placed, and `flatten` finds nothing to close."""
+    with RunningGateway(*CALM, "--positions", str(opening(tmp_path, "TSLA", 7, 440.0))) as gateway:
+        async with connected(gateway, CLIENT_ID) as ib:
+            order = UNTYPED.StopOrder("SELL", 7, 420.0, tif="GTC", orderRef="ps60-TSLA-L-S1-0h4aaaaaaa.0h4aaaaaab")
+            ib.placeOrder(stock(), order)
+            await until(lambda: len(live_stops(gateway.truth())) == 1)
+        (before,) = live_stops(gateway.truth())
+        async with live(gateway, tmp_path) as run:
+            operator = Operator(run.logs, capsys)
+            code, answer, error = await operator.asks("adopt", "TSLA")
+            assert (code, answer.get("stop_price")) == (0, 420.0), error
+            assert live_stops(gateway.truth()) == [before]
+            code, answer, error = await operator.asks("flatten")
+            assert (code, held_at(gateway)) == (0, 0), error
+            assert live_stops(gateway.truth()) == []

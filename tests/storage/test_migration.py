@@ -90,7 +90,7 @@ def test_what_readers_know_of_a_state_file_stays() -> None:
         for added in ("closing", "cancel_reason", "refusal", "refusal_code", "change"):
             del order[added]
     for trade in (*new["positions"].values(), *new["closed"].values()):
-        assert (trade.pop("closing"), trade.pop("partials_refused")) == (None, 0)
+        assert [trade.pop(name) for name in ("closing", "partials_refused", "targets_given")] == [None, 0, False]
     # Version 1 did not keep these.
     assert (new.pop("client_id"), new.pop("children_fixed")) == (0, False)
     assert new == old

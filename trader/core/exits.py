@@ -44,4 +44,6 @@ def _view(turn: Turn, position: Position, monitor: SymbolMonitor) -> PositionVie
         partials=frozenset(partial.reason for partial in position.partials_taken),
         pending_exit_shares=sum(order.pending for order in exits),
         min_tick=monitor.min_tick,
+        adopted=position.is_adopted,
+        targets_given=position.targets_given,
     )

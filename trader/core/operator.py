@@ -12,7 +12,14 @@ from trader.core.effects import ForgetPauseRequest, Reply, RequestSave
 from trader.core.market_data import monitor_symbol
 from trader.core.messages import OperatorRequest
 from trader.core.numbers import is_price
-from trader.core.reconciliation.adoption import adoption
+from trader.core.prices import fresh_price
+from trader.core.reconciliation.adoption import (
+    Terms,
+    adoption,
+    chosen_stop,
+    guarding_stop,
+    triggers_at_once,
+)
 from trader.core.turn import Turn
 from trader.core.view import Adoption
 from trader.errors import BrokerError
@@ -43,6 +50,8 @@ def go_on(turn: Turn) -> None:
     for symbol, waiting in list(turn.view.adoptions.items()):
         if waiting.recorded:
             _finish_adoption(turn, symbol, waiting)
+        else:
+            continue_adoption(turn, symbol)
     flatten.go_on(turn)
 
 
@@ -95,39 +104,74 @@ def _one_line(text: str) -> str:
 
 
 def _adopt(turn: Turn, request: OperatorRequest) -> None:
-    """Take over a foreign position, with estimated values. The reply is sent when its stop is in force."""
+    """Take over a foreign position. The reply is sent when its stop is in force."""
     symbol = str(request.arguments.get("symbol") or "").strip().upper()
     problem = _why_not_adopt(turn, symbol, _foreign(turn, symbol))
-    if problem is not None:
-        _refuse(turn, request.request_id, problem, "See `status`.")
+    terms = _terms(request.arguments)
+    if problem is None and terms is None:
+        problem = "The stop and the targets have to be prices above 0, three targets at most."
+    if problem is not None or terms is None:
+        _refuse(turn, request.request_id, problem or "", "See `status`.")
         return
-    turn.view.adoptions[symbol] = Adoption(request.request_id, turn.moment.real_s)
-    if symbol in turn.view.monitors:
-        continue_adoption(turn, symbol)
-    else:
+    through = request.arguments.get("yes") is True and terms.stop is not None
+    turn.view.adoptions[symbol] = Adoption(request.request_id, turn.moment.real_s, terms, through=through)
+    if symbol not in turn.view.monitors:
         monitor_symbol(turn, symbol)
+    continue_adoption(turn, symbol)
+
+
+def _terms(arguments: dict[str, Any]) -> Terms | None:
+    """The stop and the targets of an `adopt`; None if one is no price."""
+    stop, targets = arguments.get("stop"), arguments.get("targets") or []
+    prices = [*targets, *([stop] if stop is not None else [])]
+    if not isinstance(targets, list) or len(targets) > 3:
+        return None
+    if not all(
+        isinstance(price, int | float) and not isinstance(price, bool) and is_price(price) for price in prices
+    ):
+        return None
+    return Terms(float(stop) if stop is not None else None, tuple(float(target) for target in targets))
 
 
 def continue_adoption(turn: Turn, symbol: str) -> None:
-    """Continue an adoption that waited for the instrument; IBKR may not know it."""
+    """Adopt once a price is known. A stop that would trigger at once is refused, unless the command asks for it."""
     waiting = turn.view.adoptions.get(symbol)
     if waiting is None or waiting.recorded:
         return
-    holding = _foreign(turn, symbol)
-    if holding is None:
-        del turn.view.adoptions[symbol]
-        _refuse(turn, waiting.request_id, f"{symbol} was closed before its stop was in force.", "See `status`.")
+    holding, snapshot = _foreign(turn, symbol), turn.view.snapshot
+    if holding is None or snapshot is None:
+        _drop_adoption(turn, symbol, waiting, f"{symbol} was closed before its stop was in force.")
         return
-    monitor, now = turn.view.monitors.get(symbol), turn.moment.now
-    price = monitor.price if monitor is not None and is_price(monitor.price) else None
-    event = adoption(symbol, holding, turn.settings.setups.get(symbol), price, now)
+    own = guarding_stop(snapshot.open_orders or (), holding, turn.settings.client_id)
+    price = fresh_price(turn, symbol)
+    if price is None and own is None and not waiting.through:
+        if turn.moment.real_s - waiting.since_s > ADOPT_TIMEOUT_S:
+            text = f"There is no price of {symbol}, so it is not known whether a stop would trigger at once."
+            _drop_adoption(turn, symbol, waiting, text, "Try again later, or give --stop PRICE --yes.")
+        return
+    stop = chosen_stop(holding, price, waiting.terms, own)
+    if price is not None and triggers_at_once(holding, stop, price) and not waiting.through:
+        text = f"A stop at {stop:.2f} would trigger at once at the present price {price:.2f} and close {symbol}."
+        hint = f"Give another --stop, or --stop {stop:.2f} --yes to close it that way."
+        _drop_adoption(turn, symbol, waiting, text, hint)
+        return
+    now = turn.moment.now
     gone = ForeignSeen(time=now, symbol=symbol, con_id=holding.con_id, quantity=0, avg_cost=0.0)
-    turn.record(event, gone)
-    turn.log("warning", f"ADOPTED {symbol} {holding.quantity:+d} with estimated values.")
+    turn.record(adoption(symbol, holding, stop, waiting.terms, own, now), gone)
+    at = f" at a price of {price:.2f}" if price is not None else ""
+    kept = f"its own stop {own.order_ref} is kept" if own is not None else "a stop is placed"
+    turn.log("warning", f"ADOPTED {symbol} {holding.quantity:+d}{at}: stop {stop:.2f}, {kept}.")
     turn.view.activity += 1  # an outstanding answer of IBKR is older than the adoption
     waiting.recorded, waiting.since_s = True, turn.moment.real_s
     turn.view.comparison.wanted = True
     turn.do(RequestSave())
+
+
+def _drop_adoption(
+    turn: Turn, symbol: str, waiting: Adoption, text: str, hint: str = "Give --stop, or see `status`."
+) -> None:
+    del turn.view.adoptions[symbol]
+    _refuse(turn, waiting.request_id, text, hint)
 
 
 def _foreign(turn: Turn, symbol: str) -> BrokerPosition | None:
@@ -144,7 +188,7 @@ def _why_not_adopt(turn: Turn, symbol: str, holding: BrokerPosition | None) -> s
         return f"{symbol} is being adopted already."
     if turn.settings.dry_run:
         return "This is a dry run, which sends no stop, so nothing can be adopted."
-    if not turn.state.connection.ready:
+    if not turn.state.connection.ready:  # adopting opens nothing, but the account has to be known
         return f"The state and IBKR are not compared yet ({turn.state.connection.reason})."
     if symbol in turn.view.others:
         ids = ", ".join(str(client_id) for client_id in turn.view.others[symbol])

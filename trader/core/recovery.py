@@ -23,7 +23,7 @@ from trader.core.connection_status import is_reachable, set_status
 from trader.core.effects import ArmTimer, RecoveryFinished, RecoveryRefused, RecoveryStep
 from trader.core.market_data import open_market
 from trader.core.messages import Reconnected, RecoveryStarted
-from trader.core.reconciliation.adoption import acceptance
+from trader.core.reconciliation.adoption import acceptance, guarding_stop
 from trader.core.reconciliation.baseline import baseline
 from trader.core.reconciliation.plan import Row
 from trader.core.turn import Turn
@@ -164,8 +164,9 @@ def _accept_conflicts(turn: Turn, recovery: Recovery, snapshot: BrokerSnapshot) 
     accepted = []
     for symbol in symbols:
         holding = snapshot.position(symbol)
-        setup = turn.settings.setups.get(symbol)
-        events: list[Event] = acceptance(turn.state, symbol, holding, setup, turn.moment.now)
+        client_id = turn.settings.client_id
+        own = guarding_stop(snapshot.open_orders or (), holding, client_id) if holding is not None else None
+        events: list[Event] = acceptance(turn.state, symbol, holding, own, turn.moment.now)
         turn.record(*events)
         count = holding.quantity if holding is not None else 0
         text = f"IBKR's {count:+d} shares accepted with --accept-broker; values are ESTIMATED"

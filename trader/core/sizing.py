@@ -58,7 +58,10 @@ def partial_shares(original: int, held: int, fraction: float) -> int:
 
 
 def estimated_targets(side: Side, entry: float, stop: float) -> tuple[float, float, float]:
-    """Targets of a trade without a setup: 2, 3 and 4 times the risk of one share beyond the entry price."""
+    """Targets of a trade without a setup: 2, 3 and 4 times the risk of one share beyond the entry price.
+
+    At least a cent: a short far under water has a risk above its price.
+    """
     risk = abs(entry - stop) or entry * ESTIMATED_RISK
-    target1, target2, target3 = (entry + sign(side) * multiple * risk for multiple in (2, 3, 4))
+    target1, target2, target3 = (max(entry + sign(side) * multiple * risk, 0.01) for multiple in (2, 3, 4))
     return target1, target2, target3

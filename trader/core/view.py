@@ -23,6 +23,7 @@ from trader.broker.port import (
 )
 from trader.config.sections import EntryRules
 from trader.core.bars import BarBuffer, Candle
+from trader.core.reconciliation.adoption import Terms
 from trader.core.reconciliation.baseline import Baseline
 from trader.core.reconciliation.plan import Row
 from trader.core.strategy.indicators import atr, range_5m
@@ -149,6 +150,8 @@ class Adoption(msgspec.Struct):
 
     request_id: int
     since_s: float
+    terms: Terms
+    through: bool = False  # the operator wants a stop that triggers at once
     recorded: bool = False  # the position is in the state
 
 

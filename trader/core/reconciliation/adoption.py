@@ -1,32 +1,67 @@
 """Takes over a position of the account on the operator's command: `adopt SYM` and `--accept-broker`."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
+import msgspec
+
 from state.domain.events import Event, PositionAdjusted, PositionAdopted, SymbolReleased
-from state.domain.model import Position, Side, TraderState, sign
-from trader.broker.port import BrokerPosition
+from state.domain.model import ADOPTED_PATH, Position, Side, TraderState, exit_action, sign
+from trader.broker.port import BrokerOrder, BrokerPosition
+from trader.core.orders.order_ref import parse_ref
 from trader.core.sizing import ESTIMATED_RISK, estimated_targets
-from trader.core.strategy.ps60.setups import Setup
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How a position is to be adopted. Without a stop one is chosen; without targets no partial is taken."""
+
+    stop: float | None = None
+    targets: tuple[float, ...] = ()
+
+
+def guarding_stop(orders: Iterable[BrokerOrder], holding: BrokerPosition, client_id: int) -> BrokerOrder | None:
+    """An own live stop that closes the holding, of an earlier day or a lost state; the largest one."""
+    closing = exit_action("LONG" if holding.quantity > 0 else "SHORT")
+    stops = [
+        order
+        for order in orders
+        if order.is_working
+        and order.symbol == holding.symbol
+        and order.client_id == client_id
+        and order.action == closing
+        and order.stop_price is not None
+        and (ref := parse_ref(order.order_ref)) is not None
+        and ref.role == "stop"
+    ]
+    return max(stops, key=lambda order: order.remaining, default=None)
+
+
+def chosen_stop(holding: BrokerPosition, price: float | None, terms: Terms, own: BrokerOrder | None) -> float:
+    """The stop's price: as given; of the own stop that guards it; else 1 % beyond the worse of cost and price."""
+    if terms.stop is not None:
+        return terms.stop
+    if own is not None and own.stop_price is not None:
+        return own.stop_price
+    side: Side = "LONG" if holding.quantity > 0 else "SHORT"
+    worse = min(holding.avg_cost, price or holding.avg_cost)
+    if side == "SHORT":
+        worse = max(holding.avg_cost, price or holding.avg_cost)
+    return round(worse * (1 - sign(side) * ESTIMATED_RISK), 2)
+
+
+def triggers_at_once(holding: BrokerPosition, stop: float, price: float) -> bool:
+    """Whether a stop would execute at this price, so that the position would be sold or bought back."""
+    return price <= stop if holding.quantity > 0 else price >= stop
 
 
 def adoption(
-    symbol: str, holding: BrokerPosition, setup: Setup | None, price: float | None, now: datetime
+    symbol: str, holding: BrokerPosition, stop: float, terms: Terms, own: BrokerOrder | None, now: datetime
 ) -> PositionAdopted:
-    """The event of a managed position with IBKR's shares and average cost. Pivot, targets and stop are estimated.
-
-    price: the last trade, or None. The stop is the scanner's pivot if that is on the right side of cost and price,
-    else 1 % away from the worse of the two.
-    """
+    """The event of a managed position with IBKR's shares and average cost. own: the stop that it takes over."""
     side: Side = "LONG" if holding.quantity > 0 else "SHORT"
-    towards = sign(side)
     cost = holding.avg_cost
-    worse = min(cost, price or cost) if side == "LONG" else max(cost, price or cost)
-    stop = round(worse * (1 - towards * ESTIMATED_RISK), 2)
-    pivot = setup.pivot(side) if setup is not None else stop
-    if setup is not None and (worse - pivot) * towards > 0:
-        stop = pivot
-    estimated = (round(target, 2) for target in estimated_targets(side, cost, stop))
-    target1, target2, target3 = setup.targets(side) if setup is not None else estimated
+    estimated = tuple(round(target, 2) for target in estimated_targets(side, cost, stop))
+    targets = (*terms.targets, *estimated[len(terms.targets) :])
     return PositionAdopted(
         time=now,
         position=Position(
@@ -38,21 +73,23 @@ def adoption(
             entry_time=now,
             shares=abs(holding.quantity),
             held=abs(holding.quantity),
-            pivot=pivot,
-            target1=target1,
-            target2=target2,
-            target3=target3,
+            pivot=stop,
+            target1=targets[0],
+            target2=targets[1],
+            target3=targets[2],
             stop_price=stop,
             initial_stop=stop,
-            path="adopted",
+            stop_ref=own.order_ref if own is not None else "",
+            path=ADOPTED_PATH,
             recovery="adopted",
             estimated=True,
+            targets_given=bool(terms.targets),
         ),
     )
 
 
 def acceptance(
-    state: TraderState, symbol: str, holding: BrokerPosition | None, setup: Setup | None, now: datetime
+    state: TraderState, symbol: str, holding: BrokerPosition | None, own: BrokerOrder | None, now: datetime
 ) -> list[Event]:
     """The operator accepts IBKR's count of a symbol in conflict: the trade ends, and IBKR's position is adopted."""
     events: list[Event] = []
@@ -64,7 +101,8 @@ def acceptance(
             )
         )
     if holding is not None and holding.quantity:
-        events.append(adoption(symbol, holding, setup, None, now))
+        terms = Terms()
+        events.append(adoption(symbol, holding, chosen_stop(holding, None, terms, own), terms, own, now))
     if symbol in state.halted:
         events.append(SymbolReleased(time=now, symbol=symbol))
     return events

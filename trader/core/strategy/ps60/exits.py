@@ -48,6 +48,8 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     partials: frozenset[str] = frozenset()  # reasons taken
     pending_exit_shares: int = 0  # of exit orders, without the stop
     min_tick: float = 0.01
+    adopted: bool = False  # taken over from the account: cost and risk are not those of an own entry
+    targets_given: bool = False  # the operator gave the targets of an adopted position
 
 
 class TakePartial(msgspec.Struct, frozen=True):
@@ -89,7 +91,7 @@ def decide(
         return []
     actions: list[Action] = []
     if not busy:
-        if _time_is_up(view, price, now, rules):
+        if not view.adopted and _time_is_up(view, price, now, rules):
             return [Close("time_rule")]
         partial = _partial(view, price, rules)
         if partial is not None:
@@ -117,10 +119,11 @@ def _time_is_up(view: PositionView, price: float, now: datetime, rules: ExitRule
 
 
 def _partial(view: PositionView, price: float, rules: ExitRules) -> TakePartial | None:
-    r = r_multiple(view, price)
+    r = None if view.adopted else r_multiple(view, price)  # an adopted position's risk is an estimate
+    target1 = _target_reached(view, price) and (view.targets_given or not view.adopted)
     due: list[tuple[PartialReason, bool, float]] = [
         ("partial_1r", r is not None and at_least(r, rules.first_partial_r), rules.first_partial_fraction),
-        ("partial_target1", _target_reached(view, price), rules.second_partial_fraction),
+        ("partial_target1", target1, rules.second_partial_fraction),
     ]
     for reason, reached, fraction in due:
         shares = partial_shares(view.shares, view.held, fraction)
