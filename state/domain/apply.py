@@ -15,6 +15,7 @@ from state.domain.model import (
     Connection,
     ForeignPosition,
     LastSignal,
+    MarketData,
     Order,
     OrderChange,
     TraderState,
@@ -71,11 +72,13 @@ def _session_started(state: TraderState, event: ev.SessionStarted) -> None:
         state.client_id = event.client_id or state.client_id  # live orders can be changed under their own id only
     lost_at = state.connection.lost_at  # an outage of the run before lasts until this one is connected and ready
     state.connection = Connection(since=event.time, reason="starting", lost_at=lost_at)
+    state.market_data = {}
 
 
 def _session_ended(state: TraderState, event: ev.SessionEnded) -> None:
     lost_at = state.connection.lost_at
     state.connection = Connection(since=event.time, reason=event.reason or event.status, lost_at=lost_at)
+    state.market_data = {}
 
 
 def _connection_changed(state: TraderState, event: ev.ConnectionChanged) -> None:
@@ -339,6 +342,15 @@ def _broker_error_counted(state: TraderState, event: ev.BrokerErrorCounted) -> N
     state.risk.broker_errors = 0 if event.reset else state.risk.broker_errors + 1
 
 
+def _data_changed(state: TraderState, event: ev.DataChanged) -> None:
+    if event.state == "live":
+        state.market_data.pop(event.symbol, None)
+    else:
+        state.market_data[event.symbol] = MarketData(
+            state=event.state, since=event.since, code=event.code, text=event.text
+        )
+
+
 def _alert_raised(state: TraderState, event: ev.AlertRaised) -> None:
     if event.key:
         state.alerts = [alert for alert in state.alerts if alert.key != event.key]
@@ -407,6 +419,7 @@ _HANDLERS: dict[type[ev.Event], Callable[[TraderState, Any], None]] = {
     ev.BreakerTripped: _breaker_tripped,
     ev.LossLimitHit: _loss_limit_hit,
     ev.BrokerErrorCounted: _broker_error_counted,
+    ev.DataChanged: _data_changed,
     ev.AlertRaised: _alert_raised,
     ev.AlertCleared: _alert_cleared,
     ev.StateRestored: _state_restored,

@@ -7,6 +7,7 @@ import msgspec
 from state.domain.model import (
     CancelReason,
     Closing,
+    DataState,
     ExitReason,
     Funds,
     HaltCause,
@@ -259,6 +260,16 @@ class BrokerErrorCounted(Event, frozen=True):
     text: str = ""
 
 
+class DataChanged(Event, frozen=True):
+    """A symbol's market data are in another state. since: real time."""
+
+    symbol: str
+    state: DataState
+    since: Timestamp
+    code: int = 0
+    text: str = ""
+
+
 class AlertRaised(Event, frozen=True):
     text: str
     symbol: str = ""
@@ -312,6 +323,7 @@ class EventTypes:
             BreakerTripped,
             LossLimitHit,
             BrokerErrorCounted,
+            DataChanged,
             AlertRaised,
             AlertCleared,
             StateRestored,

@@ -46,6 +46,13 @@ HaltCause = Literal[
     "two_trades",  # two trades hold shares of the symbol at once
 ]
 CancelReason = Literal["timeout", "flatten", "position_closed", "reconciliation", "replacement"]
+DataState = Literal[
+    "waiting",  # asked for, or about to be; no real-time bar has come yet
+    "live",
+    "delayed",  # unfit for trading
+    "missing",  # refused by IBKR
+    "stale",  # bars have stopped, or did not begin
+]
 RefusalKind = Literal[
     "message",  # an error message with its code
     "inactive",  # the order status Inactive
@@ -306,6 +313,15 @@ class Alert(msgspec.Struct, kw_only=True):
     key: str = ""  # replaces an earlier alert of the same key
 
 
+class MarketData(msgspec.Struct, kw_only=True):
+    """Why a symbol has no live market data. since: real time, unlike the other times of the state."""
+
+    state: DataState
+    since: Timestamp
+    code: int = 0  # of IBKR's message, where one came
+    text: str = ""
+
+
 class Connection(msgspec.Struct, kw_only=True):
     """The API connection to TWS, as this run knows it.
 
@@ -356,6 +372,7 @@ class TraderState(msgspec.Struct, kw_only=True):
     halt_causes: dict[str, HaltCause] = {}  # of the same symbols; decides what releases them
     alerts: list[Alert] = []
     connection: Connection = msgspec.field(default_factory=Connection)
+    market_data: dict[str, MarketData] = {}  # by symbol, only those without live data; of the running session
     order_id_high: int = 0
     children_fixed: bool = False  # IBKR refuses to change a stop that was sent with its entry
     funds: Funds | None = None

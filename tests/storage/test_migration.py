@@ -93,6 +93,7 @@ def test_what_readers_know_of_a_state_file_stays() -> None:
         assert [trade.pop(name) for name in ("closing", "partials_refused", "targets_given")] == [None, 0, False]
     # Version 1 did not keep these.
     assert (new.pop("client_id"), new.pop("children_fixed")) == (0, False)
+    assert new.pop("market_data") == {}
     assert new == old
 
 

@@ -81,6 +81,7 @@ def full() -> TraderState:
         ev.LossLimitHit(time=at(87), daily_pnl=-1.0),
         ev.BrokerErrorCounted(time=at(88)),
         ev.OrderModifyRefused(time=at(89), order_ref=STOP, code=10326, text="no", final=True),
+        ev.DataChanged(time=at(89), symbol="AMD", state="missing", since=at(9000), code=354, text="not subscribed"),
     )
 
 
