@@ -77,10 +77,11 @@ async def _library(stream: list[bytes]) -> float:
 async def _connection(stream: list[bytes]) -> float:
     from trader.broker.ibkr.client import PacedClient
     from trader.broker.ibkr.listener import Listener
+    from trader.broker.ibkr.subscriptions import Subscriptions
     from trader.broker.port import Fact, PricesFact
 
     facts: deque[Fact] = deque()
-    listener = Listener(1, facts.append, lambda _: None)
+    listener = Listener(1, facts.append, Subscriptions(facts.append, lambda: 0))
     client = PacedClient(listener)
     _opened(client)
     listener.symbols = {number + 1: f"SYM{number}" for number in range(SYMBOLS)}

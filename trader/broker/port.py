@@ -259,9 +259,29 @@ class BarFact(msgspec.Struct, frozen=True):
 
 
 class PricesFact(msgspec.Struct, frozen=True):
-    """The newest last price of each symbol that traded since the PricesFact before; never NaN, never zero."""
+    """The newest last price of each symbol that traded since the PricesFact before; never NaN, never zero.
+
+    times: when they traded, in seconds since 1970, of the symbols for which IBKR has told it.
+    """
 
     prices: dict[str, float]
+    times: dict[str, int] = {}
+
+
+DataKind = Literal["requested", "queued", "delayed", "current", "refused"]
+
+
+class DataFact(msgspec.Struct, frozen=True):
+    """What became of a symbol's subscription; code and text are IBKR's, or tell what a request waits for.
+
+    requested: the request for bars went out. queued: it waits for its turn. delayed, current: the type of the
+    prices that IBKR sends. refused: a request was refused or ended.
+    """
+
+    symbol: str
+    kind: DataKind
+    code: int = 0
+    text: str = ""
 
 
 class MessageFact(msgspec.Struct, frozen=True):
@@ -286,7 +306,15 @@ class ConnectionFact(msgspec.Struct, frozen=True):
 
 
 Fact = (
-    OrderFact | ExecutionFact | CommissionFact | PositionFact | BarFact | PricesFact | MessageFact | ConnectionFact
+    OrderFact
+    | ExecutionFact
+    | CommissionFact
+    | PositionFact
+    | BarFact
+    | PricesFact
+    | DataFact
+    | MessageFact
+    | ConnectionFact
 )
 
 
@@ -329,10 +357,18 @@ class Broker(Protocol):
         ...
 
     def subscribe(self, symbol: str) -> None:
-        """Real-time 5-second bars and last prices, as BarFact and PricesFact.
+        """Real-time 5-second bars and last prices, as BarFact, PricesFact and DataFact, within IBKR's pacing.
 
         Call it once a symbol: the broker subscribes again after each connect and after message 1101.
         """
+        ...
+
+    def resubscribe(self, symbol: str) -> None:
+        """Subscribe again to one symbol, whose data are refused, delayed or silent."""
+        ...
+
+    def prefer(self, symbols: tuple[str, ...]) -> None:
+        """Subscribe to these symbols before all others, from now on."""
         ...
 
     def free_order_id(self, above: int = 0) -> int:

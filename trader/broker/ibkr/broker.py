@@ -13,7 +13,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +22,7 @@ from trader.broker.ibkr.listener import CLIENT_ID_IN_USE, Listener
 from trader.broker.ibkr.pacing import HistoryPacer
 from trader.broker.ibkr.questions import ACCOUNT_VALUES, EXECUTIONS, FIRST_REQUEST_ID, TIME, RefusedError
 from trader.broker.ibkr.snapshots import completed_orders_of, executions_of, open_orders_of, positions_of
+from trader.broker.ibkr.subscriptions import Subscriptions
 from trader.broker.ibkr.translate import (
     ACCOUNT_TAGS,
     EXCHANGE_RATES,
@@ -60,12 +60,6 @@ _BUILDERS: dict[str, Callable[[str, list[Any], KnownOrders], PartAnswer]] = {
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Subscription:
-    bars_id: int
-    prices_id: int
-
-
 class IbkrBroker:
     """The connection to TWS, IB Gateway or the embedded gateway. Create it inside the running loop."""
 
@@ -91,7 +85,7 @@ class IbkrBroker:
         self._listener: Listener | None = None
         self._next_request_id = FIRST_REQUEST_ID
         self._sent_order_id = 0
-        self._subscriptions: dict[str, _Subscription | None] = {}
+        self._subscriptions = Subscriptions(sink, self._request_id)
         self._pacer = HistoryPacer()
         self._connecting = asyncio.Lock()
         self._asking = {part: asyncio.Lock() for part in PARTS}
@@ -113,12 +107,12 @@ class IbkrBroker:
         """Try once; an earlier connection is closed. BrokerUnreachableError, or ClientIdInUseError on 326."""
         async with self._connecting:
             await self.disconnect()
-            listener = Listener(self._client_id, self._sink, self._renew_data)
+            listener = Listener(self._client_id, self._sink, self._subscriptions)
             listener.account = self._listener.account if self._listener else ""
             client = PacedClient(listener)
             await self._open(client, listener)
             self._client, self._listener = client, listener
-            self.resubscribe_all()
+            self._subscriptions.connected(client, listener)
 
     async def _open(self, client: PacedClient, listener: Listener) -> None:
         started = client.open(self._host, self._port, self._client_id, self._connect_timeout_s)
@@ -160,7 +154,7 @@ class IbkrBroker:
         """Close the socket; orders stay at IBKR. The sink gets no fact about it."""
         client, listener = self._client, self._listener
         self._client = None
-        self._subscriptions = dict.fromkeys(self._subscriptions)
+        self._subscriptions.disconnected()
         if client is None or listener is None:
             return
         listener.questions.fail_all(
@@ -298,32 +292,16 @@ class IbkrBroker:
 
     def subscribe(self, symbol: str) -> None:
         """Real-time bars and last prices from now on, across reconnects. A symbol's second call does nothing."""
-        if self._subscriptions.get(symbol) is None:
-            self._subscriptions[symbol] = None
-            if self.connected:
-                self._request_data(symbol)
+        self._subscriptions.add(symbol)
 
-    def resubscribe_all(self) -> None:
-        """Subscribe again to the data of every symbol. Done after each connect and after message 1101."""
-        self._renew_data("")
-
-    def _renew_data(self, symbol: str) -> None:
-        """Subscribe again to the data of one symbol, or of every symbol (empty)."""
+    def resubscribe(self, symbol: str) -> None:
+        """Ask again for the data of a symbol that has none. Does nothing without a connection."""
         if self.connected:
-            for name in [symbol] if symbol else list(self._subscriptions):
-                self._request_data(name)
+            self._subscriptions.renew(symbol)
 
-    def _request_data(self, symbol: str) -> None:
-        client, listener = self._connection()
-        before = self._subscriptions.get(symbol)
-        if before is not None:
-            client.unsubscribe(before.bars_id, before.prices_id)
-            listener.symbols.pop(before.bars_id, None)
-            listener.symbols.pop(before.prices_id, None)
-        subscription = _Subscription(self._request_id(), self._request_id())
-        self._subscriptions[symbol] = subscription
-        listener.symbols[subscription.bars_id] = listener.symbols[subscription.prices_id] = symbol
-        client.subscribe(subscription.bars_id, subscription.prices_id, symbol)
+    def prefer(self, symbols: tuple[str, ...]) -> None:
+        """Subscribe to these symbols before all others, from now on."""
+        self._subscriptions.prefer(symbols)
 
     # Orders
 

@@ -40,8 +40,9 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024  # TWS's largest messages are scanner paramet
 CLOSE_TIMEOUT_S = 1.0
 EXECUTION_TIME_FIELD = 15
 UTC_FORMAT = "%Y%m%d-%H:%M:%S"  # TWS's notation for UTC
-LAST_PRICES = ("4", "68")  # last, delayed last
-_DECODED = frozenset((3, 4, 5, 9, 10, 11, 15, 17, 49, 50, 52, 53, 55, 59, 61, 62, 63, 64, 101, 102))
+LAST_PRICE, LAST_TIME = "4", "45"  # tick types
+DELAYED_PRICES = frozenset(("66", "67", "68", "72", "73", "75", "76"))
+_DECODED = frozenset((3, 4, 5, 9, 10, 11, 15, 17, 49, 50, 52, 53, 55, 58, 59, 61, 62, 63, 64, 101, 102))
 _log = logging.getLogger(__name__)
 
 
@@ -53,6 +54,7 @@ class StrictDecoder(Decoder):
         self._listener = listener
         self._handlers = {str(number): self.handlers[number] for number in _DECODED}
         self._handlers["1"] = self._tick_price
+        self._handlers["46"] = self._tick_string
 
     def wrap(self, methodName: str, types: list[type], skip: int = 2) -> Any:  # noqa: N803
         """As the library's, but errors are raised."""
@@ -76,8 +78,14 @@ class StrictDecoder(Decoder):
             self._listener.undecodable(int(fields[0]), fields, error)
 
     def _tick_price(self, fields: list[str]) -> None:
-        if fields[3] in LAST_PRICES and fields[4]:
+        if fields[3] == LAST_PRICE and fields[4]:
             self._listener.last_price(int(fields[2]), float(fields[4]))
+        elif fields[3] in DELAYED_PRICES:
+            self._listener.delayed_price(int(fields[2]))
+
+    def _tick_string(self, fields: list[str]) -> None:
+        if fields[3] == LAST_TIME and fields[4]:
+            self._listener.last_time(int(fields[2]), int(fields[4]))
 
     def execDetails(self, fields: list[str]) -> None:
         """Pass the time as epoch seconds: the library does not know EDT and takes EST as a zone without DST."""
@@ -240,16 +248,22 @@ class PacedClient(Client):
 
     # Market data and orders
 
-    def subscribe(self, bars_id: int, prices_id: int, symbol: str) -> None:
-        """Real-time 5-second bars under one request id, prices under the other."""
+    def ask_real_time_bars(self, request_id: int, symbol: str) -> None:
+        """Real-time 5-second bars of regular trading hours."""
         with self.together(Lane.SUBSCRIPTIONS):
-            self.reqRealTimeBars(bars_id, stock(symbol), 5, "TRADES", True, None)
-            self.reqMktData(prices_id, stock(symbol), "", False, False, None)
+            self.reqRealTimeBars(request_id, stock(symbol), 5, "TRADES", True, None)
 
-    def unsubscribe(self, bars_id: int, prices_id: int) -> None:
+    def end_real_time_bars(self, request_id: int) -> None:
         with self.together(Lane.SUBSCRIPTIONS):
-            self.cancelRealTimeBars(bars_id)
-            self.cancelMktData(prices_id)
+            self.cancelRealTimeBars(request_id)
+
+    def ask_prices(self, request_id: int, symbol: str) -> None:
+        with self.together(Lane.SUBSCRIPTIONS):
+            self.reqMktData(request_id, stock(symbol), "", False, False, None)
+
+    def end_prices(self, request_id: int) -> None:
+        with self.together(Lane.SUBSCRIPTIONS):
+            self.cancelMktData(request_id)
 
     def send_orders(self, tickets: Sequence[OrderTicket]) -> None:
         """Write the orders, in this order, in one write."""

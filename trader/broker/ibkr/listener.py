@@ -9,9 +9,8 @@ one. The method names are the decoder's.
 import asyncio
 import logging
 import math
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from trader.broker.ibkr.known_orders import KnownOrders
 from trader.broker.ibkr.questions import (
@@ -41,6 +40,8 @@ from trader.broker.port import (
     BarFact,
     CommissionFact,
     ConnectionFact,
+    DataFact,
+    DataKind,
     ExecutionFact,
     Fact,
     FactSink,
@@ -55,6 +56,9 @@ from trader.plain_text import plain
 LIVE = -1  # the request id of an execution that no request asked for
 CLIENT_ID_IN_USE = 326
 BARS_ENDED = 10225  # "bust event": IBKR has ended this subscription to bars
+DELAYED_FOLLOW = 10167
+PARTLY_REFUSED = (10090, 10091)  # a part of the data is not subscribed to; the rest comes
+_DATA_TYPES: dict[int, DataKind] = {1: "current", 2: "current", 3: "delayed", 4: "delayed"}  # 2, 4: frozen
 _FARM_IS_OK = (2104, 2106, 2158)
 _PARTS = {
     61: POSITIONS,
@@ -68,13 +72,30 @@ _PARTS = {
 _log = logging.getLogger(__name__)
 
 
+class DataRequests(Protocol):
+    """Takes what becomes of the subscriptions. Called outside of the decoder's callbacks."""
+
+    def lost(self) -> None:
+        """IBKR has lost all subscriptions (message 1101)."""
+        ...
+
+    def bars_ended(self, symbol: str) -> None:
+        """IBKR has ended the subscription to a symbol's bars, which has to be renewed at once."""
+        ...
+
+    def served(self, request_id: int) -> None:
+        """IBKR sends live prices for this request."""
+        ...
+
+    def refused(self, request_id: int, code: int) -> None:
+        """The request does not exist at IBKR, or no longer."""
+        ...
+
+
 class Listener:
-    """The messages of one connection. Only facts of `account` are reported; none while it is empty.
+    """The messages of one connection. Only facts of `account` are reported; none while it is empty."""
 
-    data_lost: called, outside the callbacks, with the symbol whose subscription IBKR has ended, or "" for all.
-    """
-
-    def __init__(self, client_id: int, sink: FactSink, data_lost: Callable[[str], None]) -> None:
+    def __init__(self, client_id: int, sink: FactSink, data: DataRequests) -> None:
         self.ib = self  # the decoder reads TimezoneTWS through it
         self.TimezoneTWS = "US/Eastern"
         self.account = ""
@@ -89,10 +110,13 @@ class Listener:
         self.refusal: tuple[int, str] | None = None  # the last error before the connection was ready
         self.broken_by = 0  # 1100 or 2110 while TWS has lost IBKR's servers
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.prices: dict[str, float] = {}
+        self.prices: dict[str, float] = {}  # to be reported, by symbol
+        self._last: dict[int, float] = {}  # last price by request id
+        self._times: dict[str, int] = {}  # of the last trade, by symbol
+        self._data_types: dict[int, DataKind] = {}  # by request id
         self._client_id = client_id
         self._sink = sink
-        self._data_lost = data_lost
+        self._data = data
 
     def _report(self, fact: Fact) -> None:
         self._sink(fact)
@@ -119,7 +143,8 @@ class Listener:
     def tcpDataProcessed(self) -> None:
         if self.prices:
             prices, self.prices = self.prices, {}
-            self._report(PricesFact(prices))
+            times = {symbol: self._times[symbol] for symbol in prices if symbol in self._times}
+            self._report(PricesFact(prices, times))
 
     def undecodable(self, message_id: int, fields: list[str], error: Exception) -> None:
         """A message could not be read. The answer that it belongs to is incomplete, and fails."""
@@ -149,8 +174,8 @@ class Listener:
             return
         if not is_notice(errorCode) and self.questions.fail(reqId, RefusedError(errorCode, text)):
             return
-        if errorCode == BARS_ENDED and reqId in self.symbols:
-            asyncio.get_running_loop().call_soon(self._data_lost, self.symbols[reqId])
+        if reqId in self.symbols and self._is_about_data(reqId, errorCode, text):
+            return
         order_id = reqId if 0 < reqId < FIRST_REQUEST_ID else -1
         order = self.orders.find(self._client_id, order_id, 0)
         symbol = self.symbols.get(reqId) or (order.symbol if order else "")
@@ -164,9 +189,33 @@ class Listener:
             return False
         self.broken_by = code if fact.state == "broken" else 0
         if fact.data_lost:
-            asyncio.get_running_loop().call_soon(self._data_lost, "")
+            asyncio.get_running_loop().call_soon(self._data.lost)
         self._report(fact)
         return True
+
+    def _is_about_data(self, request_id: int, code: int, text: str) -> bool:
+        """Take an error of a subscription; False for a notice, and for one that has to be logged as well."""
+        symbol, later = self.symbols[request_id], asyncio.get_running_loop().call_soon
+        if code == BARS_ENDED:
+            later(self._data.bars_ended, symbol)
+            return False
+        if code == DELAYED_FOLLOW:
+            self._note_data_type(request_id, "delayed", code, text)
+            return True
+        if is_notice(code) or code in PARTLY_REFUSED:
+            return False
+        self._report(DataFact(symbol, "refused", code, text))
+        later(self._data.refused, request_id, code)
+        return True
+
+    def _note_data_type(self, request_id: int, kind: DataKind, code: int = 0, text: str = "") -> None:
+        symbol = self.symbols.get(request_id)
+        if symbol is None or self._data_types.get(request_id) == kind:
+            return
+        self._data_types[request_id] = kind
+        self._report(DataFact(symbol, kind, code, text))
+        if kind == "current":
+            asyncio.get_running_loop().call_soon(self._data.served, request_id)
 
     def currentTime(self, time: int) -> None:
         self.times_received += 1
@@ -270,11 +319,44 @@ class Listener:
     def historicalDataEnd(self, reqId: int, _start: str, _end: str) -> None:
         self.questions.end(reqId)
 
+    def marketDataType(self, reqId: int, marketDataType: int) -> None:
+        kind = _DATA_TYPES.get(marketDataType)
+        if kind is not None:
+            self._note_data_type(reqId, kind)
+
     def last_price(self, req_id: int, price: float) -> None:
         """A trade's price. The newest of each symbol is reported once per read of the socket (f20: never NaN)."""
         symbol = self.symbols.get(req_id)
         if symbol is not None and 0.0 < price < math.inf:
-            self.prices[symbol] = price
+            self.prices[symbol] = self._last[req_id] = price
+
+    def last_time(self, req_id: int, seconds: int) -> None:
+        """When the last trade was; a trade at the price before changes this time only."""
+        symbol = self.symbols.get(req_id)
+        if symbol is None:
+            return
+        self._times[symbol] = seconds
+        if req_id in self._last:
+            self.prices[symbol] = self._last[req_id]
+
+    def delayed_price(self, req_id: int) -> None:
+        """A price that is minutes old; no message has to announce such data."""
+        self._note_data_type(req_id, "delayed")
+
+    def is_delayed(self, request_id: int) -> bool:
+        """Whether IBKR sends delayed data for this request."""
+        return self._data_types.get(request_id) == "delayed"
+
+    def add_request(self, request_id: int, symbol: str) -> None:
+        """A request for a symbol's data is sent."""
+        self.symbols[request_id] = symbol
+
+    def forget_request(self, request_id: int) -> None:
+        """A request for data has ended: what still comes of it is ignored."""
+        symbol = self.symbols.pop(request_id, "")
+        if self._last.pop(request_id, None) is not None:
+            self._times.pop(symbol, None)
+        self._data_types.pop(request_id, None)
 
     def realtimeBar(
         self, reqId: int, time: int, open_: float, high: float, low: float, close: float, volume: float, *_: object

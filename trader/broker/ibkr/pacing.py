@@ -1,7 +1,7 @@
-"""IBKR's limits for a client: messages a second, and requests for history.
+"""IBKR's limits for a client: messages a second, requests for history, and requests for real-time bars.
 
-Sources: https://interactivebrokers.github.io/tws-api/historical_limitations.html, and 50 messages a second, of
-which ib_insync uses 45.
+Sources: https://interactivebrokers.github.io/tws-api/historical_limitations.html and realtime_bars.html, and 50
+messages a second, of which ib_insync uses 45.
 """
 
 from collections import deque
@@ -12,6 +12,8 @@ WINDOW_S = 1.0
 HISTORY_WINDOW_S = 600.0
 HISTORY_MAX = 60
 IDENTICAL_S = 15.0
+BARS_WINDOW_S = 600.0
+BARS_MAX = 60
 SAME_CONTRACT_WINDOW_S = 2.0
 SAME_CONTRACT_MAX = 5
 
@@ -106,3 +108,39 @@ class HistoryPacer:
     def asked(self, symbol: str, request: object, now: float) -> None:
         """The request is sent now."""
         self._all.append((now, symbol, request))
+
+
+class BarPacer:
+    """How long a new request for real-time bars has to wait. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._all: deque[tuple[float, str]] = deque()
+        self._last: dict[str, float] = {}
+
+    def wait_s(self, symbol: str, now: float) -> float:
+        """Seconds until a request for this symbol is allowed; 0 if it is now."""
+        while self._all and now - self._all[0][0] >= BARS_WINDOW_S:
+            self._all.popleft()
+        free_at = [now]
+        if len(self._all) >= BARS_MAX:
+            free_at.append(self._all[-BARS_MAX][0] + BARS_WINDOW_S)
+        if symbol in self._last:
+            free_at.append(self._last[symbol] + IDENTICAL_S)
+        return max(free_at) - now
+
+    def asked(self, symbol: str, now: float) -> None:
+        """The request is sent now."""
+        self._all.append((now, symbol))
+        self._last[symbol] = now
+
+    def ended(self, symbol: str) -> None:
+        """IBKR has ended the symbol's bars and expects a new request at once."""
+        self._last.pop(symbol, None)
+
+    def forget(self, symbol: str) -> None:
+        """The symbol's last request was refused for a reason other than pacing: it does not count."""
+        self.ended(symbol)
+        for index in range(len(self._all) - 1, -1, -1):
+            if self._all[index][1] == symbol:
+                del self._all[index]
+                return
