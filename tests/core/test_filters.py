@@ -19,6 +19,7 @@ SIGNAL = Signal("TSLA", "LONG", "momentum", 100.0, 100.4, NOW - MINUTE, NOW - MI
 CONTEXT = EntryContext(
     now=NOW,
     window=(NOW - 15 * MINUTE, NOW + 300 * MINUTE),
+    live_data=True,
     price=100.4,
     target1=105.0,
     warm=True,
@@ -41,6 +42,7 @@ BLOCKING: dict[str, dict[str, Any]] = {
     "paused": {"paused": True},
     "circuit_breaker": {"breaker_tripped": True},
     "daily_loss_limit": {"daily_pnl": -3000.0},
+    "no_live_data": {"live_data": False},
     "not_warm": {"warm": False},
     "entry_window": {"now": NOW - 16 * MINUTE},
     "already_held": {"held": True},

@@ -53,7 +53,7 @@ async def test_i5_a_signal_that_was_traded_is_not_traded_again_after_a_restart(t
     async def judged(run: Live, signal: Signal | None) -> Signal:
         await run.trading()
         monitor = run.monitors["TSLA"]
-        await run.until(lambda: monitor.buffer.warm)
+        await run.until(lambda: monitor.buffer.warm and run.is_live())
         price, now = await run.price(), run.session.clock.now()
         signal = signal or Signal("TSLA", "LONG", "sustained", round(price * 0.999, 2), price, now, now, 2.0)
         run.judge_signal(monitor, signal)

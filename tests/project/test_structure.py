@@ -101,7 +101,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 # Inside the core, from the values to the decisions: each row may import itself and the rows before it.
 CORE_LAYERS = (
-    ("trader.core.bars", "trader.core.numbers"),
+    ("trader.core.bars", "trader.core.data_state", "trader.core.numbers"),
     ("trader.core.sizing", "trader.core.strategy"),
     (
         "trader.core.orders.actions",
@@ -122,7 +122,8 @@ CORE_LAYERS = (
         "trader.core.limits",
         "trader.core.orders",
     ),
-    ("trader.core.day", "trader.core.entries", "trader.core.exits", "trader.core.facts", "trader.core.market_data"),
+    ("trader.core.market_data",),
+    ("trader.core.data_check", "trader.core.day", "trader.core.entries", "trader.core.exits", "trader.core.facts"),
     ("trader.core.comparison", "trader.core.flatten", "trader.core.recovery"),
     ("trader.core.operator",),
     ("trader.core.engine",),

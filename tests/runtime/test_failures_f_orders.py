@@ -182,14 +182,14 @@ async def test_f20_without_a_price_nothing_is_decided(gateway: RunningGateway, t
     async with live(gateway, tmp_path) as run:
         monitor = run.monitors["TSLA"]
         for price in (math.nan, 0.0, -1.0, math.inf):
-            monitor.take_price(price)
+            monitor.take_price(price, run.session.clock.now(), 0.0)
             assert math.isnan(monitor.price)
         now = run.session.clock.now()
         from trader.core.strategy.ps60.breakout import Signal
 
         signal = Signal("TSLA", "LONG", "momentum", 440.0, math.nan, now, now, math.nan)
         run.judge_signal(monitor, signal)
-        assert run.state.filter_blocks == {"not_warm": 1}
+        assert run.state.filter_blocks == {"no_live_data": 1}
         assert run.state.orders == {}
 
 

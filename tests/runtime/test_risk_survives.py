@@ -67,10 +67,10 @@ async def judge(run: Live, signal: Signal) -> str:
 
 
 async def tradable(run: Live, symbol: str = "AMD") -> None:
-    """Wait until the symbol has bars and a price, the equity is known, and session time is past its last signal."""
+    """Wait for live bars, a fresh price, the equity, and session time past the last signal."""
     monitor = run.monitors[symbol]
     await run.until(lambda: monitor.buffer.warm and monitor.atr and monitor.range_5m and run.view.equity)
-    await run.price(symbol)
+    await run.until(lambda: run.is_live(symbol))
     last = run.state.last_signals.get(symbol)
     await run.until(lambda: last is None or run.session.clock.now() > last.break_time)
 

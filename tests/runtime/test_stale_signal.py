@@ -36,7 +36,7 @@ def broken(run: Live, age_s: float) -> tuple[SymbolMonitor, Candle]:
 async def test_only_a_fresh_signal_is_traded(tmp_path: Path, age_s: float) -> None:
     with RunningGateway(*CALM) as gateway:
         async with live(gateway, tmp_path, entry__signal_max_age_s=75.0) as run:
-            await run.until(lambda: run.monitors["TSLA"].buffer.warm)
+            await run.until(lambda: run.monitors["TSLA"].buffer.warm and run.is_live())
             monitor, candle = broken(run, age_s)
             assert [signal.path for signal in monitor.signals(candle)] == ["momentum"]
             run.loop.turn(lambda turn: judge_candle(turn, "TSLA", candle))

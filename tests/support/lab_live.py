@@ -30,6 +30,7 @@ from trader.clock import Clock
 from trader.config.loader import load_config
 from trader.config.sections import Config, RunOptions
 from trader.core import comparison, entries
+from trader.core.market_data import has_live_data
 from trader.core.orders import closing, sending
 from trader.core.orders.order_ref import parse_ref
 from trader.core.strategy.ps60.breakout import Signal
@@ -213,7 +214,7 @@ class Live:
 
     async def judge(self, symbol: str = "TSLA", side: Side = "LONG", pivot: float | None = None) -> str:
         """Give the entries a signal now; returns the filter that blocked it, "" if an entry was sent."""
-        await self.until(lambda: self.monitors[symbol].buffer.warm)
+        await self.until(lambda: self.monitors[symbol].buffer.warm and self.is_live(symbol))
         before, price, now = dict(self.state.filter_blocks), await self.price(symbol), self.session.clock.now()
         at = pivot if pivot is not None else round(price * (1 - sign(side) * 0.001), 2)
         last = self.state.last_signals.get(symbol)  # the clock of a new run may start up to a second behind
@@ -223,6 +224,10 @@ class Live:
         self.judge_signal(self.monitors[symbol], signal, entries_open=entries_open)
         await self.drained()
         return next((name for name, count in self.state.filter_blocks.items() if count != before.get(name, 0)), "")
+
+    def is_live(self, symbol: str = "TSLA") -> bool:
+        """Whether an entry in the symbol is possible: real-time bars have come, and the price is fresh."""
+        return self.loop.turn(lambda turn: has_live_data(turn, self.monitors[symbol]))
 
     def judge_signal(self, monitor: SymbolMonitor, signal: Signal, *, entries_open: bool = True) -> None:
         """Give a signal to the entries, as the candle that confirms it does."""

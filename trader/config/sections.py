@@ -85,6 +85,12 @@ class UniverseRules(Struct, frozen=True, kw_only=True):
     max_symbols: PositiveCount = 50
 
 
+class MarketRules(Struct, frozen=True, kw_only=True):
+    """[market]: which market data a decision may use."""
+
+    price_max_age_s: Positive = 15.0  # real seconds since the trade
+
+
 class EntryRules(Struct, frozen=True, kw_only=True):
     """[entry]: when and how a break of the pivot becomes an order."""
 
@@ -144,6 +150,7 @@ class Config(Struct, frozen=True, kw_only=True):
     gateway: GatewaySettings = GatewaySettings()
     files: FileSettings = FileSettings()
     universe: UniverseRules = UniverseRules()
+    market: MarketRules = MarketRules()
     entry: EntryRules = EntryRules()
     size: SizeRules = SizeRules()
     exit: ExitRules = ExitRules()

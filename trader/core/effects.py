@@ -82,6 +82,18 @@ class Subscribe(Effect, frozen=True):
     symbol: str
 
 
+class Resubscribe(Effect, frozen=True):
+    """Subscribe again to the data of a symbol that have not come, or no longer come."""
+
+    symbol: str
+
+
+class PreferData(Effect, frozen=True):
+    """Subscribe to these symbols before all others, from now on."""
+
+    symbols: tuple[str, ...]
+
+
 class ReadStoredBars(Effect, frozen=True):
     """Read the symbol's bars from disk; answered by `StoredBarsRead`."""
 
@@ -148,6 +160,13 @@ class MarketOpened(Effect, frozen=True):
     """IBKR has answered for every symbol to be monitored. count: symbols that are monitored now."""
 
     count: int
+
+
+class DataArrived(Effect, frozen=True):
+    """After the market was opened: how many of the monitored symbols deliver live data, and which do not."""
+
+    live: int
+    blind: tuple[str, ...]
 
 
 class Log(Effect, frozen=True):

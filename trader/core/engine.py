@@ -16,6 +16,7 @@ from state.domain.events import SessionEnded
 from trader.broker import port
 from trader.core import (
     comparison,
+    data_check,
     day,
     entries,
     exits,
@@ -40,6 +41,7 @@ FACT_HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     port.ExecutionFact: facts.take_execution,
     port.CommissionFact: facts.take_commission,
     port.OrderFact: facts.take_order,
+    port.DataFact: data_check.take_data,
     port.MessageFact: facts.take_message,
     port.PositionFact: facts.take_position,
     port.ConnectionFact: facts.take_connection,
@@ -165,6 +167,7 @@ def _tick(turn: Turn, _: messages.Tick) -> None:
     sending.notice_silence(turn)
     operator.go_on(turn)
     day.check_time(turn)
+    data_check.check_data(turn)
     market_data.ask_for_holes(turn)
     market_data.keep_bars(turn)
     turn.view.priced.update(turn.state.positions)

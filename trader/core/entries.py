@@ -2,6 +2,7 @@
 
 from state.domain.events import EntryBlocked, OrderIntended, SignalTaken
 from state.domain.model import EntryPlan, entry_action, exit_action
+from trader.core.market_data import has_live_data
 from trader.core.orders.order_ref import closing_ref, entry_ref
 from trader.core.orders.sending import new_order, next_order_id, next_token, send, ticket
 from trader.core.sizing import size_entry, stop_price
@@ -107,6 +108,7 @@ def _context(turn: Turn, monitor: SymbolMonitor, signal: Signal, *, entries_open
     return EntryContext(
         now=now,
         window=monitor.hours.entry_window(now.date(), rules),
+        live_data=has_live_data(turn, monitor),
         price=monitor.price,
         target1=setup.target1_of(signal.side) if setup is not None else float("nan"),
         warm=monitor.buffer.warm,

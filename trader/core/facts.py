@@ -1,5 +1,7 @@
 """Takes the broker's facts into the state, as events, or into the live view. Sends nothing."""
 
+from datetime import UTC, datetime
+
 from state.domain.events import BrokerErrorCounted, Event, OrderAcknowledged, OrderChanged
 from state.domain.model import Order
 from state.errors import TraderError
@@ -14,8 +16,11 @@ from trader.broker.port import (
     PositionFact,
     PricesFact,
 )
+from trader.core.bars import BAR
 from trader.core.connection_status import record_loss
+from trader.core.data_check import note_bar
 from trader.core.effects import Reconnect, RequestSave
+from trader.core.market_data import take_price
 from trader.core.orders.broker_events import (
     commission_event,
     execution_event,
@@ -38,11 +43,13 @@ def _record(turn: Turn, event: Event) -> None:
 
 
 def take_prices(turn: Turn, fact: PricesFact) -> None:
-    """The newest last prices."""
+    """The newest last prices, each with the time of its trade where IBKR has told it."""
     for symbol, price in fact.prices.items():
         monitor = turn.view.monitors.get(symbol)
         if monitor is not None:
-            monitor.take_price(price)
+            seconds = fact.times.get(symbol)
+            traded_at = turn.moment.now if seconds is None else datetime.fromtimestamp(seconds, UTC)
+            take_price(turn, monitor, price, traded_at)
             turn.view.priced.add(symbol)
 
 
@@ -56,6 +63,9 @@ def take_bar(turn: Turn, fact: BarFact) -> None:
     except TraderError as error:
         turn.log("warning", f"{fact.symbol}: {error}")
         return
+    note_bar(turn, monitor)
+    if fact.bar.volume > 0:
+        take_price(turn, monitor, fact.bar.close, fact.bar.time + BAR)
     turn.view.priced.add(fact.symbol)
     if candle is not None:
         turn.view.candles.append((fact.symbol, candle))

@@ -1,13 +1,16 @@
-"""Which symbols are monitored, and their bars: from disk, then from IBKR's history, then live.
+"""Which symbols are monitored, their bars (from disk, from IBKR's history, live), and the age of their prices.
 
-Positions are protected without any of it.
+Positions are protected without any of it. `trader.core.data_state` has the states of a symbol's data.
 """
 
+import math
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from state.domain.events import AlertCleared
 from trader.broker.port import HISTORY_S, Bar
-from trader.core.bars import CANDLE_S, minute_of
+from trader.core.bars import BAR, CANDLE_S, minute_of
+from trader.core.data_state import BLIND
 from trader.core.effects import (
     AskHistory,
     AskInstrument,
@@ -40,9 +43,18 @@ def _alert_key(symbol: str) -> str:
 def open_market(turn: Turn) -> None:
     """Monitor the symbol of every setup and position, and fill their bars once IBKR has described them all."""
     turn.view.opening = True
-    for symbol in sorted(set(turn.settings.setups) | set(turn.state.positions)):
+    for symbol in data_order(turn, {*turn.settings.setups, *turn.state.positions}):
         monitor_symbol(turn, symbol)
     _finish_opening(turn)
+
+
+def data_order(turn: Turn, symbols: Collection[str]) -> list[str]:
+    """The symbols in the order in which data are asked for: positions, then as the scanner ranks them, then others.
+
+    IBKR limits the subscriptions and how many may begin in ten minutes.
+    """
+    ranks = {symbol: rank for rank, symbol in enumerate(turn.settings.setups)}
+    return sorted(symbols, key=lambda s: (s not in turn.state.positions, ranks.get(s, len(ranks)), s))
 
 
 def monitor_symbol(turn: Turn, symbol: str) -> None:
@@ -67,8 +79,10 @@ def take_instrument(turn: Turn, message: InstrumentKnown) -> None:
         turn.log("warning", f"{symbol}: {warning}")
     setup = turn.settings.setups.get(symbol)
     monitor = SymbolMonitor(symbol, instrument.con_id, instrument.min_tick, hours, setup, turn.config.entry)
+    monitor.data.since_s, monitor.data.since_wall_ms = turn.moment.real_s, turn.moment.wall_ms
     turn.view.monitors[symbol] = monitor
-    turn.do(Subscribe(symbol))
+    if symbol in turn.state.positions or not turn.view.opening:
+        _subscribe(turn, symbol)
     if any(alert.key == _alert_key(symbol) for alert in turn.state.alerts):
         turn.record(AlertCleared(time=turn.moment.now, key=_alert_key(symbol)))
     _finish_opening(turn)
@@ -93,9 +107,38 @@ def _finish_opening(turn: Turn) -> None:
     turn.view.opening = False
     if not turn.view.opened:
         turn.view.opened = True
+        turn.view.data_awaited_s = turn.moment.real_s
         turn.do(MarketOpened(len(turn.view.monitors)))
-    for symbol in turn.view.monitors:
+    for symbol in data_order(turn, turn.view.monitors):
+        _subscribe(turn, symbol)
         turn.do(ReadStoredBars(symbol))
+
+
+def _subscribe(turn: Turn, symbol: str) -> None:
+    if symbol not in turn.view.subscribed:
+        turn.view.subscribed.add(symbol)
+        turn.do(Subscribe(symbol))
+
+
+def take_price(turn: Turn, monitor: SymbolMonitor, price: float, traded_at: datetime) -> None:
+    """Take a last price that traded at this session time. Its age counts from then, not from when it arrived."""
+    moment = turn.moment
+    at = min(traded_at, moment.now)
+    age_s = (moment.now - at).total_seconds() / moment.speed
+    monitor.take_price(price, at, moment.real_s - age_s)
+
+
+def fresh_price(turn: Turn, monitor: SymbolMonitor) -> float | None:
+    """The last price if a decision may use it: not older than `price_max_age_s`, of data that are not blind."""
+    age_s = turn.moment.real_s - monitor.price_at_s
+    if monitor.data.state in BLIND or math.isnan(monitor.price) or age_s > turn.config.market.price_max_age_s:
+        return None
+    return monitor.price
+
+
+def has_live_data(turn: Turn, monitor: SymbolMonitor) -> bool:
+    """Whether an entry may be sent: live bars, and a fresh price."""
+    return monitor.data.state == "live" and fresh_price(turn, monitor) is not None
 
 
 def take_stored_bars(turn: Turn, message: StoredBarsRead) -> None:
@@ -109,6 +152,7 @@ def take_stored_bars(turn: Turn, message: StoredBarsRead) -> None:
     oldest = _oldest(now)
     try:
         monitor.backfill([bar for bar in message.bars if bar.time >= oldest])
+        _take_past_price(turn, monitor)
     except MarketDataError as error:
         turn.log("warning", f"{monitor.symbol}: bars on disk are not used: {error.what}")
     gaps = monitor.buffer.missing(now)
@@ -126,8 +170,16 @@ def take_history(turn: Turn, message: HistoryReceived) -> None:
     bars: list[Bar] = [bar for bar in message.bars if not message.filling or bar.time >= oldest]
     try:
         monitor.backfill(bars, keep=True)
+        _take_past_price(turn, monitor)
     except MarketDataError as error:
         turn.log("warning", f"{monitor.symbol}: history is not used: {error.what}")
+
+
+def _take_past_price(turn: Turn, monitor: SymbolMonitor) -> None:
+    """Without any price: the close of the last bar, with its age."""
+    if math.isnan(monitor.price) and monitor.buffer.bars:
+        last = monitor.buffer.bars[-1]
+        take_price(turn, monitor, last.close, last.time + BAR)
 
 
 def take_history_failure(turn: Turn, message: HistoryFailed) -> None:

@@ -24,6 +24,7 @@ from trader.broker.port import (
 from trader.config.sections import EntryRules
 from trader.core.bars import BarBuffer, Candle
 from trader.core.reconciliation.adoption import Terms
+from trader.core.data_state import SymbolData
 from trader.core.reconciliation.baseline import Baseline
 from trader.core.reconciliation.plan import Row
 from trader.core.strategy.indicators import atr, range_5m
@@ -48,19 +49,21 @@ class SymbolMonitor:
         self.buffer = BarBuffer()
         self._unwritten: list[Bar] = []
         self.price = math.nan
+        self.price_time: datetime | None = None  # session time of the trade
+        self.price_at_s = -math.inf  # the same moment in real seconds, monotonic
+        self.data = SymbolData()
         self.breakouts = [Breakout(setup, side, rules) for side in SIDES] if setup is not None else []
 
-    def take_price(self, price: float) -> None:
-        """The newest last price; never NaN (f20)."""
-        if math.isfinite(price) and price > 0:
-            self.price = price
+    def take_price(self, price: float, traded_at: datetime, at_s: float) -> None:
+        """The newest last price, and when it traded; never NaN (f20), and never in place of a newer one."""
+        newest = self.price_time is None or traded_at >= self.price_time
+        if newest and math.isfinite(price) and price > 0:
+            self.price, self.price_time, self.price_at_s = price, traded_at, at_s
 
     def take_bar(self, bar: Bar) -> Candle | None:
         """Take the next 5-second bar of the feed; returns the candle that it closed, or None."""
         candle = self.buffer.add(bar)
         self._unwritten.append(bar)
-        if bar.volume > 0:
-            self.take_price(bar.close)
         return candle
 
     def backfill(self, bars: Sequence[Bar], *, keep: bool = False) -> None:
@@ -69,8 +72,6 @@ class SymbolMonitor:
         self.buffer.merge(bars)
         if keep:
             self._unwritten += [bar for bar in bars if bar.time not in held]
-        if self.buffer.bars and math.isnan(self.price):
-            self.price = self.buffer.bars[-1].close
 
     def take_unwritten(self) -> tuple[Bar, ...]:
         """Bars that are not on disk yet; the next call returns later ones only."""
@@ -172,6 +173,11 @@ class View(msgspec.Struct):
     opening: bool = False  # instruments were asked for; MarketOpened follows the last answer
     opened: bool = False  # MarketOpened was sent; a reconnect does not send it again
     holes_asked: set[tuple[str, datetime]] = set()  # (symbol, start of the hole)
+    subscribed: set[str] = set()
+    preferred_data: tuple[str, ...] = ()  # symbols of positions, as the broker knows them
+    data_awaited_s: float = 0.0  # since when the data of the opened market are awaited; real seconds, monotonic
+    data_arrived: bool = False  # DataArrived was sent
+    data_alert_at_s: float = -math.inf  # of the last alert about missing data
     # Orders, by orderRef. Real seconds, monotonic; infinite until the order is written.
     sent_at_s: dict[str, float] = {}
     changed_at_s: dict[str, float] = {}

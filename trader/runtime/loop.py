@@ -60,6 +60,8 @@ class Session(Protocol):
 
     def take_opened(self, count: int) -> None: ...
 
+    def take_data_arrived(self, arrived: fx.DataArrived) -> None: ...
+
     def fail(self, error: BaseException) -> None:
         """A task of an effect has ended with this error."""
         ...
@@ -98,6 +100,8 @@ class Loop:
             fx.KeepBars: self._keep_bars,
             fx.ForgetPauseRequest: lambda _: self._forget_pause_request(),
             fx.Subscribe: lambda effect: broker.subscribe(effect.symbol),
+            fx.Resubscribe: lambda effect: broker.resubscribe(effect.symbol),
+            fx.PreferData: lambda effect: broker.prefer(effect.symbols),
             fx.ArmTimer: self._arm_timer,
             fx.Log: _write_log,
             fx.SendOrders: order_sender.send,
@@ -110,6 +114,7 @@ class Loop:
             fx.RecoveryFinished: session.take_recovered,
             fx.RecoveryRefused: session.take_recovered,
             fx.MarketOpened: lambda effect: session.take_opened(effect.count),
+            fx.DataArrived: session.take_data_arrived,
         }
 
     async def run(self) -> None:

@@ -151,6 +151,14 @@ class TradingSession:
         """Print how many symbols are monitored."""
         say(f"✓ Subscribed to {count} symbols")
 
+    def take_data_arrived(self, arrived: fx.DataArrived) -> None:
+        """Print how many of the symbols deliver live data, and which do not."""
+        count = arrived.live + len(arrived.blind)
+        if arrived.blind:
+            say(f"⚠️  {arrived.live} of {count} symbols deliver live data. Blind: {', '.join(arrived.blind)}")
+        else:
+            say(f"✓ All {count} symbols deliver live data")
+
     def fail(self, error: BaseException) -> None:
         """End the run because of an error."""
         if isinstance(error, TraderError):

@@ -2,8 +2,8 @@
 
 The names are those of `filter_blocks` in the state:
 
-`duplicate_signal`, `avoid_symbol`, `paused`, `circuit_breaker`, `daily_loss_limit`, `not_warm`,
-`entry_window`, `already_held`, `max_attempts`, `max_positions`, `low_volume`, `choppy_market`,
+`duplicate_signal`, `avoid_symbol`, `paused`, `circuit_breaker`, `daily_loss_limit`, `no_live_data`,
+`not_warm`, `entry_window`, `already_held`, `max_attempts`, `max_positions`, `low_volume`, `choppy_market`,
 `room_to_target`.
 
 A value that is NaN or unknown blocks the entry (f20). Only entries pass through filters; stops and exits do not
@@ -30,6 +30,7 @@ FilterName = Literal[
     "paused",
     "circuit_breaker",
     "daily_loss_limit",
+    "no_live_data",
     "not_warm",
     "entry_window",
     "already_held",
@@ -47,6 +48,7 @@ class EntryContext(msgspec.Struct, frozen=True, kw_only=True):
 
     now: datetime
     window: tuple[datetime, datetime] | None  # MarketHours.entry_window; None: no entries today
+    live_data: bool  # real-time bars come, and the price is fresh
     price: float  # the last trade, dollars
     target1: float  # Setup.target1_of(side)
     warm: bool
@@ -128,6 +130,7 @@ _BLOCKS: dict[FilterName, Callable[[Signal, EntryContext, EntryRules, RiskRules]
     "paused": lambda _s, c, _e, _r: c.paused,
     "circuit_breaker": _breaker,
     "daily_loss_limit": lambda _s, c, _e, r: daily_loss_reached(c.daily_pnl, c.equity, r),
+    "no_live_data": lambda _s, c, _e, _r: not c.live_data,
     "not_warm": _not_warm,
     "entry_window": _outside_window,
     "already_held": lambda _s, c, _e, _r: c.held,
