@@ -5,7 +5,7 @@ from datetime import datetime
 from state.domain.model import ForeignPosition, Position, TraderState, sign
 from state.storage.loader import Loaded
 from state.storage.lock import LockHolder
-from trader.cli.status.model import AlertRow, PositionRow, Status
+from trader.cli.status.model import AlertRow, DataRow, PositionRow, Status
 
 STALE_S = 60.0  # a running trader writes far more often
 
@@ -25,6 +25,8 @@ def build_status(loaded: Loaded, alive: LockHolder | None, now: datetime) -> Sta
         status.entries_reason = "no trader is running"
         return status
     _add_connection(status, state)
+    if status.session_id == state.session_id:
+        status.market_data = _data_rows(state, now)
     if status.state_age_s is not None and status.state_age_s > STALE_S:
         status.notes.append(f"The trader runs, but wrote nothing for {status.state_age_s:.0f} s.")
     return status
@@ -64,6 +66,20 @@ def _add_connection(status: Status, state: TraderState) -> None:
     closed_by = _limits_reached(state)
     status.entries_open = connection.entries_open and not closed_by
     status.entries_reason = "; ".join(closed_by) or connection.reason
+
+
+def _data_rows(state: TraderState, now: datetime) -> list[DataRow]:
+    return [
+        DataRow(
+            symbol=symbol,
+            state=data.state,
+            since=data.since,
+            age_s=round(max(0.0, (now - data.since).total_seconds()), 1),
+            code=data.code,
+            text=data.text,
+        )
+        for symbol, data in sorted(state.market_data.items())
+    ]
 
 
 def _limits_reached(state: TraderState) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from state.domain.model import Funds, LastSignal, PivotAttempts, Risk
+from state.domain.model import DataState, Funds, LastSignal, PivotAttempts, Risk
 
 
 class PositionRow(msgspec.Struct, kw_only=True):
@@ -36,6 +36,17 @@ class AlertRow(msgspec.Struct, kw_only=True):
     time: datetime
     text: str
     symbol: str = ""
+
+
+class DataRow(msgspec.Struct, kw_only=True):
+    """A symbol without live market data, and why. since: real time."""
+
+    symbol: str
+    state: DataState
+    since: datetime
+    age_s: float
+    code: int = 0  # of IBKR's message, where one came
+    text: str = ""
 
 
 class Status(msgspec.Struct, kw_only=True):
@@ -70,5 +81,6 @@ class Status(msgspec.Struct, kw_only=True):
     risk: Risk = msgspec.field(default_factory=Risk)
     funds: Funds | None = None  # in the account's base currency; taken_at: session's clock
     halted: dict[str, str] = {}
+    market_data: list[DataRow] = []  # only while a trader runs, and only symbols without live data
     alerts: list[AlertRow] = []
     notes: list[str] = []

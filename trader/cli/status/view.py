@@ -88,6 +88,19 @@ def _tables(status: Status) -> list[str]:
         parts += ["", _aged(status, ["attempts", "side", "pivot", "filled"], rows)]
     if status.halted:
         parts += ["", _aged(status, ["halted", "why"], [[symbol, why] for symbol, why in status.halted.items()])]
+    if status.market_data:
+        rows = [
+            [
+                row.symbol,
+                row.state,
+                f"{row.since.astimezone():%H:%M:%S}",
+                row.code or None,
+                row.text,
+                f"{row.age_s:.1f} s",
+            ]
+            for row in status.market_data
+        ]
+        parts += ["", table(["no live data", "state", "since", "code", "IBKR says", "age"], rows)]
     if status.alerts:
         rows = [[f"{alert.time:%H:%M:%S}", alert.symbol or None, alert.text] for alert in status.alerts[-10:]]
         parts += ["", table(["alert at", "symbol", "text"], rows)]
