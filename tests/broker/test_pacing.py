@@ -1,4 +1,4 @@
-"""IBKR's limits: messages a second by lane, and requests for history."""
+"""IBKR's limits: messages a second by lane, requests for history, and requests for real-time bars."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trader.broker.ibkr.pacing import HistoryPacer, Lane, SendLanes
+from trader.broker.ibkr.pacing import BarPacer, HistoryPacer, Lane, SendLanes
 
 
 class Loop:
@@ -109,3 +109,37 @@ def test_identical_history_waits_15_seconds_and_one_symbol_5_in_two_seconds() ->
     assert asked(pacer, "TSLA", "same", 12.0) == 25.0
     times = [asked(pacer, "NVDA", n, 30.0) for n in range(6)]
     assert times == [30.0] * 5 + [32.0]
+
+
+def bars_asked(pacer: BarPacer, symbol: str, now: float) -> float:
+    """When the request for bars goes out."""
+    at = now + pacer.wait_s(symbol, now)
+    pacer.asked(symbol, at)
+    return at
+
+
+def test_real_time_bars_are_held_to_60_new_requests_in_ten_minutes() -> None:
+    pacer = BarPacer()
+    times = [bars_asked(pacer, f"S{n}", float(n)) for n in range(62)]
+    assert times[:60] == [float(n) for n in range(60)]
+    assert times[60:] == [600.0, 601.0]
+    assert pacer.wait_s("X", 1300.0) == 0.0
+
+
+def test_identical_bars_wait_15_seconds_unless_ibkr_has_ended_them() -> None:
+    pacer = BarPacer()
+    assert bars_asked(pacer, "TSLA", 10.0) == 10.0
+    assert bars_asked(pacer, "AMD", 10.0) == 10.0
+    assert bars_asked(pacer, "TSLA", 12.0) == 25.0
+    pacer.ended("TSLA")
+    assert pacer.wait_s("TSLA", 26.0) == 0.0
+
+
+def test_a_refused_request_for_bars_does_not_count() -> None:
+    pacer = BarPacer()
+    for number in range(60):
+        bars_asked(pacer, f"S{number}", 0.0)
+    pacer.forget("S7")
+    assert pacer.wait_s("S7", 1.0) == 0.0
+    assert bars_asked(pacer, "S7", 1.0) == 1.0
+    assert pacer.wait_s("X", 1.0) == 599.0
