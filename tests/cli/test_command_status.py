@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,41 @@ def test_status_runs_without_ib_insync(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["positions"][0]["quantity"] == 100
     script = [sys.executable, str(REPO / "trader.py"), *arguments]
     assert subprocess.run(script, cwd=tmp_path, capture_output=True, timeout=30).returncode == 0
+
+
+def blind_symbol(seconds: float) -> ev.DataChanged:
+    since = datetime.now(UTC) - timedelta(seconds=seconds)
+    return ev.DataChanged(
+        time=at(8), symbol="AMD", state="missing", since=since, code=354, text="Requested data is not subscribed."
+    )
+
+
+def test_g28_status_shows_the_symbols_without_live_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the trader that runs now; real time, so the age is no matter of the session's clock."""
+    with opened(tmp_path) as manager:
+        begun(manager)
+        for event in (*HELD, blind_symbol(75.0)):
+            manager.record(event)
+        manager.flush()
+        (row,) = answer(capsys, tmp_path, "status")["market_data"]
+        assert (row["symbol"], row["state"], row["code"]) == ("AMD", "missing", 354)
+        assert row["text"] == "Requested data is not subscribed."
+        assert 75.0 <= row["age_s"] < 90.0
+        _, out, _ = call(capsys, tmp_path, "status")
+        shown = next(line for line in out.splitlines() if "not subscribed" in line)
+        assert all(text in shown for text in ("AMD", "missing", "354"))
+        live = ev.DataChanged(time=at(9), symbol="AMD", state="live", since=at(9))
+        manager.record(live)
+        manager.flush()
+        assert answer(capsys, tmp_path, "status")["market_data"] == []
+
+
+def test_status_shows_no_market_data_of_a_run_that_is_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, *HELD, blind_symbol(1.0))
+    assert answer(capsys, tmp_path, "status")["market_data"] == []
+    with opened(tmp_path, "s2") as manager:
+        assert answer(capsys, tmp_path, "status")["market_data"] == [], "the new run has recorded nothing"
+        begun(manager)
+        assert manager.state.market_data == {}

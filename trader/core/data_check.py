@@ -3,6 +3,7 @@
 A blind symbol opens nothing. Its position keeps its stop, and rules of time still close it.
 """
 
+import math
 from datetime import UTC, datetime
 
 from state.domain.events import AlertCleared, DataChanged
@@ -120,12 +121,14 @@ def _record_changes(turn: Turn) -> None:
 
 
 def _differs(turn: Turn, monitor: SymbolMonitor) -> bool:
-    """Whether the files say another state. Data that are awaited for a short time are not worth a record."""
+    """Whether the files say another state. Of symbols that wait, only those are recorded whose turn is far off."""
     data, known = monitor.data, turn.state.market_data.get(monitor.symbol)
     if data.state == "live":
         return known is not None
-    if data.state == "waiting" and (turn.moment.real_s - data.since_s < SILENT_S or not _is_open(turn, monitor)):
-        return False
+    if data.state == "waiting":
+        asked, waited_s = data.heard_at_s < math.inf, turn.moment.real_s - data.since_s
+        if asked or waited_s < SILENT_S or not _is_open(turn, monitor):
+            return False
     return known is None or (known.state, known.code) != (data.state, data.code)
 
 
