@@ -280,3 +280,16 @@ async def test_a_lost_connection_ends_what_waits(monkeypatch: pytest.MonkeyPatch
         await asyncio.sleep(0.4)
         await settled(broker)
         assert asked(tws, ASK_BARS) == ["TSLA", "TSLA", "AMD"]
+
+
+@pytest.mark.parametrize(("code", "counts"), [(354, False), (101, False), (420, True), (456, True)])
+async def test_only_a_refusal_for_pacing_counts(monkeypatch: pytest.MonkeyPatch, code: int, counts: bool) -> None:
+    """Another refusal gives the turn to the next symbol."""
+    monkeypatch.setattr(pacing, "BARS_MAX", 1)
+    async with session() as (broker, tws):
+        broker.subscribe("TSLA")
+        broker.subscribe("AMD")
+        await settled(broker)
+        tws.send(error(ids(tws)[0], code))
+        kinds = [(fact.symbol, fact.kind) for fact in await data_facts(broker)]
+        assert kinds == [("TSLA", "refused")] + ([] if counts else [("AMD", "requested")])

@@ -109,10 +109,11 @@ class Subscriptions:
             return
         subscription.bars_id = 0
         subscription.renewing = self._is_delayed(subscription)
-        if code not in PACED:
-            self._pacer.forget(subscription.symbol)
         if code == LINES_IN_USE:
             self._end_prices(subscription)
+        if code not in PACED:
+            self._pacer.forget(subscription.symbol)
+            self._send_bars()  # another symbol may have its turn now
 
     # Requests
 
