@@ -1,5 +1,6 @@
 """Blind symbols in the core: refusals, silence, delayed data, asking again, the alert; and the age of prices."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -12,7 +13,7 @@ from trader.broker.port import Bar, BarFact, ConnectionFact, DataFact, DataKind,
 from trader.core import data_check, engine, entries, messages
 from trader.core import effects as fx
 from trader.core.bars import BAR
-from trader.core.market_data import fresh_price, has_live_data
+from trader.core.market_data import exit_price, fresh_price, has_live_data
 from trader.core.strategy.ps60.breakout import Signal
 from trader.core.strategy.ps60.setups import Setup
 from trader.core.turn import Turn
@@ -193,6 +194,19 @@ def test_a_lost_connection_is_no_silence() -> None:
     assert day.states() == ["stale"] * 3
 
 
+def test_g05_the_time_in_which_the_trader_slept_is_no_silence() -> None:
+    """Its first tick may come before it has read the bars that wait."""
+    day = begun()
+    day.live(10.0)
+    day.core.now += timedelta(seconds=36)
+    day.core.handle(messages.Tick())
+    assert day.states() == ["live"] * 3
+    day.core.pass_time(17.5)
+    assert day.states() == ["live"] * 3
+    day.core.pass_time(5.0)
+    assert day.states() == ["stale"] * 3
+
+
 def test_delayed_data_are_not_live_whatever_comes_until_ibkr_says_so() -> None:
     day = begun()
     day.fact("delayed", "TSLA", code=10167, text="Displaying delayed market data.")
@@ -320,6 +334,18 @@ def test_the_age_is_that_of_the_trade_and_not_of_the_message() -> None:
         day.core.handle(PricesFact({"TSLA": 99.0}, {"TSLA": old}))
         assert day.monitor().price == 99.0
         assert day.fresh() == (99.0 if fresh == 99.0 else None)
+
+
+def test_the_exit_rules_have_no_price_where_it_is_old_or_the_symbol_blind() -> None:
+    day = begun()
+    day.live(5.0)
+    assert exit_price(day.turn(), day.monitor()) == 100.0
+    day.core.pass_time(17.5)
+    assert math.isnan(exit_price(day.turn(), day.monitor()))
+    day.core.pass_time(2.5)
+    day.bars()
+    day.fact("refused", "TSLA", code=354)
+    assert math.isnan(exit_price(day.turn(), day.monitor()))
 
 
 def test_an_older_trade_never_replaces_a_newer_one() -> None:

@@ -1,7 +1,8 @@
 """Market data that are missing, delayed, frozen or old, with a real gateway that behaves so."""
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from lab_live import Live, live, setup_at
 from paper_gateway.testing import RunningGateway
 from state.domain.model import DataState
 from trader.broker.ibkr import pacing
-from trader.core import data_check, data_state
+from trader.core import data_check, data_state, engine
 from trader.core.market_data import fresh_price
+from trader.core.messages import Message
 from trader.core.strategy.ps60.breakout import Signal
+from trader.core.turn import Turn
 
 SILENT_S = 1.5
 SYMBOLS = ("AMD", "NVDA", "TSLA")
@@ -132,3 +135,26 @@ async def test_g05_the_price_of_before_a_sleep_enters_nothing(gateway: RunningGa
         assert run.monitors["TSLA"].price == before
         await all_live(run)
         assert enters(run)
+
+
+async def test_g05_all_that_waits_is_taken_in_before_anything_is_decided(
+    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backlog is one turn, however many reads of the socket it takes."""
+    counts: list[int] = []
+    handle = engine.handle
+
+    def counted(turn: Turn, waiting: Sequence[Message]) -> None:
+        counts.append(len(waiting))
+        handle(turn, waiting)
+
+    async with live(gateway, tmp_path) as run:
+        await all_live(run)
+        gateway.ctl("speed", speed=400.0)
+        monkeypatch.setattr(engine, "handle", counted)
+        time.sleep(2.5)  # noqa: ASYNC251 - nothing runs meanwhile
+        gateway.ctl("speed", speed=20.0)
+        time.sleep(0.3)  # noqa: ASYNC251 - the gateway has sent it all
+        await asyncio.sleep(0.6)
+        assert counts[0] > 500
+        assert sum(counts[1:]) < counts[0] / 10

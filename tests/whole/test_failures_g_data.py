@@ -1,11 +1,13 @@
-"""Market data that IBKR refuses, and fifty symbols within its limits: real traders and a real gateway."""
+"""Market data that IBKR refuses, fifty symbols within its limits, and a sleep: real traders, a real gateway."""
 
 import re
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
-from lab import CALM, Trader, scanner, wait_for
-from lab_positions import AT_THE_BREAK, BOTH_SIDES, run_to, shares
+from lab import CALM, DATE, Trader, scanner, wait_for
+from lab_positions import AT_THE_BREAK, BOTH_SIDES, events, run_to, shares, subscribed
 
 from paper_gateway.testing import RunningGateway
 
@@ -16,6 +18,8 @@ UBER WMT XOM
 """
 FIFTY = re.findall(r"\w+", NAMES)
 REFUSED = re.compile(r"market data are missing: (\d+)")
+SLEEP_S = 16.0
+FAST = ("--speed", "40", "--start", "09:46:00", "--date", DATE)
 GROWING_WAIT_S = 60.0 + 15.0  # the longest wait, and until a change is recorded again
 
 
@@ -96,3 +100,34 @@ def test_g28_symbols_without_a_line_are_missing_until_lines_are_free(tmp_path: P
         trader.wait_status(lambda s: blind(s) == expected)
         gateway.ctl("quirk", name="lines", off=True)
         trader.wait_status(lambda s: not s["market_data"] and not data_alerts(s), GROWING_WAIT_S)
+
+
+def hold_price(gateway: RunningGateway, price: float, seconds: float) -> None:
+    """Keep TSLA at this price."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        gateway.ctl("price", symbol="TSLA", price=round(price, 2))
+        time.sleep(0.01)
+
+
+def test_g05_after_a_sleep_nothing_is_decided_on_the_prices_of_before(tmp_path: Path) -> None:
+    """TSLA has no gain while the trader sleeps, then it has one; the time rule became due in the meantime."""
+    with RunningGateway(*FAST) as gateway, Trader(gateway, tmp_path) as trader:
+        subscribed(trader)
+        wait_for(lambda: "TSLA" in shares(gateway), 30.0)
+        found = trader.wait_status(lambda s: any(row["symbol"] == "TSLA" for row in s["positions"]))
+        row = next(row for row in found["positions"] if row["symbol"] == "TSLA")
+        entry, stop = row["entry_price"], row["stop_price"]
+        assert stop < entry
+        low, high = entry - (entry - stop) / 3, entry + (entry - stop) / 5
+        hold_price(gateway, low, 0.3)
+        trader.process.send_signal(signal.SIGSTOP)
+        hold_price(gateway, low, SLEEP_S * 0.75)
+        hold_price(gateway, high, SLEEP_S * 0.25)
+        trader.process.send_signal(signal.SIGCONT)
+        hold_price(gateway, high, 3.0)
+        changes = [event for event in events(trader.logs, "OrderModifyIntended") if "TSLA" in event["order_ref"]]
+        assert [event for event in changes if event["reason"] == "time_rule"] == []
+        assert shares(gateway).get("TSLA") == row["quantity"]
+        assert "The process did not run for 1" in (trader.logs / "trader.log").read_text(encoding="utf-8")
+        assert trader.status()["market_data"] == [], "a sleep is no silence of IBKR"

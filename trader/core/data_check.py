@@ -17,6 +17,7 @@ from trader.core.view import SymbolMonitor
 
 RECORD_EVERY_S = 15.0  # of one symbol, so that data which come and go do not fill the journal
 ALERT_EVERY_S = 10.0
+ASLEEP_S = 5.0  # ten times a tick
 LINES_IN_USE = 101  # IBKR's message code: all market data lines are in use
 ALERT_KEY = "market-data"
 TEXTS: dict[DataEvent, str] = {
@@ -39,8 +40,9 @@ def note_bar(turn: Turn, monitor: SymbolMonitor) -> None:
 
 def check_data(turn: Turn) -> None:
     """Each tick: find silent symbols, ask again for what is missing, and tell which symbols are blind."""
-    reachable = is_reachable(turn)
+    reachable, asleep_s = is_reachable(turn), _asleep_s(turn)
     for monitor in turn.view.monitors.values():
+        monitor.data.heard_at_s += asleep_s
         _check_silence(turn, monitor, reachable=reachable)
     if reachable:
         _prefer_positions(turn)
@@ -53,6 +55,13 @@ def check_data(turn: Turn) -> None:
 def _change(turn: Turn, monitor: SymbolMonitor, event: DataEvent, code: int = 0, text: str = "") -> None:
     moment = turn.moment
     change(monitor.data, event, moment.real_s, moment.wall_ms, code, text or TEXTS.get(event, ""))
+
+
+def _asleep_s(turn: Turn) -> float:
+    """Real seconds without a tick, as of a suspended process: the bars of that time are not taken in yet."""
+    now_s, before_s = turn.moment.real_s, turn.view.data_checked_s
+    turn.view.data_checked_s = now_s
+    return now_s - before_s if now_s - before_s > ASLEEP_S else 0.0
 
 
 def _check_silence(turn: Turn, monitor: SymbolMonitor, *, reachable: bool) -> None:

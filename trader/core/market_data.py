@@ -136,6 +136,12 @@ def fresh_price(turn: Turn, monitor: SymbolMonitor) -> float | None:
     return monitor.price
 
 
+def exit_price(turn: Turn, monitor: SymbolMonitor) -> float:
+    """The price for the exit rules: the fresh one, or NaN, on which only rules that need no price act (f20)."""
+    price = fresh_price(turn, monitor)
+    return math.nan if price is None else price
+
+
 def has_live_data(turn: Turn, monitor: SymbolMonitor) -> bool:
     """Whether an entry may be sent: live bars, and a fresh price."""
     return monitor.data.state == "live" and fresh_price(turn, monitor) is not None

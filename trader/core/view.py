@@ -176,6 +176,7 @@ class View(msgspec.Struct):
     subscribed: set[str] = set()
     preferred_data: tuple[str, ...] = ()  # symbols of positions, as the broker knows them
     data_awaited_s: float = 0.0  # since when the data of the opened market are awaited; real seconds, monotonic
+    data_checked_s: float = math.inf  # when silent symbols were looked for last; real seconds, monotonic
     data_arrived: bool = False  # DataArrived was sent
     data_alert_at_s: float = -math.inf  # of the last alert about missing data
     # Orders, by orderRef. Real seconds, monotonic; infinite until the order is written.

@@ -6,6 +6,7 @@ never overlap. What takes time is a task, and its result is a message again.
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -41,6 +42,10 @@ LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERR
 Queue = asyncio.Queue[Message]
 Work = Coroutine[Any, Any, None]
 T = TypeVar("T")
+
+BEAT_S = 0.5
+ASLEEP_S = 2.0
+CATCH_UP_S = 0.3  # real seconds; the socket delivers several megabytes meanwhile
 
 
 class Session(Protocol):
@@ -90,6 +95,9 @@ class Loop:
         self._outbox: deque[tuple[int, fx.Effect]] = deque()
         self._outbox_filled = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._beat_s = math.inf  # when `_beat` ran last; real seconds, monotonic
+        self._timer: asyncio.TimerHandle | None = None
+        self._slept = False
         order_sender = OrderSender(broker, queue.put_nowait)
         # A handler returns None, or what remains to be awaited.
         self.handlers: dict[type[fx.Effect], Callable[[Any], Work | None]] = {
@@ -118,13 +126,26 @@ class Loop:
         }
 
     async def run(self) -> None:
-        """Handle messages until cancelled."""
+        """Handle messages until cancelled. After a sleep the socket first delivers what waits (invariant 18)."""
         self._start(self._release())
+        self._beat()
         while True:
             waiting = [await self.queue.get()]
+            if self._slept:
+                await asyncio.sleep(CATCH_UP_S)
+                self._slept = False
             while not self.queue.empty():
                 waiting.append(self.queue.get_nowait())
             self.handle(waiting)
+
+    def _beat(self) -> None:
+        """Notice that the process was suspended. A callback, since it runs before the task that takes messages."""
+        now_s = time.monotonic()
+        if now_s - self._beat_s > ASLEEP_S:
+            self._slept = True
+            _log.warning("The process did not run for %.1f s.", now_s - self._beat_s)
+        self._beat_s = now_s
+        self._timer = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     def handle(self, waiting: Sequence[Message]) -> None:
         """One turn of the engine on these messages."""
@@ -147,6 +168,8 @@ class Loop:
 
     async def end(self) -> None:
         """Cancel the tasks of effects."""
+        if self._timer is not None:
+            self._timer.cancel()
         tasks, self._tasks = self._tasks, set()
         for task in tasks:
             task.cancel()
