@@ -13,7 +13,7 @@ from trader.broker.port import Bar, BarFact, ConnectionFact, DataFact, DataKind,
 from trader.core import data_check, engine, entries, messages
 from trader.core import effects as fx
 from trader.core.bars import BAR
-from trader.core.market_data import exit_price, fresh_price, has_live_data
+from trader.core.prices import exit_price, fresh_price, has_live_data
 from trader.core.strategy.ps60.breakout import Signal
 from trader.core.strategy.ps60.setups import Setup
 from trader.core.turn import Turn

@@ -13,8 +13,8 @@ from paper_gateway.testing import RunningGateway
 from state.domain.model import DataState
 from trader.broker.ibkr import pacing
 from trader.core import data_check, data_state, engine
-from trader.core.market_data import fresh_price
 from trader.core.messages import Message
+from trader.core.prices import fresh_price
 from trader.core.strategy.ps60.breakout import Signal
 from trader.core.turn import Turn
 

@@ -30,9 +30,9 @@ from trader.clock import Clock
 from trader.config.loader import load_config
 from trader.config.sections import Config, RunOptions
 from trader.core import comparison, entries
-from trader.core.market_data import has_live_data
 from trader.core.orders import closing, sending
 from trader.core.orders.order_ref import parse_ref
+from trader.core.prices import has_live_data
 from trader.core.strategy.ps60.breakout import Signal
 from trader.core.strategy.ps60.setups import Setup
 from trader.core.turn import Turn

@@ -2,9 +2,9 @@
 
 from state.domain.events import EntryBlocked, OrderIntended, SignalTaken
 from state.domain.model import EntryPlan, entry_action, exit_action
-from trader.core.market_data import has_live_data
 from trader.core.orders.order_ref import closing_ref, entry_ref
 from trader.core.orders.sending import new_order, next_order_id, next_token, send, ticket
+from trader.core.prices import has_live_data
 from trader.core.sizing import size_entry, stop_price
 from trader.core.strategy.ps60.breakout import Signal
 from trader.core.strategy.ps60.filters import EntryContext, first_block

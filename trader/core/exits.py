@@ -4,6 +4,7 @@ from datetime import datetime
 
 from state.domain.model import Position
 from trader.core.orders import closing
+from trader.core.prices import exit_price
 from trader.core.strategy.ps60.exits import Close, MoveStop, PositionView, TakePartial, decide
 from trader.core.turn import Turn
 from trader.core.view import SymbolMonitor
@@ -15,7 +16,7 @@ def manage(turn: Turn, position: Position, monitor: SymbolMonitor) -> None:
         return
     now = turn.moment.now
     for action in decide(
-        _view(turn, position, monitor), monitor.price, now, turn.config.exit, _flatten_at(turn, monitor)
+        _view(turn, position, monitor), exit_price(turn, monitor), now, turn.config.exit, _flatten_at(turn, monitor)
     ):
         if isinstance(action, TakePartial):
             closing.take_partial(turn, position, action.shares, action.reason)

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from state.domain.events import AlertCleared
 from trader.broker.port import HISTORY_S, Bar
 from trader.core.bars import BAR, CANDLE_S, minute_of
-from trader.core.data_state import BLIND
 from trader.core.effects import (
     AskHistory,
     AskInstrument,
@@ -126,25 +125,6 @@ def take_price(turn: Turn, monitor: SymbolMonitor, price: float, traded_at: date
     at = min(traded_at, moment.now)
     age_s = (moment.now - at).total_seconds() / moment.speed
     monitor.take_price(price, at, moment.real_s - age_s)
-
-
-def fresh_price(turn: Turn, monitor: SymbolMonitor) -> float | None:
-    """The last price if a decision may use it: not older than `price_max_age_s`, of data that are not blind."""
-    age_s = turn.moment.real_s - monitor.price_at_s
-    if monitor.data.state in BLIND or math.isnan(monitor.price) or age_s > turn.config.market.price_max_age_s:
-        return None
-    return monitor.price
-
-
-def exit_price(turn: Turn, monitor: SymbolMonitor) -> float:
-    """The price for the exit rules: the fresh one, or NaN, on which only rules that need no price act (f20)."""
-    price = fresh_price(turn, monitor)
-    return math.nan if price is None else price
-
-
-def has_live_data(turn: Turn, monitor: SymbolMonitor) -> bool:
-    """Whether an entry may be sent: live bars, and a fresh price."""
-    return monitor.data.state == "live" and fresh_price(turn, monitor) is not None
 
 
 def take_stored_bars(turn: Turn, message: StoredBarsRead) -> None:

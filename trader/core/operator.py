@@ -12,7 +12,7 @@ from trader.core.effects import ForgetPauseRequest, Reply, RequestSave
 from trader.core.market_data import monitor_symbol
 from trader.core.messages import OperatorRequest
 from trader.core.numbers import is_price
-from trader.core.prices import fresh_price
+from trader.core.prices import price_of
 from trader.core.reconciliation.adoption import (
     Terms,
     adoption,
@@ -143,7 +143,7 @@ def continue_adoption(turn: Turn, symbol: str) -> None:
         _drop_adoption(turn, symbol, waiting, f"{symbol} was closed before its stop was in force.")
         return
     own = guarding_stop(snapshot.open_orders or (), holding, turn.settings.client_id)
-    price = fresh_price(turn, symbol)
+    price = price_of(turn, symbol)
     if price is None and own is None and not waiting.through:
         if turn.moment.real_s - waiting.since_s > ADOPT_TIMEOUT_S:
             text = f"There is no price of {symbol}, so it is not known whether a stop would trigger at once."

@@ -23,8 +23,8 @@ from trader.broker.port import (
 )
 from trader.config.sections import EntryRules
 from trader.core.bars import BarBuffer, Candle
-from trader.core.reconciliation.adoption import Terms
 from trader.core.data_state import SymbolData
+from trader.core.reconciliation.adoption import Terms
 from trader.core.reconciliation.baseline import Baseline
 from trader.core.reconciliation.plan import Row
 from trader.core.strategy.indicators import atr, range_5m

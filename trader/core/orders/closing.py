@@ -22,7 +22,7 @@ from trader.core.orders.actions import BrokerAction, CancelOrder, PlaceStop, des
 from trader.core.orders.closing_life import REFUSALS_MAX, Signal, next_step, wait_s
 from trader.core.orders.protection import wanted_stop_size
 from trader.core.orders.sending import cancel, closing_order, modified, send, send_modified, ticket
-from trader.core.prices import fresh_price
+from trader.core.prices import price_of
 from trader.core.turn import Turn
 
 TIMER = "closing"
@@ -371,7 +371,7 @@ def _inactive_stop(turn: Turn, position: Position) -> Order | None:
 def _through(turn: Turn, position: Position) -> float | None:
     """The price that makes the stop trigger at once; None without a price of now."""
     monitor = turn.view.monitors.get(position.symbol)
-    price = fresh_price(turn, position.symbol)
+    price = price_of(turn, position.symbol)
     if monitor is None or price is None:
         return None
     way: Literal["up", "down"] = "up" if position.side == "LONG" else "down"
