@@ -68,7 +68,7 @@ def _session_started(state: TraderState, event: ev.SessionStarted) -> None:
             "State of another date, account or gateway is never applied.",
         )
     state.session_id = event.session_id
-    if not any(order.is_live and order.client_id != event.client_id for order in state.orders.values()):
+    if not any(order.client_id != event.client_id for order in state.live_orders()):
         state.client_id = event.client_id or state.client_id  # live orders can be changed under their own id only
     lost_at = state.connection.lost_at  # an outage of the run before lasts until this one is connected and ready
     state.connection = Connection(since=event.time, reason="starting", lost_at=lost_at)
@@ -113,8 +113,10 @@ def _order_known(state: TraderState, event: ev.OrderIntended | ev.OrderRecovered
         raise InvariantError(
             f"The order {order.order_ref} was announced twice.", "An order reference is never used again."
         )
+    lookup = state.lookup
     _set_protective_stop(state, order, recovered=isinstance(event, ev.OrderRecovered))
     state.orders[order.order_ref] = order
+    lookup.add_order(order)
     state.order_id_high = max(state.order_id_high, order.order_id)
 
 
@@ -206,6 +208,7 @@ def _order_changed(state: TraderState, event: ev.OrderChanged) -> None:
     if order.status == "filled" and order.filled >= order.quantity:
         return
     order.status, order.refusal = event.status, event.refusal
+    state.lookup.note_status(order)
     if event.refusal is None:
         order.refusal_code = None
     elif event.refusal_code is not None:  # the status Inactive follows the error message and has no code
@@ -386,6 +389,7 @@ def _state_restored(state: TraderState, event: ev.StateRestored) -> None:
         if order.filled or order.is_live:
             order.status, order.filled = "unknown", 0  # the restored state does not hold its executions
         state.orders[ref] = order
+    state.forget_lookup()
 
 
 _HANDLERS: dict[type[ev.Event], Callable[[TraderState, Any], None]] = {

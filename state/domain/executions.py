@@ -1,7 +1,7 @@
 """Position accounting: which trade an execution belongs to. Each execution counts once (invariant 13).
 
-A position is rebuilt from its list of executions (`state.domain.pnl`) whenever one is added or corrected. So a
-correction, a late commission or a replay never counts twice.
+A position is the sum of its list of executions (`state.domain.pnl`). So a correction, a late commission or a replay
+never counts twice.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from state.domain.model import (
     TraderState,
     entry_action,
 )
-from state.domain.pnl import rebuild
+from state.domain.pnl import accounting, rebuild
 
 # Execution times and the broker's clock are whole seconds. So an execution may seem up to this much later than the
 # share count that already includes it.
@@ -60,12 +60,12 @@ def apply_execution(state: TraderState, event: ExecutionSeen) -> None:
     if not is_new_execution(state, event.exec_id):
         return
     base, _ = split_exec_id(event.exec_id)
-    order = state.orders.get(event.order_ref)
+    lookup, order = state.lookup, state.orders.get(event.order_ref)
     known = state.executions.get(base)
     position = _position_of(state, event, order, known)
     if position is None:
         return
-    state.executions[base] = Execution(
+    execution = Execution(
         exec_id=event.exec_id,
         trade_id=position.trade_id,
         order_ref=event.order_ref,
@@ -79,12 +79,23 @@ def apply_execution(state: TraderState, event: ExecutionSeen) -> None:
         manual=order is None,
         commission=known.commission if known else None,
     )
-    if known is None:
-        _retire_estimates(state, position, event)
-        position.fills.append(base)
+    retired = known is None and _retire_estimates(state, position, event)
+    if known is None and not retired:
+        sums = accounting(state, position)
+        state.executions[base] = execution
+        sums.insert(base)
+        sums.write_back(state)
+    else:
+        state.executions[base] = execution
+        if known is None:
+            position.fills.append(base)
+        rebuild(state, position)
+    if known is not None and known.order_ref != execution.order_ref:  # the correction names another order
+        state.forget_lookup()
+    else:
+        lookup.add_execution(execution, known)
     if order is not None:
         _count_order_fill(state, order)
-    rebuild(state, position)
 
 
 def apply_commission(state: TraderState, event: CommissionSeen) -> None:
@@ -102,7 +113,9 @@ def apply_commission(state: TraderState, event: CommissionSeen) -> None:
     execution.commission = event.commission
     position = find_trade(state, execution.trade_id)
     if position is not None:
-        rebuild(state, position)
+        sums = accounting(state, position)
+        sums.recount(base)
+        sums.write_back(state)
 
 
 def adjust_position(state: TraderState, event: PositionAdjusted, sequence: int) -> None:
@@ -131,11 +144,11 @@ def adjust_position(state: TraderState, event: PositionAdjusted, sequence: int) 
 def adopt_position(state: TraderState, event: PositionAdopted, sequence: int) -> None:
     """Take over a position of the account: one execution for all its shares, at IBKR's average cost."""
     source = event.position
-    for oversold in [p for p in state.closed.values() if p.symbol == source.symbol and p.oversold]:
+    for number, oversold in enumerate(state.lookup.reversed_trades(source.symbol)):
         _add_estimate(
             state,
             oversold,
-            f"accepted-{sequence}",
+            f"accepted-{sequence}-{number}" if number else f"accepted-{sequence}",
             shares=oversold.oversold,
             opening=True,
             price=source.entry_price,
@@ -167,7 +180,7 @@ def trade_of_manual_execution(state: TraderState, symbol: str, executed_at: Time
     one may replace. A manual sell that fills together with the stop reverses the position: it belongs to that
     trade and is a conflict, not a foreign position. An execution before the entry belongs to no trade.
     """
-    ended = [p for p in state.closed.values() if p.symbol == symbol]
+    ended = state.lookup.closed_around(symbol, executed_at)
     for position in (state.positions.get(symbol), *reversed(ended)):
         if position is None or executed_at < position.entry_time:
             continue
@@ -179,7 +192,8 @@ def trade_of_manual_execution(state: TraderState, symbol: str, executed_at: Time
 
 def _has_estimate(state: TraderState, position: Position, executed_at: Timestamp) -> bool:
     """Whether an estimated execution may cover one of that time."""
-    return any(_covers(state.executions[key], executed_at) for key in position.fills)
+    estimates = accounting(state, position).estimates if position.pnl_estimated else ()
+    return any(_covers(state.executions[key], executed_at) for key in estimates)
 
 
 def _covers(estimate: Execution, executed_at: Timestamp) -> bool:
@@ -205,9 +219,9 @@ def _position_of(
     position = find_trade(state, trade_id)
     if position is not None or order is None:
         return position
-    entered = next((e for e in state.executions.values() if e.order_ref == trade_id), None)
-    if entered is not None:  # the entry's earlier fills were added to a position that was open already
-        return find_trade(state, entered.trade_id)
+    joined = state.lookup.first_trade(trade_id)
+    if joined is not None:  # the entry's earlier fills were added to a position that was open already
+        return find_trade(state, joined)
     entry = state.orders.get(trade_id)
     if entry is None or entry.plan is None:
         return None
@@ -216,7 +230,8 @@ def _position_of(
 
 
 def _open_position(state: TraderState, event: ExecutionSeen, order: Order, plan: EntryPlan) -> Position:
-    stop = next((o for o in state.orders.values() if o.parent_ref == order.order_ref and o.role == "stop"), None)
+    orders = state.orders_of(order.trade_id)
+    stop = next((o for o in orders if o.parent_ref == order.order_ref and o.role == "stop"), None)
     position = Position(
         trade_id=order.trade_id,
         symbol=event.symbol,
@@ -252,9 +267,10 @@ def _count_attempt(state: TraderState, symbol: str, position: Position) -> None:
 
 
 def _count_order_fill(state: TraderState, order: Order) -> None:
-    order.filled = sum(e.shares for e in state.executions.values() if e.order_ref == order.order_ref)
+    order.filled = state.lookup.filled(order.order_ref)
     if order.filled >= order.quantity:
         order.status = "filled"
+        state.lookup.note_status(order)
 
 
 def _add_estimate(
@@ -287,10 +303,15 @@ def _add_estimate(
     position.fills.append(key)
 
 
-def _retire_estimates(state: TraderState, position: Position, event: ExecutionSeen) -> None:
-    """Take the shares of a real execution off the estimates that cover it: the position counts them already."""
+def _retire_estimates(state: TraderState, position: Position, event: ExecutionSeen) -> bool:
+    """Take the shares of a real execution off the estimates that cover it: the position counts them already.
+
+    Returns whether there were any.
+    """
+    if not position.pnl_estimated:
+        return False
     shares = event.shares
-    for key in list(position.fills):
+    for key in accounting(state, position).estimates:
         estimate = state.executions[key]
         if estimate.side != event.side or shares == 0 or not _covers(estimate, event.executed_at):
             continue
@@ -300,3 +321,4 @@ def _retire_estimates(state: TraderState, position: Position, event: ExecutionSe
         if estimate.shares == 0:
             position.fills.remove(key)
             del state.executions[key]
+    return shares < event.shares

@@ -5,9 +5,12 @@ session's clock. Only `state.domain.apply` changes these values, one event at a 
 """
 
 from datetime import date, datetime
+from functools import cached_property
 from typing import Annotated, Literal
 
 import msgspec
+
+from state.domain.lookup import Lookup
 
 Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 Side = Literal["LONG", "SHORT"]
@@ -348,7 +351,7 @@ class Funds(msgspec.Struct, kw_only=True):
     cash: float
 
 
-class TraderState(msgspec.Struct, kw_only=True):
+class TraderState(msgspec.Struct, kw_only=True, dict=True):  # dict: for `lookup`, which is in no file
     """What is known of one trading date and one account. `sequence` is the last journal event in it."""
 
     trading_date: str
@@ -377,6 +380,15 @@ class TraderState(msgspec.Struct, kw_only=True):
     children_fixed: bool = False  # IBKR refuses to change a stop that was sent with its entry
     funds: Funds | None = None
 
+    @cached_property
+    def lookup(self) -> Lookup[Order, Position]:
+        """What the state implies, for quick answers. Kept up to date by `state.domain`."""
+        return Lookup(self.orders, self.executions.values(), self.positions, self.closed)
+
+    def forget_lookup(self) -> None:
+        """The state was replaced as a whole: build the lookup anew when it is used."""
+        self.__dict__.pop("lookup", None)
+
     def attempts_for(self, symbol: str, side: Side, pivot: float) -> int:
         """Entries filled so far at this pivot."""
         for row in self.attempts:
@@ -387,7 +399,7 @@ class TraderState(msgspec.Struct, kw_only=True):
     @property
     def daily_pnl(self) -> float:
         """P&L realized today in US dollars, commissions included, as IBKR's realizedPNL."""
-        return round(sum(p.realized_pnl for p in (*self.positions.values(), *self.closed.values())), 6)
+        return round(self.lookup.daily_pnl(), 6)
 
     @property
     def daily_pnl_estimated(self) -> bool:
@@ -403,16 +415,21 @@ class TraderState(msgspec.Struct, kw_only=True):
     def consecutive_losses(self) -> int:
         """Losing trades in a row, up to the last one closed."""
         count = 0
-        closed = sorted(self.closed.values(), key=lambda p: p.exit_time or p.entry_time)
-        for trade in reversed(closed):  # closed within one second: in the order in which they were recorded
+        for trade in reversed(
+            self.lookup.closed_by_end()
+        ):  # closed within one second: in the order in which they were recorded
             if trade.realized_pnl >= 0:
                 break
             count += 1
         return count
 
-    def live_orders(self, symbol: str) -> list[Order]:
-        """Own orders of a symbol that may still execute."""
-        return [order for order in self.orders.values() if order.symbol == symbol and order.is_live]
+    def live_orders(self, symbol: str = "") -> list[Order]:
+        """Own orders that may still execute, of one symbol or of all, in the order of their intents."""
+        return [order for order in self.lookup.live_orders() if symbol in ("", order.symbol)]
+
+    def orders_of(self, trade_id: str) -> list[Order]:
+        """All orders of a trade, in the order of their intents."""
+        return self.lookup.orders_of(trade_id)
 
     def protective_stop(self, position: Position) -> Order | None:
         """The position's stop order that can execute, None if none is known. An inactive one protects nothing."""
