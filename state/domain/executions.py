@@ -4,7 +4,6 @@ A position is the sum of its list of executions (`state.domain.pnl`). So a corre
 never counts twice.
 """
 
-from collections.abc import Iterable
 from datetime import timedelta
 
 from state.domain.events import CommissionSeen, ExecutionSeen, PositionAdjusted, PositionAdopted
@@ -37,7 +36,7 @@ def is_new_execution(state: TraderState, exec_id: str) -> bool:
     """Whether this revision of an execution is not part of the state yet."""
     base, revision = split_exec_id(exec_id)
     known = state.executions.get(base)
-    return known is None or _is_older(split_exec_id(known.exec_id)[1], revision)
+    return known is None or (known.exec_id != exec_id and _is_older(split_exec_id(known.exec_id)[1], revision))
 
 
 def _is_older(left: str, right: str) -> bool:
@@ -45,14 +44,9 @@ def _is_older(left: str, right: str) -> bool:
     return (len(left), left) < (len(right), right)
 
 
-def newest_revisions(exec_ids: Iterable[str]) -> set[str]:
-    """Of the execution ids, the newest revision of each execution."""
-    newest: dict[str, str] = {}
-    for exec_id in exec_ids:
-        base, revision = split_exec_id(exec_id)
-        if base not in newest or _is_older(split_exec_id(newest[base])[1], revision):
-            newest[base] = exec_id
-    return set(newest.values())
+def is_newer_revision(exec_id: str, known: str) -> bool:
+    """Whether an execution id is a later revision than a known one of the same execution."""
+    return _is_older(split_exec_id(known)[1], split_exec_id(exec_id)[1])
 
 
 def apply_execution(state: TraderState, event: ExecutionSeen) -> None:

@@ -18,7 +18,7 @@ from state.domain.events import (
     ExecutionSeen,
     PositionVerified,
 )
-from trader.broker.port import PART_NAMES, PARTS, BrokerSnapshot, Part
+from trader.broker.port import PART_NAMES, PARTS, BrokerExecution, BrokerSnapshot, Part, PartAnswer
 from trader.core.account import note_account
 from trader.core.connection_status import hold_entries, is_reachable, release_entries, set_status
 from trader.core.effects import ArmTimer, AskBroker, RecoveryStep, RequestSave
@@ -32,7 +32,6 @@ from trader.core.reconciliation.draft import Draft
 from trader.core.reconciliation.owners import (
     is_others_execution,
     others_by_symbol,
-    others_shares,
     without_others,
 )
 from trader.core.reconciliation.plan import Plan
@@ -196,6 +195,7 @@ def take_part(turn: Turn, message: PartAnswered) -> bool:
         if part == "executions":
             comparison.executions_since = asked.at
             turn.view.executions_known = True
+            _note_others(turn, message.rows)
     if comparison.asked:
         return turn.moment.real_s - comparison.began_s >= GRACE_S
     return True
@@ -231,8 +231,7 @@ def compare(turn: Turn, before: Baseline | None = None) -> Outcome:
     """Decide on the answers: record what follows and send its orders."""
     view, client_id = turn.view, turn.settings.client_id
     snapshot = snapshot_of(turn)
-    _note_others(turn, snapshot)
-    others = others_shares(turn.state, view.others_executions.values(), client_id)
+    others = view.others_trades.shares()
     given = Given(
         client_id=client_id,
         setups=turn.settings.setups,
@@ -272,11 +271,13 @@ def compare(turn: Turn, before: Baseline | None = None) -> Outcome:
     return outcome
 
 
-def _note_others(turn: Turn, snapshot: BrokerSnapshot) -> None:
-    """Keep the executions of other traders: later answers hold only newer ones."""
-    for execution in snapshot.executions or ():
-        if is_others_execution(turn.state.orders, execution, turn.settings.client_id):
-            turn.view.others_executions[execution.exec_id] = execution
+def _note_others(turn: Turn, executions: PartAnswer) -> None:
+    """Add the executions of other traders: later answers hold only newer ones."""
+    for execution in executions:
+        if isinstance(execution, BrokerExecution) and is_others_execution(
+            turn.state.orders, execution, turn.settings.client_id
+        ):
+            turn.view.others_trades.take(execution)
 
 
 def _young(turn: Turn) -> frozenset[str]:

@@ -25,7 +25,7 @@ def check_time(turn: Turn) -> None:
 
 def _cancel_late_entries(turn: Turn) -> None:
     limit_s = turn.config.entry.order_timeout_s
-    for order in list(turn.state.orders.values()):
+    for order in turn.state.live_orders():
         if order.role != "entry" or order.status != "working" or order.cancel_reason is not None:
             continue
         if (turn.moment.now - order.intended_at).total_seconds() > limit_s:

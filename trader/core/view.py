@@ -26,6 +26,7 @@ from trader.core.bars import BarBuffer, Candle
 from trader.core.data_state import SymbolData
 from trader.core.reconciliation.adoption import Terms
 from trader.core.reconciliation.baseline import Baseline
+from trader.core.reconciliation.owners import OthersTrades
 from trader.core.reconciliation.plan import Row
 from trader.core.strategy.indicators import atr, range_5m
 from trader.core.strategy.ps60.breakout import SIDES, Breakout, Signal
@@ -197,7 +198,7 @@ class View(msgspec.Struct):
     recovery: Recovery | None = None
     snapshot: BrokerSnapshot | None = None  # the last complete answer
     others: dict[str, list[int]] = {}  # symbols that other traders hold or trade, with their client ids
-    others_executions: dict[str, BrokerExecution] = {}  # of other traders, by execution id
+    others_trades: OthersTrades = msgspec.field(default_factory=OthersTrades)  # their executions of today
     unsettled: set[str] = set()  # symbols whose share count is not settled: no entry in them
     executed_at: dict[str, datetime] = {}  # by symbol: session time of the newest execution
     positions_seen: dict[str, int] = {}  # by symbol: IBKR's last share count

@@ -10,7 +10,7 @@ from typing import get_args
 import msgspec
 
 from state.domain.events import AlertRaised, OrderAcknowledged, OrderChanged, OrderRecovered
-from state.domain.model import UNKNOWN_PATH, EntryPlan, Order, OrderReason, PartialReason, sign
+from state.domain.model import UNKNOWN_PATH, EntryPlan, Order, OrderReason, PartialReason, TraderState, sign
 from trader.broker.port import BrokerExecution, BrokerOrder, BrokerSnapshot, CommissionFact
 from trader.core.orders.broker_events import commission_event, execution_event
 from trader.core.orders.order_life import OrderSignal, next_status
@@ -47,17 +47,24 @@ def record_facts(
 
     setups: of the scanner, for the pivot and targets of an entry whose plan was lost.
     """
-    executions = snapshot.executions or ()
     _recover_unknown_orders(draft, snapshot, setups, client_id)
-    for execution in sorted(executions, key=lambda e: (e.time, e.cum_quantity)):
+    unknown = [execution for execution in snapshot.executions or () if not _is_known(draft.state, execution)]
+    for execution in sorted(unknown, key=lambda e: (e.time, e.cum_quantity)):
         _record_execution(draft, execution, client_id)
-    for execution in executions:
-        _record_commission(draft, execution)
+        _record_commission(draft, execution)  # at once: a late one costs more
     if snapshot.open_orders is None:
         return
     _acknowledge_open(draft, snapshot.open_orders)
     if snapshot.executions is not None:
         _conclude_missing(draft, snapshot.open_orders, snapshot.completed_orders, absences)
+
+
+def _is_known(state: TraderState, execution: BrokerExecution) -> bool:
+    """Whether the state has this revision of an execution, with its commission."""
+    known = state.executions.get(execution.exec_id.rpartition(".")[0])
+    if known is None or known.exec_id != execution.exec_id:
+        return False
+    return execution.commission is None or known.commission == execution.commission
 
 
 def _record_execution(draft: Draft, execution: BrokerExecution, client_id: int) -> None:
@@ -76,6 +83,26 @@ def _record_commission(draft: Draft, execution: BrokerExecution) -> None:
         draft.record(event)
 
 
+class _Reported(msgspec.Struct):
+    """What IBKR reports, by orderRef; and the prices of stops, by trade."""
+
+    orders: dict[str, list[BrokerOrder]]
+    executions: dict[str, list[BrokerExecution]]
+    stop_prices: dict[str, float]
+
+
+def _reported(snapshot: BrokerSnapshot) -> _Reported:
+    found = _Reported({}, {}, {})
+    for order in (*(snapshot.open_orders or ()), *(snapshot.completed_orders or ())):
+        found.orders.setdefault(order.order_ref, []).append(order)
+        ref = parse_ref(order.order_ref)
+        if ref is not None and ref.role == "stop" and order.stop_price:
+            found.stop_prices.setdefault(ref.trade_token, order.stop_price)
+    for execution in snapshot.executions or ():
+        found.executions.setdefault(execution.order_ref, []).append(execution)
+    return found
+
+
 def _recover_unknown_orders(
     draft: Draft, snapshot: BrokerSnapshot, setups: Mapping[str, Setup], client_id: int
 ) -> None:
@@ -83,33 +110,26 @@ def _recover_unknown_orders(
 
     A completed order alone does not tell its client id. Without an execution it has changed nothing.
     """
-    found: dict[str, OrderRef] = {}
-    for ref_text in (
-        *(order.order_ref for order in snapshot.open_orders or () if order.client_id == client_id),
-        *(execution.order_ref for execution in snapshot.executions or () if execution.client_id == client_id),
-    ):
-        ref = parse_ref(ref_text)
-        if ref is not None and ref_text not in draft.state.orders:
-            found[ref_text] = ref
-    for ref in sorted(found.values(), key=lambda r: (r.role != "entry", r.text)):
-        order = _rebuilt_order(ref, snapshot, draft, setups.get(ref.symbol))
-        if order is not None:
-            draft.record(OrderRecovered(time=draft.now, order=order))
+    own = {order.order_ref for order in snapshot.open_orders or () if order.client_id == client_id}
+    own |= {execution.order_ref for execution in snapshot.executions or () if execution.client_id == client_id}
+    unknown = [ref for text in own if text not in draft.state.orders and (ref := parse_ref(text)) is not None]
+    reported = _reported(snapshot) if unknown else _Reported({}, {}, {})
+    for ref in sorted(unknown, key=lambda r: (r.role != "entry", r.text)):
+        draft.record(
+            OrderRecovered(time=draft.now, order=_rebuilt_order(ref, reported, draft, setups.get(ref.symbol)))
+        )
 
 
-def _rebuilt_order(ref: OrderRef, snapshot: BrokerSnapshot, draft: Draft, setup: Setup | None) -> Order | None:
-    orders = [o for o in _orders(snapshot) if o.order_ref == ref.text]
-    executions = [e for e in snapshot.executions or () if e.order_ref == ref.text]
+def _rebuilt_order(ref: OrderRef, reported: _Reported, draft: Draft, setup: Setup | None) -> Order:
+    orders, executions = reported.orders.get(ref.text, []), reported.executions.get(ref.text, [])
     if orders:
         first = orders[0]
         quantity, con_id, action = max(first.quantity, first.filled, 1), first.con_id, first.action
         order_type, stop_price = first.order_type, first.stop_price
-    elif executions:
+    else:
         quantity, con_id = sum(e.shares for e in executions), executions[0].con_id
         action = "BUY" if executions[0].side == "BOT" else "SELL"
         order_type, stop_price = ("STP" if ref.role == "stop" else "MKT"), None
-    else:
-        return None
     source = orders[0] if orders else executions[0]
     return Order(
         order_ref=ref.text,
@@ -127,7 +147,7 @@ def _rebuilt_order(ref: OrderRef, snapshot: BrokerSnapshot, draft: Draft, setup:
         stop_price=stop_price,
         parent_ref=ref.trade_id if ref.role == "stop" else "",
         reason=_likely_reason(ref, draft),
-        plan=_estimated_plan(ref, snapshot, setup) if ref.role == "entry" else None,
+        plan=_estimated_plan(ref, reported, setup) if ref.role == "entry" else None,
         status="working",
     )
 
@@ -139,18 +159,19 @@ def _likely_reason(ref: OrderRef, draft: Draft) -> OrderReason:
     """
     if ref.role != "exit":
         return "entry" if ref.role == "entry" else "stop_loss_hit"
-    earlier = [o for o in draft.state.orders.values() if o.trade_id == ref.trade_id and o.role == "exit"]
+    earlier = [o for o in draft.state.orders_of(ref.trade_id) if o.role == "exit"]
     return PARTIALS[len(earlier)] if len(earlier) < len(PARTIALS) else "exit"
 
 
-def _estimated_plan(ref: OrderRef, snapshot: BrokerSnapshot, setup: Setup | None) -> EntryPlan:
+def _estimated_plan(ref: OrderRef, reported: _Reported, setup: Setup | None) -> EntryPlan:
     """The likely plan of a rebuilt entry: the scanner's pivot and targets, and the stop as IBKR has it.
 
     Without a setup of the symbol, the pivot is the stop price and the targets are multiples of the risk.
     """
-    price = next((e.price for e in snapshot.executions or () if e.order_ref == ref.text), 0.0)
+    price = next((e.price for e in reported.executions.get(ref.text, ())), 0.0)
     pivot = setup.pivot(ref.side) if setup is not None else 0.0
-    stop = _stop_price_of_trade(ref, snapshot) or pivot or price * (1 - ESTIMATED_RISK * sign(ref.side)) or 1.0
+    known = reported.stop_prices.get(ref.trade_token)
+    stop = known or pivot or price * (1 - ESTIMATED_RISK * sign(ref.side)) or 1.0
     price = price or stop
     estimated = estimated_targets(ref.side, price, stop)
     target1, target2, target3 = setup.targets(ref.side) if setup is not None else estimated
@@ -164,18 +185,6 @@ def _estimated_plan(ref: OrderRef, snapshot: BrokerSnapshot, setup: Setup | None
         attempt=ref.attempt,
         path=UNKNOWN_PATH,
     )
-
-
-def _orders(snapshot: BrokerSnapshot) -> tuple[BrokerOrder, ...]:
-    return (*(snapshot.open_orders or ()), *(snapshot.completed_orders or ()))
-
-
-def _stop_price_of_trade(ref: OrderRef, snapshot: BrokerSnapshot) -> float | None:
-    for order in _orders(snapshot):
-        other = parse_ref(order.order_ref)
-        if other is not None and other.role == "stop" and other.trade_token == ref.trade_token and order.stop_price:
-            return order.stop_price
-    return None
 
 
 def _acknowledge_open(draft: Draft, open_orders: Iterable[BrokerOrder]) -> None:
@@ -225,8 +234,9 @@ def _conclude_missing(
     """Own live orders that are not open at IBKR: filled, cancelled, or never sent."""
     open_refs = {order.order_ref for order in open_orders}
     completed = {order.order_ref: order for order in completed_orders or ()}
-    for ref, order in list(draft.state.orders.items()):
-        if not order.is_live or ref in open_refs or ref in absences.in_flight:
+    for order in draft.state.live_orders():
+        ref = order.order_ref
+        if ref in open_refs or ref in absences.in_flight:
             continue
         done = completed.get(ref)
         if done is None and not absences.proven(ref):

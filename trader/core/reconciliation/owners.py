@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from state.domain.executions import newest_revisions
+from state.domain.executions import is_newer_revision, split_exec_id
 from state.domain.model import TraderState
 from trader.broker.port import BrokerExecution, BrokerOrder, BrokerPosition
 from trader.core.orders.order_ref import parse_ref
@@ -49,19 +49,42 @@ def is_others_execution(known: Mapping[str, object], execution: BrokerExecution,
     )
 
 
+class OthersTrades:
+    """Shares that other traders have bought and sold today, added up as their executions are reported."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, BrokerExecution] = {}  # by execution id without the revision
+        self._shares: dict[str, dict[int, int]] = {}
+
+    def take(self, execution: BrokerExecution) -> None:
+        """An execution of another trader, which may be known. A correction takes the place of what it corrects."""
+        base, _ = split_exec_id(execution.exec_id)
+        known = self._newest.get(base)
+        if known is not None:
+            if not is_newer_revision(execution.exec_id, known.exec_id):
+                return
+            self._add(known, -1)
+        self._newest[base] = execution
+        self._add(execution, 1)
+
+    def _add(self, execution: BrokerExecution, times: int) -> None:
+        of_symbol = self._shares.setdefault(execution.symbol, {})
+        signed = execution.shares if execution.side == "BOT" else -execution.shares
+        of_symbol[execution.client_id] = of_symbol.get(execution.client_id, 0) + times * signed
+
+    def shares(self) -> OthersShares:
+        """Signed shares by symbol and client id; none that are zero."""
+        held = {symbol: {who: n for who, n in of_symbol.items() if n} for symbol, of_symbol in self._shares.items()}
+        return {symbol: of_symbol for symbol, of_symbol in held.items() if of_symbol}
+
+
 def others_shares(state: TraderState, executions: Iterable[BrokerExecution], client_id: int) -> OthersShares:
     """Signed shares that other traders have bought today, by symbol and client id; none that are zero."""
-    theirs = [e for e in executions if is_others_execution(state.orders, e, client_id)]
-    newest = newest_revisions(e.exec_id for e in theirs)
-    shares: dict[str, dict[int, int]] = {}
-    for execution in theirs:
-        if execution.exec_id not in newest:
-            continue
-        of_symbol = shares.setdefault(execution.symbol, {})
-        signed = execution.shares if execution.side == "BOT" else -execution.shares
-        of_symbol[execution.client_id] = of_symbol.get(execution.client_id, 0) + signed
-    held = {symbol: {who: n for who, n in of_symbol.items() if n} for symbol, of_symbol in shares.items()}
-    return {symbol: of_symbol for symbol, of_symbol in held.items() if of_symbol}
+    trades = OthersTrades()
+    for execution in executions:
+        if is_others_execution(state.orders, execution, client_id):
+            trades.take(execution)
+    return trades.shares()
 
 
 def less_others(holding: BrokerPosition | None, others: OthersShares) -> BrokerPosition | None:

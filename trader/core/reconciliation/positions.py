@@ -4,7 +4,7 @@ Every execution and order status of IBKR's answer is in the draft before. A diff
 that explains it: IBKR's count is taken (invariant 3), unless the difference is a conflict.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -17,6 +17,7 @@ from trader.core.reconciliation.owners import OthersShares, less_others
 from trader.core.reconciliation.plan import Decision, Plan, Row
 
 SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 1.5, 0.5, 1 / 3, 0.25, 0.2, 0.1, 0.05)
+EVIDENCE_MAX = 20  # of the executions that changed a position, the last ones are shown
 SPLIT_TOLERANCE = 0.02  # of the cost basis: IBKR's average cost includes commissions, the entry price does not
 
 
@@ -25,12 +26,13 @@ class Counts(msgspec.Struct, frozen=True):
 
     others: shares of other traders, which are not compared with the state. young: symbols with an execution so
     young that IBKR's count may be older. confirmed: whether a difference that no execution explains may be acted
-    upon.
+    upon. added: by trade, the keys of the executions that were not known before.
     """
 
     others: OthersShares
     young: frozenset[str]
     confirmed: Callable[[Row], bool]
+    added: Mapping[str, Sequence[str]]
 
 
 def compare_symbols(
@@ -40,7 +42,7 @@ def compare_symbols(
     others = counts.others
     holdings = {p.symbol: p for p in positions if p.quantity}
     known = {*before.positions, *draft.state.positions, *draft.state.foreign, *holdings}
-    known |= {p.symbol for p in draft.state.closed.values() if p.oversold} | set(draft.state.halted)
+    known |= draft.state.lookup.reversed_symbols() | set(draft.state.halted)
     for symbol in sorted(known):
         position = draft.state.positions.get(symbol)
         holding = holdings.get(symbol)
@@ -71,7 +73,7 @@ def _compare_open(
     quantity = holding.quantity if holding is not None else 0
     if quantity == position.quantity:
         _release(draft, position.symbol)
-        plan.rows.append(_agreed_row(before, draft.state, position))
+        plan.rows.append(_agreed_row(before, draft.state, position, counts.added.get(position.trade_id, ())))
     elif position.symbol in counts.young:
         _wait_for_count(plan, position.symbol, position.quantity, quantity)
     elif quantity * sign(position.side) < 0:
@@ -86,27 +88,24 @@ def _compare_open(
         _take_count(draft, plan, position, abs(quantity), counts)
 
 
-def _agreed_row(before: Baseline, after: TraderState, position: Position) -> Row:
+def _agreed_row(before: Baseline, after: TraderState, position: Position, added: Sequence[str]) -> Row:
     was = before.positions.get(position.symbol)
     text = f"{position.side} {position.held} shares @ ${position.entry_price:.2f}"
-    evidence = tuple(_fill_text(after, key) for key in position.fills if key not in before.executions)
+    evidence = _evidence(after, added)
     if was is None:
         note = "values estimated" if position.estimated else "pivot, targets and stop from the intent"
         return Row(position.symbol, "adopted", f"{text}, entered while away; {note}", "info", evidence)
     if was.held != position.held:
-        return _changed_row(before, after, position, text, evidence)
+        manual = any(after.executions[key].manual for key in added)
+        return _changed_row(was, position, text, evidence, manual=manual)
     return Row(position.symbol, "matched", f"{text} (state + IBKR validated)", "ok", evidence)
 
 
-def _changed_row(
-    before: Baseline, after: TraderState, position: Position, text: str, evidence: tuple[str, ...]
-) -> Row:
+def _changed_row(was: Position, position: Position, text: str, evidence: tuple[str, ...], *, manual: bool) -> Row:
     """The count changed by executions that were not known: of own orders, or of a manual trade."""
-    was_held = before.positions[position.symbol].held
-    manual = any(after.executions[key].manual for key in position.fills if key not in before.executions)
     grown: Decision = "count_corrected" if manual else "entry_filled"
-    decision: Decision = grown if position.held > was_held else "partial_taken"
-    text = f"{text}: {was_held} -> {position.held} by {'a manual trade' if manual else 'own executions'}"
+    decision: Decision = grown if position.held > was.held else "partial_taken"
+    text = f"{text}: {was.held} -> {position.held} by {'a manual trade' if manual else 'own executions'}"
     return Row(position.symbol, decision, text, "warning" if manual else "info", evidence)
 
 
@@ -183,7 +182,7 @@ def _compare_flat(
     counts: Counts,
 ) -> None:
     state = draft.state
-    oversold = [p for p in state.closed.values() if p.symbol == symbol and p.oversold]
+    oversold = state.lookup.reversed_trades(symbol)
     quantity = holding.quantity if holding is not None else 0
     if oversold and quantity and quantity == -sign(oversold[-1].side) * oversold[-1].oversold:
         _conflict(draft, plan, symbol, 0, quantity)
@@ -192,7 +191,8 @@ def _compare_flat(
         _wait_for_count(plan, symbol, 0, quantity)
         return
     if symbol in before.positions:
-        plan.rows.append(_closed_row(before, state, before.positions[symbol]))
+        was = before.positions[symbol]
+        plan.rows.append(_closed_row(state, was, counts.added.get(was.trade_id, ())))
     if holding is None:
         _release(draft, symbol)
         if symbol in state.foreign:
@@ -225,19 +225,25 @@ def _show_foreign(draft: Draft, plan: Plan, holding: BrokerPosition) -> None:
     plan.rows.append(Row(holding.symbol, "foreign", text, "info"))
 
 
-def _closed_row(before: Baseline, state: TraderState, was: Position) -> Row:
+def _closed_row(state: TraderState, was: Position, added: Sequence[str]) -> Row:
     trade = state.closed.get(was.trade_id)
     if trade is None or trade.exit_price is None:
         return Row(was.symbol, "closed_unexplained", f"{was.side} {was.held} shares are gone", "warning")
-    manual = any(state.executions[key].manual for key in trade.fills if key not in before.executions)
+    manual = any(state.executions[key].manual for key in added)
     text = (
         f"{was.side} {was.held} shares closed while away at ${trade.exit_price:.2f} "
         f"({trade.exit_reason}), P&L ${trade.realized_pnl:+.2f}: not restored"
     )
-    evidence = tuple(_fill_text(state, key) for key in trade.fills if key not in before.executions)
+    evidence = _evidence(state, added)
     if manual:
         return Row(was.symbol, "closed_by_hand", text, "warning", evidence)
     return Row(was.symbol, "closed_while_down", text, "info", evidence)
+
+
+def _evidence(state: TraderState, added: Sequence[str]) -> tuple[str, ...]:
+    """The executions that a decision is based on: the last ones, where there are many."""
+    texts = tuple(_fill_text(state, key) for key in added[-EVIDENCE_MAX:])
+    return (f"{len(added) - EVIDENCE_MAX:,} earlier executions", *texts) if len(added) > EVIDENCE_MAX else texts
 
 
 def _fill_text(state: TraderState, key: str) -> str:

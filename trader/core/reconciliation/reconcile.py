@@ -57,7 +57,7 @@ def reconcile(draft: Draft, snapshot: BrokerSnapshot, given: Given, before: Base
     plan = Plan(complete=not snapshot.missing)
     record_facts(draft, snapshot, given.setups, Absences(given.in_flight, given.absent, plan.uncertain), client_id)
     if snapshot.positions is not None and snapshot.executions is not None:
-        counts = Counts(given.others, given.young, given.confirmed)
+        counts = Counts(given.others, given.young, given.confirmed, before.new_executions(state))
         compare_symbols(before, draft, snapshot.positions, plan, counts)
     else:
         plan.rows += _unknown_rows(state, snapshot)
@@ -100,7 +100,9 @@ def _unknown_rows(state: TraderState, snapshot: BrokerSnapshot) -> list[Row]:
 
 def _order_rows(before: Baseline, after: TraderState, plan: Plan) -> None:
     """A row for each entry that was not closed before: what became of it."""
-    for ref, order in after.orders.items():
+    live = [order.order_ref for order in after.live_orders()]
+    for ref in dict.fromkeys((*before.entries, *live, *before.new_orders(after))):
+        order = after.orders[ref]
         if order.role != "entry" or (before.entries.get(ref) == order.status and not order.is_live):
             continue
         row = _entry_row(order)
