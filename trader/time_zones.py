@@ -11,7 +11,7 @@ from trader.errors import MarketDataError
 
 EASTERN = pytz.timezone("US/Eastern")
 
-_TWS_TIME = re.compile(r"(\d{8})(?: +|-)(\d{2}:\d{2}:\d{2})(?: +([A-Za-z][A-Za-z0-9_+/-]*))?")
+_TWS_TIME = re.compile(r"(\d{8})(?: +|-)(\d{2}:\d{2}:\d{2})(?: +([A-Za-z].*))?")
 # Zone names of TWS that the zone database lacks or defines otherwise (its EST has no daylight saving time).
 ZONE_ALIASES = {
     "EST": "US/Eastern",
@@ -20,16 +20,58 @@ ZONE_ALIASES = {
     "CST": "US/Central",
     "PST": "US/Pacific",
 }
+# A TWS under Windows may name the zone of its machine in this way.
+WINDOWS_ZONES = {
+    "AUS Eastern Standard Time": "Australia/Sydney",
+    "Arabian Standard Time": "Asia/Dubai",
+    "Arab Standard Time": "Asia/Riyadh",
+    "Atlantic Standard Time": "America/Halifax",
+    "Central America Standard Time": "America/Guatemala",
+    "Central Europe Standard Time": "Europe/Budapest",
+    "Central European Standard Time": "Europe/Warsaw",
+    "Central Standard Time": "US/Central",
+    "Central Standard Time (Mexico)": "America/Mexico_City",
+    "China Standard Time": "Asia/Shanghai",
+    "Coordinated Universal Time": "UTC",
+    "E. Europe Standard Time": "Europe/Chisinau",
+    "E. South America Standard Time": "America/Sao_Paulo",
+    "Eastern Standard Time": "US/Eastern",
+    "FLE Standard Time": "Europe/Kiev",
+    "GMT Standard Time": "Europe/London",
+    "GTB Standard Time": "Europe/Bucharest",
+    "Greenwich Standard Time": "Atlantic/Reykjavik",
+    "Hawaiian Standard Time": "Pacific/Honolulu",
+    "India Standard Time": "Asia/Kolkata",
+    "Israel Standard Time": "Asia/Jerusalem",
+    "Korea Standard Time": "Asia/Seoul",
+    "Mountain Standard Time": "US/Mountain",
+    "New Zealand Standard Time": "Pacific/Auckland",
+    "Pacific Standard Time": "US/Pacific",
+    "Romance Standard Time": "Europe/Paris",
+    "Russian Standard Time": "Europe/Moscow",
+    "SE Asia Standard Time": "Asia/Bangkok",
+    "Singapore Standard Time": "Asia/Singapore",
+    "South Africa Standard Time": "Africa/Johannesburg",
+    "Taipei Standard Time": "Asia/Taipei",
+    "Tokyo Standard Time": "Asia/Tokyo",
+    "Turkey Standard Time": "Europe/Istanbul",
+    "US Eastern Standard Time": "America/Indianapolis",
+    "US Mountain Standard Time": "America/Phoenix",
+    "UTC": "UTC",
+    "W. Australia Standard Time": "Australia/Perth",
+    "W. Europe Standard Time": "Europe/Berlin",
+}
 
 
 def zone(name: str) -> pytz.BaseTzInfo:
-    """The time zone of a TWS zone name, such as `US/Eastern`, `EST (Eastern Standard Time)` or `EST5EDT`.
+    """The time zone of a TWS zone name: `US/Eastern`, `EST (Eastern Standard Time)`, `Romance Standard Time`.
 
     Raises MarketDataError for a name that is not known.
     """
     short = name.partition("(")[0].strip()
+    known = WINDOWS_ZONES.get(name.strip()) or WINDOWS_ZONES.get(short) or ZONE_ALIASES.get(short, short)
     try:
-        return pytz.timezone(ZONE_ALIASES.get(short, short))
+        return pytz.timezone(known)
     except pytz.UnknownTimeZoneError as error:
         hint = "Set TWS's API time zone to the instrument's or the login's zone."
         raise MarketDataError(f"The time zone {name!r} is not known.", hint) from error

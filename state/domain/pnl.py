@@ -47,17 +47,9 @@ class _AverageCost:
 
 _Closing = tuple[Timestamp, float, int, ExitReason, float]  # time, price, shares, reason and P&L of a Partial
 
-
-@dataclass(slots=True)
-class _Step:
-    """What the sums were before one execution. closing: the partial or exit that it changed, as it was before."""
-
-    cost: tuple[int, float, float, float]
-    entered: int
-    entry_value: float
-    entry_time: Timestamp | None
-    closing_key: str = ""
-    closing: _Closing | None = None
+# What the sums were before one execution: quantity, basis, realized, commissions, entered, entry value, entry time;
+# and the key of the partial or exit that it changed ("": none), with what that was before (None: it was new).
+_Step = tuple[int, float, float, float, int, float, Timestamp | None, str, _Closing | None]
 
 
 class Accounting:
@@ -122,27 +114,22 @@ class Accounting:
             self._add(self._executions[key])
 
     def _add(self, fill: Execution) -> None:
-        cost = self._cost
-        step = _Step(
-            (cost.quantity, cost.basis, cost.realized, cost.commissions),
-            self._entered,
-            self._entry_value,
-            self._entry_time,
-        )
-        self._steps.append(step)
-        if not fill.shares:  # corrected to nothing
-            return
-        pnl = cost.add(fill.shares if fill.side == "BOT" else -fill.shares, fill.price, fill.commission or 0.0)
-        if fill.side == self._opening:
-            self._entry_time = self._entry_time if self._entered else fill.time
-            self._entered += fill.shares
-            self._entry_value += fill.shares * fill.price
-        else:
-            self._add_closing(step, fill, pnl)
+        cost, entered, value, since = self._cost, self._entered, self._entry_value, self._entry_time
+        quantity, basis, realized, commissions = cost.quantity, cost.basis, cost.realized, cost.commissions
+        key, before = "", None
+        if fill.shares:  # 0: corrected to nothing
+            pnl = cost.add(fill.shares if fill.side == "BOT" else -fill.shares, fill.price, fill.commission or 0.0)
+            if fill.side == self._opening:
+                self._entry_time = since if entered else fill.time
+                self._entered += fill.shares
+                self._entry_value += fill.shares * fill.price
+            else:
+                key = fill.order_ref or fill.exec_id
+                before = self._add_closing(key, fill, pnl)
+        self._steps.append((quantity, basis, realized, commissions, entered, value, since, key, before))
 
-    def _add_closing(self, step: _Step, fill: Execution, pnl: float) -> None:
-        """Add a closing fill; all fills of one order make one partial or exit."""
-        step.closing_key = key = fill.order_ref or fill.exec_id
+    def _add_closing(self, key: str, fill: Execution, pnl: float) -> _Closing | None:
+        """Add a closing fill; all fills of one order make one partial or exit. Returns what that was before."""
         known = self._closings.get(key)
         if known is None:
             known = self._closings[key] = Partial(
@@ -155,22 +142,25 @@ class Accounting:
                 estimated=fill.estimated,
             )
             self._by_time.append(known)
-            return
-        step.closing = (known.time, known.price, known.shares, known.reason, known.pnl)
+            return None
+        before = (known.time, known.price, known.shares, known.reason, known.pnl)
         total = known.shares + fill.shares
         known.price = (known.price * known.shares + fill.price * fill.shares) / total
         known.shares, known.pnl, known.time, known.reason = total, known.pnl + pnl, fill.time, fill.reason
         self._sorted = self._sorted and self._by_time[-1] is known
+        return before
 
     def _back_to(self, index: int) -> None:
         """Take back every step from the execution at `index` on."""
-        while len(self._steps) > index:
-            step = self._steps.pop()
-            cost = self._cost
-            cost.quantity, cost.basis, cost.realized, cost.commissions = step.cost
-            self._entered, self._entry_value, self._entry_time = step.entered, step.entry_value, step.entry_time
-            if step.closing_key:
-                self._take_back(step.closing_key, step.closing)
+        if index >= len(self._steps):
+            return
+        cost = self._cost
+        cost.quantity, cost.basis, cost.realized, cost.commissions = self._steps[index][:4]
+        self._entered, self._entry_value, self._entry_time = self._steps[index][4:7]
+        for step in reversed(self._steps[index:]):
+            if step[7]:
+                self._take_back(step[7], step[8])
+        del self._steps[index:]
 
     def _take_back(self, key: str, before: _Closing | None) -> None:
         known = self._closings[key]

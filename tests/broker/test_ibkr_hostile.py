@@ -124,10 +124,10 @@ async def test_an_oversized_frame_ends_the_connection_and_not_the_program() -> N
         (61, (61, 3, ACCOUNT, *STOCK, 100), "positions"),
         (16, (5, 7, "not", "an", "order"), "open_orders"),
         (99, (101, "not", "an", "order"), "completed_orders"),
-        (7, execution("a.01", shares="inf", req_id=2_000_000_005), "executions"),
+        (7, execution("a.01", shares="inf", req_id=2_000_000_006), "executions"),
         (7, execution("a.01", price="nan"), "executions"),
         (7, execution("a.01", time="yesterday"), "executions"),
-        (62, (63, 1, 2_000_000_004, ACCOUNT, "NetLiquidation", "nan", "USD"), "account"),
+        (62, (63, 1, 2_000_000_005, ACCOUNT, "NetLiquidation", "nan", "USD"), "account"),
     ],
 )
 async def test_an_answer_with_an_unreadable_row_is_unknown(question: int, row: Any, missing: str) -> None:

@@ -25,7 +25,7 @@ from trader.errors import BrokerError
 
 END = datetime(2025, 10, 6, 15, 0, tzinfo=UTC)
 CONTRACT = SimpleNamespace(symbol="AAPL", conId=265598, secType="STK", currency="USD")
-STATE = SimpleNamespace(status="Submitted", warningText="", completedStatus="Filled Size: 60")
+STATE = SimpleNamespace(status="Submitted", warningText="", completedStatus="Filled Size: 60", completedTime="")
 
 
 def order(**given: Any) -> SimpleNamespace:

@@ -84,6 +84,7 @@ class BrokerOrder(msgspec.Struct, frozen=True):
     oca_type: int = 0
     tif: str = ""
     text: str = ""
+    completed_at: datetime | None = None  # of a completed one, if IBKR tells it
 
     @property
     def remaining(self) -> int:

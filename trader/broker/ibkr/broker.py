@@ -20,7 +20,14 @@ from trader.broker.ibkr.client import PacedClient
 from trader.broker.ibkr.known_orders import KnownOrders
 from trader.broker.ibkr.listener import CLIENT_ID_IN_USE, Listener
 from trader.broker.ibkr.pacing import HistoryPacer
-from trader.broker.ibkr.questions import ACCOUNT_VALUES, EXECUTIONS, FIRST_REQUEST_ID, TIME, RefusedError
+from trader.broker.ibkr.questions import (
+    ACCOUNT_VALUES,
+    EXECUTIONS,
+    FIRST_REQUEST_ID,
+    TIME,
+    Question,
+    RefusedError,
+)
 from trader.broker.ibkr.snapshots import completed_orders_of, executions_of, open_orders_of, positions_of
 from trader.broker.ibkr.subscriptions import Subscriptions
 from trader.broker.ibkr.translate import (
@@ -45,6 +52,7 @@ from trader.broker.port import (
 )
 from trader.errors import BrokerError, BrokerUnreachableError, ClientIdInUseError
 
+SOON_S = 0.25  # for which a question about all clients' executions is asked alone
 QUICK_S = 4.0  # for what TWS answers by itself
 NO_DATA = 162  # also "HMDS query returned no data": nothing was traded in that time
 _REQUESTS: dict[str, Callable[[PacedClient, int], object]] = {
@@ -175,11 +183,17 @@ class IbkrBroker:
         key: str = "",
     ) -> list[Any]:
         """Ask one question. key: its kind, for a question without an id. Raises as `Questions.answer`."""
+        _, listener = self._connection()
+        question = self._put(text, request, key)
+        return await listener.questions.answer(question, min(timeout_s, self._answer_timeout_s))
+
+    def _put(self, text: str, request: Callable[[PacedClient, int], object], key: str = "") -> Question:
+        """Send a question without waiting for its answer."""
         client, listener = self._connection()
         request_id = self._request_id()
         question = listener.questions.ask(key or request_id, text)
         request(client, request_id)
-        return await listener.questions.answer(question, min(timeout_s, self._answer_timeout_s))
+        return question
 
     def _request_id(self) -> int:
         self._next_request_id += 1
@@ -231,13 +245,20 @@ class IbkrBroker:
     ) -> tuple[BrokerExecution, ...]:
         """Client id 0 in the filter means every client in some versions of TWS, and only client 0 in others.
 
-        So the executions of this client are asked for as well.
+        So the executions of this client are asked for as well, unless an answer for 0 has had some of them.
         """
-        of_all_clients, of_this_client = await asyncio.gather(
-            self._ask(EXECUTIONS, lambda c, i: c.ask_executions(i, account, 0, since)),
-            self._ask(EXECUTIONS, lambda c, i: c.ask_executions(i, account, self._client_id, since)),
-        )
-        return executions_of(account, [*of_all_clients, *of_this_client], listener.commissions)
+        question = self._put(EXECUTIONS, lambda c, i: c.ask_executions(i, account, 0, since))
+        answering = asyncio.ensure_future(listener.questions.answer(question, self._answer_timeout_s))
+        try:
+            await asyncio.wait({answering}, timeout=SOON_S)
+            listener.zero_names_all |= any(row.client_id == self._client_id for row in question.rows)
+            if listener.zero_names_all:
+                return executions_of(account, await answering, listener.commissions)
+            own = self._ask(EXECUTIONS, lambda c, i: c.ask_executions(i, account, self._client_id, since))
+            of_all, of_this_client = await asyncio.gather(answering, own)
+            return executions_of(account, [*of_all, *of_this_client], listener.commissions)
+        finally:
+            answering.cancel()
 
     async def _ask_account_values(self) -> list[Any]:
         asked: list[int] = []

@@ -6,11 +6,13 @@ Replaced:
 - its framing: it accepts a frame of any length, invalid bytes raise inside the event loop, and control characters
   pass;
 - its decoder's error handling: it logs a message that it cannot read and continues without it;
-- its throttle: a stop would wait behind a hundred subscriptions.
+- its throttle: a stop would wait behind a hundred subscriptions;
+- its reading of executions and commissions, of which an answer may have ten thousand: it takes several times as
+  long, does not know EDT, and takes EST as a zone without daylight saving time.
 
 `ib_async` has the same classes; to change to it, change the imports.
 """
-# ruff: noqa: N802, FBT003 - the library's names and its positional flags
+# ruff: noqa: N802, N815, FBT003 - the library's names and its positional flags
 # The library types its objects, not its client:
 # mypy: disable-error-code="no-untyped-call"
 
@@ -19,7 +21,9 @@ import logging
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from trader.broker.ibkr.listener import Listener
@@ -38,12 +42,53 @@ with parts_of("ib_insync", without="numpy"):
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024  # TWS's largest messages are scanner parameters, about 2 MB; unused here
 CLOSE_TIMEOUT_S = 1.0
-EXECUTION_TIME_FIELD = 15
+EXECUTION_FIELDS = 31
 UTC_FORMAT = "%Y%m%d-%H:%M:%S"  # TWS's notation for UTC
 LAST_PRICE, LAST_TIME = "4", "45"  # tick types
 DELAYED_PRICES = frozenset(("66", "67", "68", "72", "73", "75", "76"))
 _DECODED = frozenset((3, 4, 5, 9, 10, 11, 15, 17, 49, 50, 52, 53, 55, 58, 59, 61, 62, 63, 64, 101, 102))
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ExecutedContract:
+    """The contract of an execution, as far as it is used."""
+
+    conId: int
+    symbol: str
+    secType: str
+    currency: str
+
+
+@dataclass(slots=True)
+class ReportedExecution:
+    """An execDetails message, as far as it is used."""
+
+    orderId: int
+    execId: str
+    time: datetime
+    acctNumber: str
+    side: str
+    shares: float
+    price: float
+    permId: int
+    clientId: int
+    cumQty: float
+    orderRef: str
+
+
+@dataclass(slots=True)
+class ReportedCommission:
+    """A commissionReport message, as far as it is used."""
+
+    execId: str
+    commission: float
+
+
+@lru_cache(maxsize=1024)
+def _execution_time(text: str) -> datetime:
+    """Many executions share a second."""
+    return parse_time(text).astimezone(UTC)
 
 
 class StrictDecoder(Decoder):
@@ -88,9 +133,32 @@ class StrictDecoder(Decoder):
             self._listener.last_time(int(fields[2]), int(fields[4]))
 
     def execDetails(self, fields: list[str]) -> None:
-        """Pass the time as epoch seconds: the library does not know EDT and takes EST as a zone without DST."""
-        fields[EXECUTION_TIME_FIELD] = str(int(parse_time(fields[EXECUTION_TIME_FIELD]).timestamp()))
-        super().execDetails(fields)
+        if len(fields) != EXECUTION_FIELDS:
+            raise ValueError(f"it has {len(fields)} fields, not {EXECUTION_FIELDS}")
+        _, request_id, order_id, con_id, symbol, kind, *_, currency, _, _ = fields[:14]
+        exec_id, moment, account, _, side, shares, price, perm_id, client_id, _, cum_quantity, _, ref = fields[
+            14:27
+        ]
+        self._listener.execDetails(
+            int(request_id),
+            ExecutedContract(int(con_id or 0), symbol, kind, currency),
+            ReportedExecution(
+                int(order_id or 0),
+                exec_id,
+                _execution_time(moment),
+                account,
+                side,
+                float(shares or 0),
+                float(price or 0),
+                int(perm_id or 0),
+                int(client_id or 0),
+                float(cum_quantity or 0),
+                ref,
+            ),
+        )
+
+    def commissionReport(self, fields: list[str]) -> None:
+        self._listener.commissionReport(ReportedCommission(fields[2], float(fields[3] or 0)))
 
 
 _READERS: dict[type, Any] = {

@@ -12,6 +12,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from state.errors import TraderError
 from trader.broker.ibkr.known_orders import KnownOrders
 from trader.broker.ibkr.questions import (
     ACCOUNT_VALUES,
@@ -55,6 +56,7 @@ from trader.plain_text import plain
 
 LIVE = -1  # the request id of an execution that no request asked for
 CLIENT_ID_IN_USE = 326
+POSITIONS_UNKNOWN = 2151  # IBKR has not loaded the positions yet: they are unknown, not flat
 BARS_ENDED = 10225  # "bust event": IBKR has ended this subscription to bars
 DELAYED_FOLLOW = 10167
 PARTLY_REFUSED = (10090, 10091)  # a part of the data is not subscribed to; the rest comes
@@ -108,6 +110,7 @@ class Listener:
         self.times_received = 0
         self.received_anything = False
         self.refusal: tuple[int, str] | None = None  # the last error before the connection was ready
+        self.zero_names_all = False  # whether client id 0 in a question for executions has meant every client
         self.broken_by = 0  # 1100 or 2110 while TWS has lost IBKR's servers
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.prices: dict[str, float] = {}  # to be reported, by symbol
@@ -151,7 +154,8 @@ class Listener:
         _log.error("Message %d of IBKR cannot be read (%s): %s", message_id, error, ",".join(fields)[:500])
         part = _PARTS.get(message_id)
         hint = "The answer is not used. Report the message, which is in the log."
-        failure = BrokerError(f"A part of IBKR's answer (message {message_id}) cannot be read.", hint)
+        why = error.what if isinstance(error, TraderError) else str(error)
+        failure = BrokerError(f"A part of IBKR's answer (message {message_id}) cannot be read: {why}", hint)
         if part is not None:
             self.questions.fail_where(part, failure)
         elif len(fields) > 1 and fields[1].lstrip("-").isdigit():
@@ -176,6 +180,8 @@ class Listener:
             return
         if reqId in self.symbols and self._is_about_data(reqId, errorCode, text):
             return
+        if errorCode == POSITIONS_UNKNOWN:
+            self.questions.fail(POSITIONS, RefusedError(errorCode, text), ended=True)
         order_id = reqId if 0 < reqId < FIRST_REQUEST_ID else -1
         order = self.orders.find(self._client_id, order_id, 0)
         symbol = self.symbols.get(reqId) or (order.symbol if order else "")

@@ -119,11 +119,15 @@ class Questions:
             if not question.done.done():
                 question.done.set_result(None)
 
-    def fail(self, key: Key, error: BrokerError) -> bool:
-        """The question was refused, or a part of its answer cannot be read; False if it is not open."""
+    def fail(self, key: Key, error: BrokerError, *, ended: bool = False) -> bool:
+        """The question was refused, or a part of its answer cannot be read; False if it is not open.
+
+        ended: no end marker follows.
+        """
         question = self._open.get(key)
         if question is None:
             return False
+        question.ended = question.ended or ended
         if not question.done.done():
             question.done.set_exception(error)
         return True

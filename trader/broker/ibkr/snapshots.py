@@ -19,8 +19,11 @@ def executions_of(
 ) -> tuple[BrokerExecution, ...]:
     """Each execution once, with the commission if it was reported, in time order."""
     once = {row.exec_id: row for row in rows if row.account == account}
-    joined = (replace(row, commission=commissions.get(row.exec_id, row.commission)) for row in once.values())
-    return tuple(sorted(joined, key=lambda row: row.time))
+    for exec_id, row in once.items():
+        commission = commissions.get(exec_id, row.commission)
+        if commission != row.commission:
+            once[exec_id] = replace(row, commission=commission)
+    return tuple(sorted(once.values(), key=lambda row: row.time))
 
 
 def open_orders_of(

@@ -27,6 +27,7 @@ from trader.broker.port import (
 )
 from trader.errors import BrokerError, MarketDataError
 from trader.plain_text import plain
+from trader.time_zones import parse_time
 
 UNSET_DOUBLE = 1.7976931348623157e308
 ACCOUNT_TAGS = ("NetLiquidation", "BuyingPower", "TotalCashValue")
@@ -122,7 +123,16 @@ def completed_order_of(contract: Any, order: Any, order_state: Any) -> BrokerOrd
     filled = whole(order.filledQuantity) if order.filledQuantity != UNSET_DOUBLE else 0
     quantity = max(whole(order.totalQuantity), filled)
     found = _order(contract, order, order_state.status, quantity, filled, order_state.completedStatus or "")
-    return replace(found, order_id=0, client_id=0)
+    return replace(found, order_id=0, client_id=0, completed_at=_time_or_none(order_state.completedTime))
+
+
+def _time_or_none(text: str) -> datetime | None:
+    """The time of a message, None where it has none that can be read."""
+    try:
+        return parse_time(text) if text else None
+    except MarketDataError as error:
+        _log.warning("The time of a completed order is not used: %s", error.what)
+        return None
 
 
 def ticket_order(ticket: OrderTicket, client_id: int) -> BrokerOrder:

@@ -5,6 +5,7 @@ that is not open is looked for among executions and completed orders before it i
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
 from typing import get_args
 
 import msgspec
@@ -49,7 +50,7 @@ def record_facts(
     """
     _recover_unknown_orders(draft, snapshot, setups, client_id)
     unknown = [execution for execution in snapshot.executions or () if not _is_known(draft.state, execution)]
-    for execution in sorted(unknown, key=lambda e: (e.time, e.cum_quantity)):
+    for execution in sorted(unknown, key=lambda e: _when(draft.state, e)):
         _record_execution(draft, execution, client_id)
         _record_commission(draft, execution)  # at once: a late one costs more
     if snapshot.open_orders is None:
@@ -57,6 +58,13 @@ def record_facts(
     _acknowledge_open(draft, snapshot.open_orders)
     if snapshot.executions is not None:
         _conclude_missing(draft, snapshot.open_orders, snapshot.completed_orders, absences)
+
+
+def _when(state: TraderState, execution: BrokerExecution) -> tuple[datetime, bool, str]:
+    """The order in which position accounting adds executions: one that comes last costs least."""
+    position = state.positions.get(execution.symbol)
+    opening = "SLD" if position is not None and position.side == "SHORT" else "BOT"
+    return execution.time, execution.side != opening, execution.exec_id
 
 
 def _is_known(state: TraderState, execution: BrokerExecution) -> bool:
