@@ -52,6 +52,15 @@ async def test_a_question_that_was_cancelled_or_refused_leaves_its_end_marker_ow
     assert list(questions.owed) == []
 
 
+async def test_a_question_that_was_refused_for_good_leaves_nothing_owed() -> None:
+    questions = Questions()
+    asked = questions.ask(POSITIONS, "positions")
+    questions.fail(POSITIONS, RefusedError(2151, "not available yet"), ended=True)
+    with pytest.raises(RefusedError, match="2151"):
+        await questions.answer(asked, 1.0)
+    assert list(questions.owed) == []
+
+
 async def test_an_end_marker_without_a_question_changes_nothing() -> None:
     questions = Questions()
     questions.end(POSITIONS)

@@ -180,3 +180,19 @@ def test_the_messages_about_the_connection() -> None:
         1102: ("restored", False),
         2110: ("broken", False),
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("20250312 14:13:48 US/Eastern", datetime(2025, 3, 12, 18, 13, 48, tzinfo=UTC)),
+        ("20250312-14:13:48", datetime(2025, 3, 12, 14, 13, 48, tzinfo=UTC)),
+        ("", None),
+        ("some day", None),
+    ],
+)
+def test_a_completed_order_has_its_time_if_that_can_be_read(text: str, expected: datetime | None) -> None:
+    state = SimpleNamespace(status="Filled", completedStatus="Filled Size: 60", completedTime=text)
+    assert (
+        completed_order_of(CONTRACT, order(totalQuantity=0.0, filledQuantity=60.0), state).completed_at == expected
+    )

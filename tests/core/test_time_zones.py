@@ -3,7 +3,7 @@
 import pytest
 
 from trader.errors import MarketDataError
-from trader.time_zones import EASTERN, parse_time, zone
+from trader.time_zones import EASTERN, WINDOWS_ZONES, parse_time, zone
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,10 @@ from trader.time_zones import EASTERN, parse_time, zone
         ("20251006  15:03:45", "2025-10-06T15:03:45-04:00"),
         ("20251006 15:03:45 America/Chicago", "2025-10-06T16:03:45-04:00"),
         ("20251006 15:03:45 EST", "2025-10-06T15:03:45-04:00"),
+        ("20251006 21:03:45 Central European Standard Time", "2025-10-06T15:03:45-04:00"),
+        ("20251006 21:03:45 W. Europe Standard Time", "2025-10-06T15:03:45-04:00"),
+        ("20251006 12:03:45 US Mountain Standard Time", "2025-10-06T15:03:45-04:00"),
+        ("20251006 19:03:45 UTC", "2025-10-06T15:03:45-04:00"),
         ("20251006-19:03:45", "2025-10-06T15:03:45-04:00"),
         ("20251006", "2025-10-06T00:00:00-04:00"),
         ("20251103 09:30:00 US/Eastern", "2025-11-03T09:30:00-05:00"),
@@ -37,6 +41,16 @@ def test_times_of_every_form(text: str | int, expected: str) -> None:
 def test_text_that_is_not_a_time_is_refused(text: str) -> None:
     with pytest.raises(MarketDataError):
         parse_time(text)
+
+
+def test_a_zone_that_is_not_known_is_named_in_the_error() -> None:
+    with pytest.raises(MarketDataError, match="'Middle Earth Standard Time' is not known"):
+        parse_time("20251006 15:03:45 Middle Earth Standard Time")
+
+
+@pytest.mark.parametrize("name", WINDOWS_ZONES)
+def test_each_windows_name_stands_for_a_known_zone(name: str) -> None:
+    assert str(zone(name)) == WINDOWS_ZONES[name]
 
 
 def test_nan_is_not_a_time() -> None:

@@ -28,6 +28,7 @@ from trader.core.orders.doubts import conclude
 from trader.core.orders.protection import Violation, is_covered, violations
 from trader.core.orders.sending import in_flight
 from trader.core.reconciliation.baseline import Baseline
+from trader.core.reconciliation.dates import rows_of_date
 from trader.core.reconciliation.draft import Draft
 from trader.core.reconciliation.owners import (
     is_others_execution,
@@ -54,6 +55,7 @@ ESSENTIAL: tuple[Part, ...] = ("positions", "open_orders", "executions")
 ROUTINE = frozenset({"matched", "foreign", "entry_working"})  # decisions that are not worth a warning
 IN_CONFLICT = "a symbol is in conflict with IBKR, see its alert"
 UNKNOWN_KEY = "no-complete-answer"
+NO_EXECUTIONS = "IBKR lists no execution of today, but has reported some before: the answer is not used."
 
 
 class TurnDraft(Draft):
@@ -125,10 +127,10 @@ def ask(turn: Turn) -> None:
 
 def _ask_part(turn: Turn, part: Part) -> None:
     comparison, now = turn.view.comparison, turn.moment.now
-    comparison.asked[part] = Asked(turn.view.activity, turn.moment.real_s, now)
     since = None
     if part == "executions" and comparison.executions_since is not None:
         since = comparison.executions_since - OVERLAP * turn.moment.speed
+    comparison.asked[part] = Asked(turn.view.activity, turn.moment.real_s, now, since is None)
     turn.do(AskBroker(part, turn.view.activity, since))
 
 
@@ -180,25 +182,44 @@ def grace_fired(turn: Turn) -> bool:
 def take_part(turn: Turn, message: PartAnswered) -> bool:
     """Keep an answer; True if the comparison is to be decided now.
 
-    An answer about positions or orders that is older than what has happened since is asked for again.
+    An answer about positions or orders that is older than what has happened since is asked for again. Rows of other
+    trading dates are left out.
     """
     comparison, part = turn.view.comparison, message.part
     asked = comparison.asked.pop(part, None)
     if asked is None or message.activity != asked.activity:
         return False  # of an earlier connection
-    if message.rows is None:
-        comparison.failed[part] = message.error
+    rows = message.rows if message.rows is None else _rows_of_today(turn, part, message.rows)
+    error = message.error
+    if part == "executions" and asked.whole and rows == () and _knows_executions(turn):
+        rows, error = None, NO_EXECUTIONS
+    if rows is None:
+        comparison.failed[part] = error
         comparison.answers.pop(part, None)
     else:
         comparison.failed.pop(part, None)
-        comparison.answers[part] = Answer(message.rows, asked.activity, turn.moment.real_s)
+        comparison.answers[part] = Answer(rows, asked.activity, turn.moment.real_s)
         if part == "executions":
             comparison.executions_since = asked.at
             turn.view.executions_known = True
-            _note_others(turn, message.rows)
+            _note_others(turn, rows)
     if comparison.asked:
         return turn.moment.real_s - comparison.began_s >= GRACE_S
     return True
+
+
+def _rows_of_today(turn: Turn, part: Part, rows: PartAnswer) -> PartAnswer:
+    """The answer without rows of other trading dates. Says once that there are some."""
+    kept, told = rows_of_date(rows, turn.state.trading_date), turn.view.comparison.other_dates
+    if len(kept) < len(rows) and part not in told:
+        told.add(part)
+        turn.log("info", f"IBKR lists {len(rows) - len(kept)} {PART_NAMES[part]} of other dates: left out.")
+    return kept
+
+
+def _knows_executions(turn: Turn) -> bool:
+    """Whether IBKR has told an execution today: an answer without any contradicts that, and proves nothing."""
+    return any(execution.perm_id for execution in reversed(turn.state.executions.values()))
 
 
 def is_stale(turn: Turn) -> bool:

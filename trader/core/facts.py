@@ -31,6 +31,7 @@ from trader.core.orders.broker_events import (
 )
 from trader.core.orders.codes import CANCELLED, is_notice, meaning_of
 from trader.core.orders.doubts import doubt, rejection
+from trader.core.reconciliation.dates import is_of_date
 from trader.core.turn import Turn
 from trader.core.view import note_execution
 
@@ -74,6 +75,8 @@ def take_bar(turn: Turn, fact: BarFact) -> None:
 def take_execution(turn: Turn, fact: ExecutionFact) -> None:
     """Record an execution that is new and belongs to a known order or position."""
     execution = fact.execution
+    if not is_of_date(execution.time, turn.state.trading_date):
+        return
     event = execution_event(turn.state, execution, turn.moment.now)
     if event is None:
         return

@@ -117,11 +117,15 @@ class Recovery(msgspec.Struct):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A question to IBKR that is outstanding. activity: as of asking. real seconds and session time."""
+    """A question to IBKR that is outstanding. activity: as of asking. real seconds and session time.
+
+    whole: about everything, not only about what is newer than the last answer.
+    """
 
     activity: int
     at_s: float
     at: datetime
+    whole: bool = True
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -145,6 +149,7 @@ class Comparison(msgspec.Struct):
     suspected: dict[tuple[str, ...], float] = {}  # what has to be seen twice, and when it was seen first
     suspected_now: set[tuple[str, ...]] = set()  # in the answers that are being decided on
     reported: set[Row] = set()  # logged before
+    other_dates: set[Part] = set()  # questions of which it was logged that the answer has rows of other dates
 
 
 class Adoption(msgspec.Struct):

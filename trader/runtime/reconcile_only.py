@@ -5,6 +5,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from state.domain.apply import new_state
 from state.domain.model import TraderState
 from state.manager import mismatch
@@ -14,6 +16,7 @@ from trader.broker.port import PART_NAMES, PARTS, Broker, BrokerSnapshot
 from trader.clock import Clock
 from trader.config.sections import Config
 from trader.core.orders.actions import describe
+from trader.core.reconciliation.dates import rows_of_date
 from trader.core.reconciliation.draft import Draft, copied
 from trader.core.reconciliation.owners import others_shares
 from trader.core.reconciliation.plan import Plan
@@ -64,6 +67,11 @@ async def _plan(
     if answer.missing:
         missing = ", ".join(PART_NAMES[part] for part in answer.missing)
         raise BrokerError(f"IBKR gave no complete answer: {missing} missing.", "Try again in a moment.")
+    answer = replace(
+        answer,
+        executions=rows_of_date(answer.executions or (), state.trading_date),
+        completed_orders=rows_of_date(answer.completed_orders or (), state.trading_date),
+    )
     client_id = config.gateway.client_id
     draft = Draft(copied(state), clock.now())
     given = Given(
