@@ -12,6 +12,7 @@ The event loop waits for the disk only where it awaits durability (invariant 10)
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,6 +66,7 @@ class StateManager:
         self.failure: SyncFailedError | None = None
         self.on_failure: Callable[[SyncFailedError], None] = _log_failure
         self.saves = 0
+        self.encoding_s = 0.0  # how long the event loop was busy with the last snapshot
         self._main_sequence = self._backup_sequence = 0  # of the snapshots written by this run
         self.last_save_error = ""
         self._lock = lock
@@ -211,8 +213,9 @@ class StateManager:
         """
         async with self._saving:
             self._refuse_after_failure()
-            sequence = self.state.sequence
+            sequence, began_s = self.state.sequence, time.perf_counter()
             data = encode_state(self.state, datetime.now(UTC))
+            self.encoding_s = time.perf_counter() - began_s
             await self.durable(sequence)
             try:
                 await asyncio.to_thread(self._store.write, data, _validate)

@@ -19,6 +19,9 @@ _log = logging.getLogger("trader.files")
 
 TICK_S = 0.5
 SAVE_GAP_S = 0.05
+SAVE_REST = (
+    50.0  # times as long as encoding a snapshot takes: saves after fills rest, so that a long day costs no more
+)
 MAKE_ROOM_S = 600.0
 SILENT_S = 5.0
 NOT_SAVED = "the state cannot be saved"
@@ -92,15 +95,18 @@ class Timers:
 
     async def save_regularly(self) -> None:
         """Write a snapshot every `save_interval_s`, and soon after a fill. A failure closes the entries (f01)."""
+        interval_s, saved_s = self.config.files.save_interval_s, 0.0
         while True:
             try:
-                async with asyncio.timeout(self.config.files.save_interval_s):  # 3.11's wait_for can lose a cancel
+                async with asyncio.timeout(interval_s):  # 3.11's wait_for can lose a cancel
                     await self._save_requested.wait()
-                await asyncio.sleep(SAVE_GAP_S)  # a burst of fills makes one snapshot
+                rest_s = saved_s + min(self._manager.encoding_s * SAVE_REST, interval_s) - time.monotonic()
+                await asyncio.sleep(max(SAVE_GAP_S, rest_s))  # a burst of fills makes one snapshot
             except TimeoutError:
                 pass
             self._save_requested.clear()
             await self.save()
+            saved_s = time.monotonic()
 
     async def save(self) -> None:
         """Write a snapshot. If it fails, the journal still has everything; entries close until one succeeds."""
