@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import disk, disk_rows, durable, market_data, restart, startup
+from bench import disk, disk_rows, durable, executions, market_data, restart, startup
 from bench.chart import chart
 from bench.measure import Row
 from bench.report import page, table
@@ -25,12 +25,15 @@ class Effort:
     restarts: int = 11
     events: int = 10_000
     executions: int = 500
+    many: int = 10_000
     lag_s: float = 4.0
     group_events: int = 64_000
     trades: int = 40_000
 
 
-QUICK = Effort(rounds=2, calls=3, restarts=1, events=200, executions=4, lag_s=0.2, group_events=640, trades=5000)
+QUICK = Effort(
+    rounds=2, calls=3, restarts=1, events=200, executions=4, many=30, lag_s=0.2, group_events=640, trades=5000
+)
 
 
 def groups(effort: Effort, folder: Path) -> dict[str, Callable[[], list[Row]]]:
@@ -43,6 +46,8 @@ def groups(effort: Effort, folder: Path) -> dict[str, Callable[[], list[Row]]]:
         "lag": lambda: disk_rows.loop_lag(folder / "lag", few, effort.lag_s),
         "replay": lambda: disk_rows.replay(folder / "replay", effort.rounds, effort.events),
         "restart": lambda: restart.rows(folder / "restart", effort.restarts, effort.events, effort.executions),
+        "executions": lambda: executions.rows(folder / "executions", effort.rounds, effort.calls, effort.many),
+        "restart-executions": lambda: executions.restarts(folder / "meanwhile", effort.restarts, effort.many),
         "startup": lambda: startup.rows(folder / "startup", effort.restarts),
         "market-data": lambda: market_data.rows(effort.rounds, effort.trades),
     }

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ from ib_insync import IB
 async def main():
     ib = IB()
     await ib.connectAsync("127.0.0.1", int(sys.argv[1]), clientId=2001, timeout=10)
-    assert len(ib.positions()) >= 5
+    assert len(ib.positions()) >= int(sys.argv[2])
     print("synced", flush=True)
     sys.stdin.readline()
 asyncio.run(main())
@@ -58,27 +58,32 @@ def rows(folder: Path, rounds: int, events: int = 10_000, executions: int = 500)
     for label, is_long in (("5 positions", False), (f"{events:,} events, {executions} executions", True)):
         group = f"kill -9 to protected, {label}"
         with _prepared(folder / label.replace(" ", "-"), events, executions, is_long=is_long) as (gateway, logs):
-            taken = _measure(gateway, logs, rounds)
-        found += _rows(group, taken)
+            taken = measure(gateway, logs, rounds, len(SYMBOLS))
+        found += restart_rows(group, taken, 1.25)
     return found
 
 
-def _rows(group: str, taken: Timings) -> list[Row]:
+def restart_rows(group: str, taken: Timings, target: float) -> list[Row]:
+    """The floor, the trader with its ratio to it, and the trader's steps."""
     floor = "interpreter + ib_insync + its connect and sync"
     ratio = spread([total / bare for total, bare in zip(taken.trader, taken.floor, strict=True)])
     steps = [Row(group, f"  {step}", median(values), "ms") for step, values in taken.steps.items()]
     return [
         Row(group, floor, median(taken.floor), "ms"),
-        Row(group, "trader", median(taken.trader), "ms", floor, ratio, 1.25),
+        Row(group, "trader", median(taken.trader), "ms", floor, ratio, target),
         *steps,
     ]
 
 
-def _measure(gateway: RunningGateway, logs: Path, rounds: int) -> Timings:
+def measure(
+    gateway: RunningGateway, logs: Path, rounds: int, positions: int, prepare: Callable[[], object] = lambda: None
+) -> Timings:
+    """Interleaved rounds of floor and trader. prepare: called before each start of the trader."""
     taken = Timings()
     for number in range(rounds + 1):
-        floor = _floor_ms(gateway.port)
-        total, steps = _trader_ms(gateway.port, logs)
+        floor = floor_ms(gateway.port, positions)
+        prepare()
+        total, steps = trader_ms(gateway.port, logs)
         if number == 0:
             continue  # only warms the caches
         taken.floor.append(floor)
@@ -88,10 +93,14 @@ def _measure(gateway: RunningGateway, logs: Path, rounds: int) -> Timings:
     return taken
 
 
-def _floor_ms(port: int) -> float:
+def floor_ms(port: int, positions: int) -> float:
+    """A client on ib_insync, from its start until it has read what the account has."""
     began = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-c", FLOOR, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+        [sys.executable, "-c", FLOOR, str(port), str(positions)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
     ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -101,7 +110,7 @@ def _floor_ms(port: int) -> float:
     return taken * 1e3
 
 
-def _trader_ms(port: int, logs: Path) -> tuple[float, list[float]]:
+def trader_ms(port: int, logs: Path) -> tuple[float, list[float]]:
     """Start the trader, wait until its protection gate has passed, kill it. Returns the total and its steps."""
     before = set(logs.glob("recovery/*/*.json"))
     interpreter = _interpreter_ms()
@@ -187,6 +196,13 @@ def _prepared(
         if is_long:
             lengthen_journal(logs, events)
         yield gateway, logs
+
+
+def until_passed(port: int, logs: Path) -> None:
+    """Start a trader, and kill it when its protection gate has passed."""
+    began = time.time()
+    with _trader(port, logs) as process:
+        _wait_passed(logs / "trader.jsonl", began, process)
 
 
 def _adopt(port: int, logs: Path) -> None:
