@@ -265,6 +265,7 @@ def _position_adopted(state: TraderState, event: ev.PositionAdopted) -> None:
     stop = state.orders.get(event.position.stop_ref)
     if stop is not None:  # an own stop of an earlier day: its fills belong to the adopted position now
         stop.trade_id, stop.parent_ref = event.position.trade_id, ""
+        state.forget_lookup()
 
 
 def _position_verified(state: TraderState, event: ev.PositionVerified) -> None:

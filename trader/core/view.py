@@ -15,7 +15,6 @@ from state.domain.events import ExecutionSeen
 from trader.broker.port import (
     AccountValues,
     Bar,
-    BrokerExecution,
     BrokerOrder,
     BrokerSnapshot,
     Part,
