@@ -83,13 +83,15 @@ def _session_ended(state: TraderState, event: ev.SessionEnded) -> None:
 
 def _connection_changed(state: TraderState, event: ev.ConnectionChanged) -> None:
     before = state.connection
-    same = (before.connected, before.ready, before.entries_open) == (
+    same = (before.connected, before.managing, before.ready, before.entries_open) == (
         event.connected,
+        event.managing,
         event.ready,
         event.entries_open,
     )
     state.connection = Connection(
         connected=event.connected,
+        managing=event.managing,
         ready=event.ready,
         entries_open=event.entries_open,
         reason=event.reason,

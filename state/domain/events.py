@@ -50,13 +50,14 @@ class SessionEnded(Event, frozen=True):
 
 
 class ConnectionChanged(Event, frozen=True):
-    """The connection to IBKR, the protection gate (ready) or the permission to enter changed."""
+    """The connection to IBKR, the managing of positions, the protection gate (ready) or the entries changed."""
 
     connected: bool
     ready: bool
     entries_open: bool
     reason: str
     lost_at: Timestamp | None = None
+    managing: bool = False  # not in journals of earlier versions
 
 
 class OrderIntended(Event, frozen=True):

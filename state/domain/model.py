@@ -328,11 +328,13 @@ class MarketData(msgspec.Struct, kw_only=True):
 class Connection(msgspec.Struct, kw_only=True):
     """The API connection to TWS, as this run knows it.
 
-    ready: connected, and the protection gate has passed. since: when connected, ready and entries_open last
-    changed. lost_at: when the connection was lost; None once it is connected and ready again.
+    managing: connected, and the own executions are known, so that stops are moved and exits sent. ready: the
+    protection gate has passed. since: when connected, managing, ready and entries_open last changed. lost_at: when
+    the connection was lost; None once it is connected and ready again.
     """
 
     connected: bool = False
+    managing: bool = False
     ready: bool = False
     entries_open: bool = False
     reason: str = ""

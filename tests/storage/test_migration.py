@@ -86,6 +86,7 @@ def test_what_readers_know_of_a_state_file_stays() -> None:
     assert new.pop("funds") is None
     assert new.pop("halt_causes") == {"TSLA": "conflict"}
     assert datetime.fromisoformat(new["connection"].pop("lost_at")) == LOST_AT
+    assert new["connection"].pop("managing") is False
     for order in new["orders"].values():
         for added in ("closing", "cancel_reason", "refusal", "refusal_code", "change"):
             del order[added]

@@ -117,7 +117,8 @@ def ask(turn: Turn) -> None:
     """Ask IBKR for each part that is not asked for already."""
     comparison = turn.view.comparison
     comparison.wanted, comparison.due_s = False, float("inf")
-    comparison.began_s = turn.moment.real_s
+    if comparison.decided or not comparison.asked:
+        comparison.began_s, comparison.decided = turn.moment.real_s, False
     new = [part for part in PARTS if part not in comparison.asked]
     for part in new:
         _ask_part(turn, part)
@@ -164,7 +165,9 @@ def timer_fired(turn: Turn) -> None:
     if turn.moment.real_s < comparison.due_s - TIMER_SLACK_S:
         return
     comparison.due_s = float("inf")
-    if is_reachable(turn):
+    if comparison.asked and turn.moment.real_s - comparison.began_s < GRACE_S:
+        comparison.wanted = True  # first the answers that are on their way
+    elif is_reachable(turn):
         ask(turn)
     else:
         comparison.wanted = False
@@ -263,6 +266,7 @@ def compare(turn: Turn, before: Baseline | None = None) -> Outcome:
         absent=lambda ref: _is_absent(turn, ref, completed_known=snapshot.completed_orders is not None),
     )
     view.comparison.suspected_now = set()
+    view.comparison.decided = True
     if snapshot.open_orders is not None:
         view.orders_known = True
         conclude(turn, snapshot.open_orders)

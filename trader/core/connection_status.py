@@ -33,13 +33,15 @@ def set_status(turn: Turn, *, connected: bool, ready: bool, reason: str, lost_at
     entries_open = ready and connected and not held
     if connected and ready and held:
         reason = "; ".join(sorted(held))
-    before = (known.connected, known.ready, known.entries_open, known.lost_at is None)
+    managing = connected and is_reachable(turn) and turn.view.executions_known
+    before = (known.connected, known.managing, known.ready, known.entries_open, known.lost_at is None)
     same_reason = entries_open or not ready or known.reason == reason
-    if before == (connected, ready, entries_open, lost_at is None) and same_reason:
+    if before == (connected, managing, ready, entries_open, lost_at is None) and same_reason:
         return
     event = ConnectionChanged(
         time=turn.moment.now,
         connected=connected,
+        managing=managing,
         ready=ready,
         entries_open=entries_open,
         reason=reason,

@@ -1,5 +1,8 @@
 """`flatten`: pause, cancel entries, close every own position, and verify. It takes several turns of the engine."""
 
+from collections.abc import Sequence
+
+from trader.broker.port import PART_NAMES, Part
 from trader.core.connection_status import is_managing
 from trader.core.effects import ArmTimer, Reply
 from trader.core.isolation import isolated
@@ -12,6 +15,7 @@ from trader.core.view import Flatten
 from trader.errors import BrokerError
 
 FLATTEN_TIMEOUT_S = 45.0
+VERIFY_S = 10.0  # for which an answer of IBKR that verifies it is waited for
 NO_CONNECTION_TIMEOUT_S = 5.0  # how long it waits for a lost connection
 HINT = "Entries stay paused and the stops are in force. Check TWS, then try again."
 TIMER = "flatten"
@@ -34,12 +38,31 @@ def go_on(turn: Turn) -> None:
             _give_up(turn, flatten)
         return
     _step(turn)
-    if state.positions or any(order.is_live for order in state.orders.values()):
-        flatten.seen_before = None
-    elif _verified(turn, flatten):
-        turn.view.flatten = None
-        turn.log("info", "Flat: IBKR has no position and no order of this trader.")
-        turn.do(Reply(flatten.request_id, {"ok": True, "closed": True, "daily_pnl": round(state.daily_pnl, 2)}))
+    if state.positions or state.live_orders():
+        flatten.seen_before, flatten.flat_since_s = None, None
+        return
+    if flatten.flat_since_s is None:
+        flatten.flat_since_s = turn.moment.real_s
+    if _verified(turn, flatten):
+        _reply(turn, flatten, ())
+    elif turn.moment.real_s - flatten.flat_since_s >= VERIFY_S and (missing := _not_answered(turn)):
+        _reply(turn, flatten, missing)
+
+
+def _reply(turn: Turn, flatten: Flatten, unverified: Sequence[Part]) -> None:
+    """Flat; unverified: what IBKR has not answered, so that it is flat by own executions and orders only."""
+    turn.view.flatten = None
+    names = [PART_NAMES[part] for part in unverified]
+    note = f" IBKR has not answered about {' and '.join(names)}: check TWS." if names else ""
+    turn.log("info", f"Flat: no position and no order of this trader.{note}")
+    content = {"ok": True, "closed": True, "daily_pnl": round(turn.state.daily_pnl, 2), "unverified": names}
+    turn.do(Reply(flatten.request_id, content | {"note": note}))
+
+
+def _not_answered(turn: Turn) -> tuple[Part, ...]:
+    """What a flat account is verified by, and IBKR does not answer."""
+    failed = turn.view.comparison.failed.keys() | turn.view.comparison.asked.keys()
+    return tuple(part for part in ("positions", "open_orders") if part in failed)
 
 
 def timer_fired(turn: Turn) -> None:

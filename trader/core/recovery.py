@@ -67,8 +67,8 @@ def reconnected(turn: Turn, _: Reconnected) -> None:
         return
     if turn.view.phase != "trading":
         return
-    set_status(turn, connected=True, ready=False, reason="reconnected; comparing the state with IBKR")
     _begin(turn, "reconnect", "reconnected, the protection gate has passed")
+    set_status(turn, connected=True, ready=False, reason="reconnected; comparing the state with IBKR")
 
 
 def timer_fired(turn: Turn) -> None:

@@ -141,7 +141,8 @@ class Comparison(msgspec.Struct):
     asked: dict[Part, Asked] = {}
     answers: dict[Part, Answer] = {}
     failed: dict[Part, str] = {}  # the error of the last try, until an answer is complete
-    began_s: float = 0.0  # when IBKR was asked last; real seconds, monotonic
+    began_s: float = 0.0  # when the answers that are not decided on yet were asked for; real seconds, monotonic
+    decided: bool = False  # at least once since then
     executions_since: datetime | None = None  # session time of the last complete answer; None: ask for the day's
     wanted: bool = False  # something happened that needs a comparison soon
     due_s: float = math.inf  # when the next comparison is due; real seconds, monotonic
@@ -167,6 +168,7 @@ class Flatten(msgspec.Struct):
     request_id: int
     since_s: float
     seen_before: BrokerSnapshot | None = None
+    flat_since_s: float | None = None  # real seconds; since the state has neither position nor live order
 
 
 class View(msgspec.Struct):

@@ -14,5 +14,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> int:
     """Ask the running trader, and wait until no own position is left."""
     answer = ask_trader(config, "flatten", {})
-    text = "Flat: every own position is closed, entries are paused. Today's P&L: ${daily_pnl:.2f}."
+    text = "Flat: every own position is closed, entries are paused. Today's P&L: ${daily_pnl:.2f}.{note}"
     return report_answer(answer, "flatten", text, as_json=args.json)

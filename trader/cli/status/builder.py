@@ -63,6 +63,7 @@ def _add_connection(status: Status, state: TraderState) -> None:
         return
     connection = state.connection
     status.connected, status.ready, status.since = connection.connected, connection.ready, connection.since
+    status.managing = connection.managing
     closed_by = _limits_reached(state)
     status.entries_open = connection.entries_open and not closed_by
     status.entries_reason = "; ".join(closed_by) or connection.reason

@@ -52,7 +52,7 @@ class DataRow(msgspec.Struct, kw_only=True):
 class Status(msgspec.Struct, kw_only=True):
     """What `status --json` prints. Ages are real seconds; `time` is the session's clock.
 
-    connected, ready and entries_open are never true while no trader runs.
+    connected, managing, ready and entries_open are never true while no trader runs.
     """
 
     running: bool = False
@@ -63,6 +63,7 @@ class Status(msgspec.Struct, kw_only=True):
     trading_date: str = ""
     time: datetime | None = None
     connected: bool = False
+    managing: bool = False
     ready: bool = False
     entries_open: bool = False
     entries_reason: str = ""

@@ -72,6 +72,7 @@ def _facts(status: Status) -> list[str]:
         *_funds(status.funds),
         f"State        {age}: {status.source}, event {status.sequence}, session clock {_clock(status)}",
         f"Connection   {'connected' if status.connected else 'not connected'}, "
+        f"positions {'managed' if status.managing else 'not managed'}; "
         f"{'ready' if status.ready else 'not ready'}; entries {entries}"
         + (f" ({status.entries_reason})" if status.entries_reason else "")
         + (f" since {status.since:%H:%M:%S}" if status.since is not None else ""),
