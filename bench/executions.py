@@ -276,7 +276,7 @@ def restarts(folder: Path, rounds: int, executions: int) -> list[Row]:
 
     with RunningGateway("--speed", "1", "--start", "11:00") as gateway:
         _fill_while_dead(gateway, logs, executions)
-        shutil.copytree(logs, kept)
+        shutil.copytree(logs, kept, ignore=shutil.ignore_patterns("*.sock"))
         taken = measure(gateway, logs, rounds, positions=1, prepare=restore)
     return restart_rows(f"kill -9 to protected, {executions:,} own executions meanwhile", taken, 1.5)
 

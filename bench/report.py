@@ -40,6 +40,9 @@ NOTES = """## How to read it
 - If SQLAlchemy Core takes less than twice the floor, the target of half its time cannot be reached.
 - Replay time is mostly checking: each event is decoded, its checksum and chain are verified, it is decoded as its
   type and applied; about 2 µs in all.
+- Taking in an execution: the engine's handling of the execution and its commission, without disk and socket. A
+  comparison: from the answers of IBKR to the decision. A restart after executions: they come while the trader is
+  dead, so that it reads and records all of them; its floor is the same client, which only reads them.
 - A row marked *missed* did not reach its target. The number is as measured.
 - A restart uses the bytecode that `make setup` compiles. Without it, and with `PYTHONDONTWRITEBYTECODE` set,
   compiling the trader's hundred modules takes as long again as importing them.

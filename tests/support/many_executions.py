@@ -1,6 +1,5 @@
 """Thousands of executions of one day, and the position that they belong to."""
 
-import time
 from pathlib import Path
 
 from lab import Trader, live_stops
@@ -49,7 +48,3 @@ def guarded_after_s(gateway: RunningGateway, trader: Trader, since_s: float, bou
     covered = [row["time_s"] for row in rows if row["protecting"] >= row["own"] > 0]
     assert covered, f"never guarded: {rows[-3:]}"
     return float(covered[0]) - since_s
-
-
-def now_s() -> float:
-    return time.time()

@@ -52,7 +52,7 @@ from trader.broker.port import (
 )
 from trader.errors import BrokerError, BrokerUnreachableError, ClientIdInUseError
 
-SOON_S = 0.25  # for which a question about all clients' executions is asked alone
+SOON_S = 1.0  # for which a question about all clients' executions is asked alone
 QUICK_S = 4.0  # for what TWS answers by itself
 NO_DATA = 162  # also "HMDS query returned no data": nothing was traded in that time
 _REQUESTS: dict[str, Callable[[PacedClient, int], object]] = {
