@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from lab import CALM
@@ -11,12 +12,19 @@ from lab_live import Live, live, setup_at
 
 from paper_gateway.testing import RunningGateway
 from state.domain.model import DataState
+from state.manager import StateManager
 from trader.broker.ibkr import pacing
+from trader.broker.ibkr.broker import IbkrBroker
+from trader.broker.port import PricesFact
+from trader.clock import Clock
+from trader.config.sections import Config
 from trader.core import data_check, data_state, engine
 from trader.core.messages import Message
 from trader.core.prices import fresh_price
 from trader.core.strategy.ps60.breakout import Signal
-from trader.core.turn import Turn
+from trader.core.turn import Settings, Turn
+from trader.runtime import loop as loop_module
+from trader.runtime.loop import Loop, Queue, Session
 
 SILENT_S = 1.5
 SYMBOLS = ("AMD", "NVDA", "TSLA")
@@ -137,24 +145,41 @@ async def test_g05_the_price_of_before_a_sleep_enters_nothing(gateway: RunningGa
         assert enters(run)
 
 
+@pytest.mark.parametrize("asleep_s", [0.15, 0.0])
 async def test_g05_all_that_waits_is_taken_in_before_anything_is_decided(
-    gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asleep_s: float
 ) -> None:
-    """The backlog is one turn, however many reads of the socket it takes."""
-    counts: list[int] = []
-    handle = engine.handle
+    """A backlog that takes twenty reads of the socket is one turn after a sleep."""
+    monkeypatch.setattr(loop_module, "BEAT_S", 0.01)
+    monkeypatch.setattr(loop_module, "ASLEEP_S", 0.1)
+    taken: list[int] = []
+    all_taken = asyncio.Event()
 
-    def counted(turn: Turn, waiting: Sequence[Message]) -> None:
-        counts.append(len(waiting))
-        handle(turn, waiting)
+    def take(_: Turn, waiting: Sequence[Message]) -> None:
+        taken.append(len(waiting))
+        if sum(taken) == 20:
+            all_taken.set()
 
-    async with live(gateway, tmp_path) as run:
-        await all_live(run)
-        gateway.ctl("speed", speed=400.0)
-        monkeypatch.setattr(engine, "handle", counted)
-        time.sleep(2.5)  # noqa: ASYNC251 - nothing runs meanwhile
-        gateway.ctl("speed", speed=20.0)
-        time.sleep(0.3)  # noqa: ASYNC251 - the gateway has sent it all
-        await asyncio.sleep(0.6)
-        assert counts[0] > 500
-        assert sum(counts[1:]) < counts[0] / 10
+    monkeypatch.setattr(engine, "handle", take)
+    queue: Queue = asyncio.Queue()
+
+    def read_socket(left: int) -> None:
+        queue.put_nowait(PricesFact({"TSLA": float(left)}))
+        if left > 1:
+            asyncio.get_running_loop().call_later(0.002, read_socket, left - 1)
+
+    with StateManager.open(tmp_path, "20251006-134500-aaaa") as manager:
+        clock = Clock()
+        manager.begin("2025-10-06", "DU1", "test", clock.now())
+        broker = IbkrBroker("127.0.0.1", 1, 1, queue.put_nowait)
+        settings = Settings(config=Config(), account="DU1", setups={})
+        loop = Loop(queue, manager, broker, clock, settings, MagicMock(spec=Session))
+        running = asyncio.create_task(loop.run())
+        await asyncio.sleep(0.03)
+        time.sleep(asleep_s)  # noqa: ASYNC251 - nothing runs meanwhile
+        asyncio.get_running_loop().call_soon(read_socket, 20)
+        async with asyncio.timeout(5.0):
+            await all_taken.wait()
+        running.cancel()
+        await loop.end()
+    assert (len(taken) == 1) is (asleep_s > 0.0)
