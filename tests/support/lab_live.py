@@ -235,7 +235,13 @@ class Live:
 
     async def close(self, position: Position, reason: OrderReason) -> None:
         """Close a position at the market, as an exit rule or the operator does."""
-        self.loop.turn(lambda turn: closing.close(turn, position, reason))
+
+        def asked() -> bool:
+            """Again and again, as at each price: what was sent a moment ago is waited for."""
+            self.loop.turn(lambda turn: closing.close(turn, position, reason))
+            return position.symbol not in self.state.positions or closing.is_closing(position)
+
+        await self.until(asked)
         await self.drained()
 
     def set_price(self, price: float, symbol: str = "TSLA") -> None:
