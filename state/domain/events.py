@@ -147,6 +147,7 @@ class ExecutionSeen(Event, frozen=True):
     executed_at: Timestamp
     perm_id: int = 0
     trade_id: str = ""  # the trade that a manual execution changed; an own order knows its trade
+    commission: float | None = None  # if IBKR told both together; else CommissionSeen follows
 
 
 class CommissionSeen(Event, frozen=True):

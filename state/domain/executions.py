@@ -71,7 +71,7 @@ def apply_execution(state: TraderState, event: ExecutionSeen) -> None:
         reason=known.reason if known else (order.reason if order else "closed_by_hand"),
         perm_id=event.perm_id,
         manual=order is None,
-        commission=known.commission if known else None,
+        commission=event.commission if event.commission is not None or known is None else known.commission,
     )
     retired = known is None and _retire_estimates(state, position, event)
     if known is None and not retired:

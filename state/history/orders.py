@@ -76,6 +76,9 @@ def order_histories(entries: Iterable[Entry]) -> list[OrderHistory]:
     histories = _Histories()
     for entry in entries:
         histories.add(entry)
+    for history in histories.by_ref.values():
+        if history.fills:
+            _count(history)
     return list(histories.by_ref.values())
 
 
@@ -84,7 +87,7 @@ class _Histories:
 
     def __init__(self) -> None:
         self.by_ref: dict[str, OrderHistory] = {}
-        self._by_exec: dict[str, OrderHistory] = {}
+        self._fills: dict[str, tuple[OrderHistory, OrderFill]] = {}  # by execution id without the revision
         self._session_id = ""
 
     def add(self, entry: Entry) -> None:
@@ -121,15 +124,17 @@ class _Histories:
 
     def _fill(self, history: OrderHistory, event: ev.ExecutionSeen) -> None:
         base = split_exec_id(event.exec_id)[0]
-        known = next((fill for fill in history.fills if split_exec_id(fill.exec_id)[0] == base), None)
-        if known is None:
+        owner, known = self._fills.get(base, (None, None))
+        if known is None or owner is not history:
             known = OrderFill(exec_id=event.exec_id, time=event.executed_at, shares=0, price=0.0)
             history.fills.append(known)
+            self._fills[base] = history, known
         elif event.exec_id < known.exec_id:
             return  # an earlier revision, reported again
+        history.filled += event.shares - known.shares
         known.exec_id, known.shares, known.price = event.exec_id, event.shares, event.price
-        self._by_exec[base] = history
-        _count(history)
+        if event.commission is not None:
+            known.commission = event.commission
         if history.status not in _FINAL and history.filled >= history.quantity:
             history.status, history.ended_at = "filled", event.executed_at
         elif history.filled >= history.quantity:
@@ -137,13 +142,10 @@ class _Histories:
 
     def _commission(self, entry: Entry, event: ev.CommissionSeen) -> None:
         base = split_exec_id(event.exec_id)[0]
-        history = self._by_exec.get(base)
-        if history is None:
+        if base not in self._fills:
             return
-        for fill in history.fills:
-            if split_exec_id(fill.exec_id)[0] == base:
-                fill.commission = event.commission
-        _count(history)
+        history, fill = self._fills[base]
+        fill.commission = event.commission
         _step(history, entry, f"commission {event.commission:.2f} for {event.exec_id}")
 
 
@@ -228,4 +230,5 @@ def _step_text(
         return " ".join(part for part in (event.status, event.broker_status, event.text) if part)
     if isinstance(event, ev.OrderCancelSent):
         return cancel_text(event.reason)
-    return f"{event.side} {event.shares} at {event.price:.2f} ({event.exec_id})"
+    cost = f", commission {event.commission:.2f}" if event.commission is not None else ""
+    return f"{event.side} {event.shares} at {event.price:.2f} ({event.exec_id}){cost}"

@@ -113,7 +113,9 @@ def seen(day: Day, data: st.DataObject, ref: str, bought: Bought, trade: str) ->
     name = f"{data.draw(st.integers(0, 9))}-{len(day.executions)}.01"  # ids do not follow the time
     second = max(0, len(day.executions) - data.draw(st.sampled_from([0, 0, 0, 1, 7])))
     shares, cents = data.draw(st.integers(1, 60)), data.draw(st.integers(9_000, 11_000))
-    day.executions.append(executed(name, ref, bought, shares, cents / 100, second, trade=trade))
+    execution = executed(name, ref, bought, shares, cents / 100, second, trade=trade)
+    cost = data.draw(st.sampled_from([None, None, 1.25]))  # IBKR's answers have it, live executions have not
+    day.executions.append(msgspec.structs.replace(execution, commission=cost))
     return [day.executions[-1]]
 
 

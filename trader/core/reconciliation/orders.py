@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from state.domain.events import AlertRaised, OrderAcknowledged, OrderChanged, OrderRecovered
 from state.domain.model import UNKNOWN_PATH, EntryPlan, Order, OrderReason, PartialReason, TraderState, sign
@@ -52,7 +53,7 @@ def record_facts(
     unknown = [execution for execution in snapshot.executions or () if not _is_known(draft.state, execution)]
     for execution in sorted(unknown, key=lambda e: _when(draft.state, e)):
         _record_execution(draft, execution, client_id)
-        _record_commission(draft, execution)  # at once: a late one costs more
+        _record_commission(draft, execution)
     if snapshot.open_orders is None:
         return
     _acknowledge_open(draft, snapshot.open_orders)
@@ -80,10 +81,11 @@ def _record_execution(draft: Draft, execution: BrokerExecution, client_id: int) 
         return
     event = execution_event(draft.state, execution, draft.now)
     if event is not None:
-        draft.record(event)
+        draft.record(replace(event, commission=execution.commission))
 
 
 def _record_commission(draft: Draft, execution: BrokerExecution) -> None:
+    """Record the commission of an execution that was known without it."""
     if execution.commission is None:
         return
     event = commission_event(draft.state, CommissionFact(execution.exec_id, execution.commission), draft.now)
