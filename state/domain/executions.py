@@ -54,7 +54,7 @@ def apply_execution(state: TraderState, event: ExecutionSeen) -> None:
     if not is_new_execution(state, event.exec_id):
         return
     base, _ = split_exec_id(event.exec_id)
-    lookup, order = state.lookup, state.orders.get(event.order_ref)
+    order = state.orders.get(event.order_ref)
     known = state.executions.get(base)
     position = _position_of(state, event, order, known)
     if position is None:
@@ -73,23 +73,36 @@ def apply_execution(state: TraderState, event: ExecutionSeen) -> None:
         manual=order is None,
         commission=event.commission if event.commission is not None or known is None else known.commission,
     )
-    retired = known is None and _retire_estimates(state, position, event)
-    if known is None and not retired:
-        sums = accounting(state, position)
-        state.executions[base] = execution
-        sums.insert(base)
-        sums.write_back(state)
+    if known is None:
+        _add(state, position, base, execution)
     else:
-        state.executions[base] = execution
-        if known is None:
-            position.fills.append(base)
-        rebuild(state, position)
-    if known is not None and known.order_ref != execution.order_ref:  # the correction names another order
-        state.forget_lookup()
-    else:
-        lookup.add_execution(execution, known)
+        _replace(state, position, base, execution)
     if order is not None:
         _count_order_fill(state, order)
+
+
+def _add(state: TraderState, position: Position, key: str, execution: Execution) -> None:
+    """Add a new execution to a position."""
+    state.lookup.add_execution(execution)
+    if _retire_estimates(state, position, execution):
+        state.executions[key] = execution
+        position.fills.append(key)
+        rebuild(state, position)
+        return
+    sums = accounting(state, position)
+    state.executions[key] = execution
+    sums.insert(key)
+    sums.write_back(state)
+
+
+def _replace(state: TraderState, position: Position, key: str, execution: Execution) -> None:
+    """Put a corrected execution in the place of the one that it corrects."""
+    known = state.executions[key]
+    state.lookup.add_execution(execution, known)
+    state.executions[key] = execution
+    if known.order_ref != execution.order_ref:  # the correction names another order
+        state.forget_lookup()
+    rebuild(state, position)
 
 
 def apply_commission(state: TraderState, event: CommissionSeen) -> None:
@@ -297,17 +310,17 @@ def _add_estimate(
     position.fills.append(key)
 
 
-def _retire_estimates(state: TraderState, position: Position, event: ExecutionSeen) -> bool:
+def _retire_estimates(state: TraderState, position: Position, execution: Execution) -> bool:
     """Take the shares of a real execution off the estimates that cover it: the position counts them already.
 
     Returns whether there were any.
     """
     if not position.pnl_estimated:
         return False
-    shares = event.shares
+    shares = execution.shares
     for key in accounting(state, position).estimates:
         estimate = state.executions[key]
-        if estimate.side != event.side or shares == 0 or not _covers(estimate, event.executed_at):
+        if estimate.side != execution.side or shares == 0 or not _covers(estimate, execution.time):
             continue
         taken = min(shares, estimate.shares)
         estimate.shares -= taken
@@ -315,4 +328,4 @@ def _retire_estimates(state: TraderState, position: Position, event: ExecutionSe
         if estimate.shares == 0:
             position.fills.remove(key)
             del state.executions[key]
-    return shares < event.shares
+    return shares < execution.shares
