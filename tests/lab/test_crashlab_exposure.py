@@ -1,11 +1,11 @@
-"""The judge of the gateway's exposure log: naked windows, over-closing windows, reversals."""
+"""The judge of the gateway's exposure log: naked and over-closing windows, reversals, entries, touched orders."""
 
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from crashlab.exposure import Judgement, judge, read_rows
+from crashlab.exposure import Bounds, Context, Judgement, Log, Row, Span, judge, judge_log, read_rows
 from paper_gateway.testing import RunningGateway
 
 
@@ -64,10 +64,153 @@ def test_an_adopted_position_counts_whole() -> None:
 def test_bounds_are_told_in_sentences() -> None:
     found = judge([row(0, 100), row(2, 100, protecting=200, c7=200), row(5, 0)], until_s=9.0)
     assert found.longer_than(1.0, 1.0) == [
-        "TSLA: 100 shares naked for 2000 ms",
-        "TSLA: 100 shares over-closed for 3000 ms",
+        "TSLA: 100 shares naked for 2000 ms (replacement)",
+        "TSLA: 100 shares over-closed for 3000 ms (own)",
     ]
     assert (found.longest_naked_s, found.longest_over_closing_s, found.most_over_closing) == (2.0, 3.0, 100)
+
+
+def kinds(rows: list[Row], **context: Any) -> list[str]:
+    found = judge_log(Log(rows), 9.0, Context(**context))
+    return [window.kind for window in (*found.naked, *found.over_closing)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "refusing", "expected"),
+    [
+        pytest.param([row(0, 0, c7=100, entering=100), row(1, 100, c7=100)], False, "activation", id="a"),
+        pytest.param([row(0, 100)], True, "refused", id="b"),
+        pytest.param([row(0, 100, protecting=100, c7=100), row(1, 100)], True, "refused", id="b after a stop"),
+        pytest.param(
+            [row(0, 100, protecting=100, c7=100), row(1, 100, protecting=50, c7=50)], False, "partial", id="c"
+        ),
+        pytest.param(
+            [row(0, 100, protecting=100, c7=100), row(1, 100, protecting=50, c7=50)], True, "partial", id="c, too"
+        ),
+        pytest.param([row(0, 100, protecting=100, c7=100), row(1, 100)], False, "replacement", id="d"),
+        pytest.param([row(0, 10, protecting=10, c7=10), row(1, 100, protecting=10, c7=10)], False, "replacement"),
+        pytest.param([row(0, 100)], False, "replacement", id="an entry without a stop"),
+        pytest.param([row(0, 100, protecting=100, c7=150)], False, "own", id="too large a stop"),
+        pytest.param(
+            [row(0, 100, protecting=100, c7=100), row(1, 60, own=100, protecting=100, c7=100)],
+            False,
+            "manual",
+            id="part was sold manually",
+        ),
+        pytest.param(
+            [row(0, 100, protecting=100, c7=100), row(1, 60, own=60, protecting=100, c7=100)],
+            False,
+            "own",
+            id="part was sold by an exit",
+        ),
+    ],
+)
+def test_each_window_has_its_cause(rows: list[Row], refusing: bool, expected: str) -> None:
+    assert kinds(rows, refusing=refusing) == [expected]
+
+
+def test_a_window_that_begins_in_another_way_counts_as_refused_once_stops_are_refused() -> None:
+    rows = [row(0, 0, c7=100, entering=100), row(1, 100, c7=100), row(1.1, 100), row(3, 0)]
+    assert kinds(rows) == ["activation"]
+    assert kinds(rows, refusing=True) == ["refused"]
+
+
+def test_each_kind_has_its_own_bound() -> None:
+    found = judge_log(Log([row(0, 100), row(2, 0)]), 9.0, Context(refusing=True))
+    assert found.unprotected(Bounds()) == []
+    assert found.unprotected(Bounds(refused=1.9)) == ["TSLA: 100 shares naked for 2000 ms (refused)"]
+    assert (found.longest_of("refused"), found.longest_of("partial")) == (2.0, 0.0)
+    rows = [row(0, 100, protecting=100, c7=100), row(1, 60, own=100, protecting=100, c7=100), row(4, 0)]
+    sold = judge(rows, until_s=9.0)
+    assert sold.wrong(Bounds(manual=5.0)) == []
+    assert sold.wrong(Bounds(over_closing=5.0)) == ["TSLA: 40 shares over-closed for 3000 ms (manual)"]
+
+
+def test_a_stop_that_lives_for_a_moment_does_not_end_a_naked_window() -> None:
+    """Each new stop is set Inactive at once: the position is naked all the while."""
+    blinks = [row(0, 100), row(2, 100, protecting=100, c7=100), row(2.001, 100), row(4, 0)]
+    assert windows(judge(blinks, 9.0)) == [("naked", 100, 4.0)]
+    holds = [row(0, 100), row(2, 100, protecting=100, c7=100), row(2.5, 100), row(4, 0)]
+    assert windows(judge(holds, 9.0)) == [("naked", 100, 2.0), ("naked", 100, 1.5)]
+    again = [row(0, 100), row(2, 0), row(2.001, 100), row(4, 0)]
+    assert len(judge(again, 9.0).naked) == 2, "two positions, one after the other"
+
+
+@pytest.mark.parametrize(
+    ("rows", "own", "manual"),
+    [
+        pytest.param([row(0, 100, c7=100), row(1, -20, own=-20)], 1, 0, id="an exit of too many shares"),
+        pytest.param([row(0, 40, own=100, c7=100), row(1, -60, own=0)], 1, 0, id="a stop of too many shares"),
+        pytest.param(
+            [
+                row(0, 100, protecting=100, c7=100),
+                row(1, 0, own=100, protecting=100, c7=100),
+                row(1.2, -100, own=0),
+            ],
+            0,
+            1,
+            id="sold manually, then the stop filled",
+        ),
+        pytest.param([row(0, 100), row(1, -50, own=100), row(2, -50, own=100)], 0, 0, id="reversed manually"),
+        pytest.param([row(0, 100), row(1, 0, own=0), row(2, -100)], 0, 0, id="closed, then a new short"),
+        pytest.param([row(0, -100), row(1, 30, own=30)], 1, 0, id="a short bought back twice"),
+    ],
+)
+def test_a_reversal_is_made_by_closing_executions_of_the_trader(rows: list[Row], own: int, manual: int) -> None:
+    found = judge(rows, until_s=2.0)
+    assert (len(found.reversals), len(found.manual_reversals)) == (own, manual)
+
+
+def test_time_in_which_the_trader_could_not_act_does_not_count() -> None:
+    rows = [row(1, 100), row(5, 0)]
+
+    def longest(*spans: Span) -> float:
+        return judge_log(Log(rows), 9.0, Context(spans=spans)).longest_naked_s
+
+    assert longest() == 4.0
+    assert longest(Span(0, 2, "outage")) == 3.0
+    assert longest(Span(2, 4, "outage"), Span(3, 4.5, "dropped")) == 1.5, "what they share is taken once"
+    assert longest(Span(6, 7, "outage")) == 4.0
+    assert longest(Span(2, 4, "dead", open_only=True)) == 2.0
+    assert longest(Span(0, 4, "dead", open_only=True)) == 4.0, "it became naked while no trader ran"
+
+
+def test_an_adopted_position_counts_from_its_adoption_on() -> None:
+    rows = [row(0, 100, own=0), row(4, 100, own=0, protecting=100, c7=100)]
+    assert windows(judge_log(Log(rows), 9.0, Context())) == []
+    assert windows(judge_log(Log(rows), 9.0, Context(adopted={"TSLA": 3.0}))) == [("naked", 100, 1.0)]
+    assert windows(judge_log(Log(rows[:1]), 9.0, Context(adopted={"TSLA": 3.0}))) == [("naked", 100, 6.0)]
+
+
+def entry(perm_id: int, order_ref: str, client_id: int = 7) -> dict[str, Any]:
+    return {"perm_id": perm_id, "order_ref": order_ref, "client_id": client_id}
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([entry(1, "ps60-TSLA-L-E1-0h4kq9x2mz"), entry(2, "ps60-TSLA-L-E2-0h4kq9x2mz")], 0),
+        ([entry(1, "ps60-TSLA-L-E1-0h4kq9x2mz"), entry(2, "ps60-TSLA-L-E1-0h4kq9x2mz")], 1),
+        ([entry(1, "ps60-TSLA-L-E1-0h4kq9x2mz"), entry(2, "ps60-TSLA-L-E1-0h4kr1c7p3")], 1),
+        ([entry(1, "ps60-TSLA-L-E1-0h4kq"), entry(2, "ps60-TSLA-L-E1-0h4kr")], 1),
+        ([entry(1, "ps60-TSLA-L-E1-0h4kq9x2mz"), entry(2, "ps60-TSLA-L-E1-0h4kr1c7p3", client_id=8)], 0),
+        ([entry(1, "ps60-TSLA-L-E1-0h4kq9x2mz"), entry(2, "ps60-TSLA-S-E1-0h4kr1c7p3")], 0),
+        ([entry(1, ""), entry(2, ""), entry(3, "mine"), entry(4, "mine")], 0),
+    ],
+)
+def test_two_filled_entries_of_one_trade_are_found(entries: list[dict[str, Any]], expected: int) -> None:
+    found = judge_log(Log([], entries), 1.0, Context())
+    assert len(found.double_entries) == len(found.wrong(Bounds())) == expected
+
+
+def test_only_requests_of_the_traders_count_as_touched() -> None:
+    requests = [
+        {"client_id": 7, "perm_id": 1, "order_ref": "", "what": "cancel"},
+        {"client_id": 0, "perm_id": 2, "order_ref": "ps60-TSLA-L-S1-0h4kq9x2mz.0h4kq9x2n1", "what": "change"},
+    ]
+    found = judge_log(Log([], [], requests), 1.0, Context(client_ids={7}))
+    assert found.touched == ["client 7: cancel of a manual order (1)"]
+    assert judge_log(Log([], [], requests), 1.0, Context(client_ids={8})).touched == []
 
 
 def test_the_gateway_logs_each_change_once() -> None:
