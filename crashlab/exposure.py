@@ -28,6 +28,7 @@ Kind = NakedKind | OverKind
 
 GAP_S = 0.05
 """A stop that lives shorter than this does not end a naked window: it was set Inactive or cancelled at once."""
+UNDER_WAY_S = 0.1
 _ENTRY = re.compile(r"(?:^|-)(?P<symbol>[A-Z0-9. ]{1,12})-(?P<side>[LS])-E(?P<attempt>\d{1,3})(?:-|$)")
 
 
@@ -66,14 +67,16 @@ class Bounds:
 class Span:
     """A time that does not count, in seconds since 1970, because the trader could not act.
 
-    open_only: it counts for windows that begin in it. So is the time in which the trader was dead: what was being
-    changed when it died has to wait for the next start, and nothing else may become naked.
+    open_only: it counts for windows that begin later than its first `under_way_s`. So is the time in which the
+    trader was dead: what was being changed when it died has to wait for the next start, and nothing else may become
+    naked. under_way_s: the time in which IBKR carries out what was sent before.
     """
 
     since_s: float
     until_s: float
     why: str
     open_only: bool = False
+    under_way_s: float = UNDER_WAY_S
 
 
 @dataclass(slots=True)
@@ -220,7 +223,7 @@ def excluded(since_s: float, until_s: float, spans: Iterable[Span]) -> float:
     parts = sorted(
         (max(since_s, span.since_s), min(until_s, span.until_s))
         for span in spans
-        if not (span.open_only and since_s > span.since_s)
+        if not (span.open_only and since_s > span.since_s + span.under_way_s)
     )
     total, reached = 0.0, since_s
     for begins, ends in parts:

@@ -19,11 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from crashlab.compare import kind_of_failure, sent_twice
+from crashlab.compare import CLIENT_ID, kind_of_failure, sent_twice
+from crashlab.exposure import Context, Span
 from crashlab.parallel import spread
 from crashlab.processes import DATE, Trader
 from crashlab.report import Tally
 from crashlab.storm import SETTINGS, signals
+from crashlab.verdict import RECONNECT_S, judge_gateway, without_trader
 from paper_gateway.errors import ControlError
 from paper_gateway.testing import RunningGateway
 
@@ -163,6 +165,7 @@ def _corrupted_round(job: tuple[int, int]) -> Tally:
         try:
             with Trader(gateway, Path(name), *flags, scanner_dir=None, under=(), **SETTINGS) as trader:
                 trader.wait_ready()
+                began_s = time.time()
                 proxy.rate = (0.02, 0.1, 0.3)[number % 3]
                 time.sleep(CORRUPTING_S)  # the duration of the corruption
                 proxy.rate = 0.0
@@ -171,9 +174,15 @@ def _corrupted_round(job: tuple[int, int]) -> Tally:
                 tally.count("ended by them", int(code is not None))
                 if code == 1 or "Traceback" in trader.output():
                     tally.fail("wrong", f"seed {seed}, round {number}: {trader.output()[-1500:]}")
+                ended_s = time.time()
                 trader.kill()
             with Trader(gateway, Path(name), *flags, scanner_dir=None, under=(), **SETTINGS) as restarted:
                 restarted.wait_agreed(AGREE_S)
+                agreed_s = time.time()
+                lies = Span(began_s, min(agreed_s, ended_s + RECONNECT_S), "corrupted messages")
+                spans = (lies, without_trader(ended_s, ended_s, agreed_s))
+                context = Context(spans=spans, client_ids=(CLIENT_ID,))
+                judge_gateway(tally, gateway, context, f"seed {seed}, round {number}")
                 for message in sent_twice(gateway.truth(), list(signals(restarted.logs))):
                     tally.fail("wrong", f"seed {seed}, round {number}: sent twice: {message}")
                 restarted.stop()

@@ -19,8 +19,9 @@ class Tally:
     """One row: a fault and its results.
 
     points: cases tried. lost: acknowledged events that were gone. resurrected: unacknowledged events that were
-    read after new ones had been written. unprotected: managed positions without their stop. wrong: all other
-    failures: a state that differs from the gateway's, an order sent twice, a traceback, a lost file.
+    read after new ones had been written. unprotected: managed positions without their stop for longer than is
+    allowed. wrong: all other failures: a state that differs from the gateway's, an order sent twice, a traceback, a
+    lost file. naked_ms: the longest time that shares were naked; None if it was not measured.
     skipped: why nothing could be tried here, or empty. failures: the first messages.
     """
 
@@ -30,6 +31,7 @@ class Tally:
     resurrected: int = 0
     unprotected: int = 0
     wrong: int = 0
+    naked_ms: float | None = None
     seconds: float = 0.0
     skipped: str = ""
     note: str = ""
@@ -51,10 +53,16 @@ class Tally:
         """Add to one of `counts`."""
         self.counts[what] = self.counts.get(what, 0) + by
 
+    def saw_naked(self, seconds: float) -> None:
+        """Keep the longest naked time."""
+        self.naked_ms = max(self.naked_ms or 0.0, seconds * 1000)
+
     def add(self, other: Tally) -> None:
         """Add the results of another process for the same fault."""
         for name in ("points", "lost", "resurrected", "unprotected", "wrong"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        if other.naked_ms is not None:
+            self.saw_naked(other.naked_ms / 1000)
         for what, number in other.counts.items():
             self.count(what, number)
         self.details += other.details
@@ -74,7 +82,7 @@ def table(rows: Iterable[Tally]) -> str:
     """The rows as text, then the sum, then the messages."""
     rows = list(rows)
     width = max([len(row.fault) for row in rows], default=10)
-    head = f"{'fault':<{width}}  {'tried':>9}  {'lost':>5}  {'resurrected':>11}  {'unprotected':>11}  {'wrong':>5}"
+    head = f"{'fault':<{width}}  {'tried':>9}  {'lost':>5}  {'resurrected':>11}  {'unprotected':>14}  {'wrong':>5}"
     lines = [head + "  seconds", "-" * (len(head) + 9)]
     for row in rows:
         if row.skipped:
@@ -93,8 +101,10 @@ def table(rows: Iterable[Tally]) -> str:
 
 
 def _line(row: Tally, width: int) -> str:
+    naked = "" if row.naked_ms is None else f", {row.naked_ms:,.0f} ms"
     return (
-        f"{row.fault:<{width}}  {row.points:>9,}  {row.lost:>5}  {row.resurrected:>11}  {row.unprotected:>11}"
+        f"{row.fault:<{width}}  {row.points:>9,}  {row.lost:>5}  {row.resurrected:>11}"
+        f"  {f'{row.unprotected}{naked}':>14}"
         f"  {row.wrong:>5}  {row.seconds:>7.1f}"
     )
 

@@ -2,26 +2,30 @@
 
 After every fault the trader must agree with the gateway's truth within a time limit: shares, the one stop of each
 position, attempts, P&L to the cent. No order may be sent twice; foreign shares stay untouched; no traceback; no
-file is lost.
+file is lost. The gateway's exposure log is judged as well, also for the time in which the trader was dead. `spans`
+records what does not count: outages, lost connections, and for what was under way the time without a trader.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from crashlab.compare import differences, filled_entries, kind_of_failure, live_stops, sent_twice
-from crashlab.faults import FOREIGN, MANUAL_FAULTS, Step, apply, draw, end_fault
+from crashlab.compare import CLIENT_ID, differences, filled_entries, kind_of_failure, live_stops, sent_twice
+from crashlab.exposure import Bounds, Context, Span
+from crashlab.faults import FOREIGN, MANUAL_FAULTS, Step, apply, draw, end_fault, unreachable_s
 from crashlab.parallel import cores, spread
 from crashlab.processes import DATE, Trader, wait_for
 from crashlab.report import Tally
+from crashlab.verdict import RECONNECT_S, judge_gateway, without_trader
 from paper_gateway.testing import RunningGateway
 from state.storage.journal import read_journal
 
@@ -29,6 +33,7 @@ FAULT = "storm"
 STEPS = 14  # of a round
 SPEED = "30"  # session seconds for one real second
 AGREE_S = 25.0
+SECOND_ID = 2002
 FOREIGN_SHARES = 70
 KEPT = ("journal", "sessions", "quarantine", "archive", "recovery")  # folders whose files must never disappear
 SETTINGS = {
@@ -38,7 +43,10 @@ SETTINGS = {
     "risk_breaker_losses": "50",
     "risk_max_daily_loss_pct": "50",
 }
+NO_ENTRIES = {"entry_window_end": "09:46"}  # over when a round begins: the second trader only looks on
 REFUSED = 3
+BOUNDS = Bounds(manual=5.0)  # a count that no execution explains is acted upon once it was seen twice, 2 s apart
+CANCELLED_S = 2.0  # more than for any other replacement: a comparison has to show that the stop is gone
 
 
 def storm(minutes: float, seed: int, workers: int | None = None) -> Tally:
@@ -92,6 +100,9 @@ class Round:
     files: set[str] = field(default_factory=set)
     foreign_shares: int = FOREIGN_SHARES
     manual_fault: bool = False
+    spans: list[Span] = field(default_factory=list)  # that do not count, see crashlab.exposure
+    pending: list[Span] = field(default_factory=list)  # that end when the trader agrees, or at their end
+    second: Trader | None = None
 
     def __post_init__(self) -> None:
         positions = self.folder / "positions.json"
@@ -118,7 +129,8 @@ class Round:
     def step(self, step: Step) -> bool:
         """One fault, perhaps a kill, and the comparison. False if the session is over."""
         self.tally.points += 1
-        applied, effect = apply(self.gateway, step)
+        began_s = time.time()
+        applied, effect = apply(self, step)
         self.manual_fault |= applied and step.fault in MANUAL_FAULTS
         if applied and step.fault == "foreign":
             self.foreign_shares += 1 + int(step.amount * 10)
@@ -126,15 +138,53 @@ class Round:
         self.done.append(f"{step.fault}: {effect}{killed}")
         if step.kill:
             time.sleep(step.kill_after_s)  # the drawn moment of the kill
-            self.trader.kill()
-            self.tally.count("kills")
-            time.sleep(step.down_s)
+            self._kill(step.down_s)
         else:
             time.sleep(step.wait_s)
         end_fault(self.gateway, step)
+        if (least_s := unreachable_s(step)) is not None:
+            ends_s = max(time.time(), began_s + least_s) + RECONNECT_S
+            self.pending.append(Span(began_s, ends_s, step.fault))
+        elif step.fault == "cancel stop":
+            self.pending.append(Span(began_s, began_s + CANCELLED_S, step.fault))
         if step.kill:
             self.trader = self._start()
-        return self.wait_agreed()
+        agreed = self.wait_agreed()
+        self._end_second()
+        return agreed
+
+    def sleep_trader(self, seconds: float) -> None:
+        """Stop the trader's process for so long, as a computer that sleeps does."""
+        began_s = time.time()
+        self.trader.process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self.trader.process.send_signal(signal.SIGCONT)
+        self.pending.append(Span(began_s, time.time() + RECONNECT_S, "asleep", open_only=True))
+
+    def start_second(self) -> None:
+        """Start a second trader with a folder and a client id of its own, and wait until it trades."""
+        folder = self.folder / f"second-{len(self.done)}"
+        folder.mkdir()
+        flags = ("--client-id", str(SECOND_ID))
+        self.second = self.stack.enter_context(
+            Trader(self.gateway, folder, *flags, scanner_dir=None, under=(), **SETTINGS, **NO_ENTRIES)
+        )
+        self.second.wait_ready()
+
+    def _kill(self, down_s: float) -> None:
+        since_s = time.time()
+        self.trader.kill()
+        self.tally.count("kills")
+        time.sleep(down_s)
+        self.pending.append(without_trader(since_s, time.time()))
+
+    def _end_second(self) -> None:
+        if self.second is None:
+            return
+        if self.second.process.poll() is not None or "Traceback" in self.second.output():
+            self.fail("wrong", f"the second trader: {self.second.output()[-1500:]}")
+        self.second.kill()
+        self.second = None
 
     def wait_agreed(self) -> bool:
         """Wait until state and truth agree. What still differs after AGREE_S is the failure."""
@@ -147,11 +197,12 @@ class Round:
             if not found:
                 return self._check()
             if self._reversed_manually():
-                self.tally.count("flips by hand")
+                self.tally.count("manual reversals")
                 return False
             time.sleep(0.05)
         unprotected = any(kind_of_failure(message) == "unprotected" for message in found)
         self.fail("unprotected" if unprotected else "wrong", f"after {AGREE_S:.0f} s: {found}")
+        self._judge()
         return False
 
     def finish(self) -> None:
@@ -160,6 +211,8 @@ class Round:
         self.tally.count("entries", len(filled_entries(truth)))
         self.tally.count("executions", len(truth["executions"]))
         self.tally.count("sessions")
+        if not self.tally.bad:
+            self._judge()
         if self.trader.process.poll() is None:
             code = self.trader.stop()
             if code:
@@ -168,8 +221,18 @@ class Round:
                 self._after_stop(found)
 
     def fail(self, kind: str, message: str) -> None:
-        where = f"seed {self.seed}, round {self.number}, step {len(self.done)} ({self.folder})"
-        self.tally.fail(kind, f"{where}: {message}. Steps before: {self.done[-4:]}")
+        self.tally.fail(kind, f"{self._where()}: {message}. Steps before: {self.done[-4:]}")
+
+    def _where(self) -> str:
+        return f"seed {self.seed}, round {self.number}, step {len(self.done)} ({self.folder})"
+
+    def _judge(self) -> None:
+        """Judge the exposure log. A trader that agrees, or is given up, is past what does not count."""
+        now_s = time.time()
+        self.spans += [replace(span, until_s=min(span.until_s, now_s)) for span in self.pending]
+        self.pending.clear()
+        context = Context(spans=tuple(self.spans), client_ids=(CLIENT_ID, SECOND_ID))
+        judge_gateway(self.tally, self.gateway, context, f"{self._where()} after {self.done[-4:]}", BOUNDS)
 
     def _after_stop(self, found: list[str]) -> None:
         """A stop can fill while the trader ends. Then the next start must find the fill."""
@@ -207,8 +270,9 @@ class Round:
 
     def _check(self) -> bool:
         """What must hold besides agreement."""
-        truth = self.gateway.truth()
         before = self.tally.bad
+        self._judge()
+        truth = self.gateway.truth()
         for message in sent_twice(truth, list(signals(self.trader.logs))):
             self.fail("wrong", f"sent twice: {message}")
         held = {row["symbol"]: row["quantity"] for row in truth["positions"]}

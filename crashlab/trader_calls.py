@@ -16,12 +16,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from crashlab.compare import kind_of_failure, live_stops, sent_twice
+from crashlab.compare import CLIENT_ID, kind_of_failure, live_stops, sent_twice
+from crashlab.exposure import Context
 from crashlab.parallel import spread
 from crashlab.processes import DATE, Trader
 from crashlab.report import Tally
 from crashlab.storm import signals
 from crashlab.strace import ACTIONS, DISK_CALLS, Fault, why_not
+from crashlab.verdict import judge_gateway, without_trader
 from paper_gateway.testing import RunningGateway
 
 FAULT = "system calls: whole trader"
@@ -82,11 +84,12 @@ def _one(fault: Fault) -> Tally:
         with ExitStack() as stack:
             gateway, faulty = _trade(stack, folder, under)
             tally.count("ended by it", int(faulty.process.poll() is not None))
+            ended_s = time.time()
             faulty.kill()
             if "Traceback" in faulty.output():
                 tally.fail("wrong", f"{fault.label}: {faulty.output()[-1500:]}")
             again = Trader(gateway, folder, "--symbols", SYMBOLS, scanner_dir=None, under=(), **SETTINGS)
-            _judge(tally, gateway, stack.enter_context(again), fault)
+            _judge(tally, gateway, stack.enter_context(again), fault, ended_s)
     except (AssertionError, OSError, ValueError) as error:
         tally.fail("wrong", f"{fault.label}: {type(error).__name__}: {str(error)[-1500:]}")
     if not tally.bad:
@@ -119,12 +122,15 @@ def _until(trader: Trader, condition: Callable[[], bool], bound_s: float) -> Non
         time.sleep(0.05)
 
 
-def _judge(tally: Tally, gateway: RunningGateway, trader: Trader, fault: Fault) -> None:
+def _judge(tally: Tally, gateway: RunningGateway, trader: Trader, fault: Fault, ended_s: float) -> None:
+    """ended_s: when the trader with the fault had ended; this one was started then."""
     try:
         trader.wait_agreed(AGREE_S)
     except AssertionError as error:
         tally.fail(kind_of_failure(str(error)), f"{fault.label}: {str(error)[-1500:]}")
         return
+    spans = (without_trader(ended_s, ended_s, agreed_s=time.time()),)
+    judge_gateway(tally, gateway, Context(spans=spans, client_ids=(CLIENT_ID,)), fault.label)
     for message in sent_twice(gateway.truth(), list(signals(trader.logs))):
         tally.fail("wrong", f"{fault.label}: sent twice: {message}")
     if "Traceback" in trader.output():

@@ -173,6 +173,7 @@ def test_time_in_which_the_trader_could_not_act_does_not_count() -> None:
     assert longest(Span(6, 7, "outage")) == 4.0
     assert longest(Span(2, 4, "dead", open_only=True)) == 2.0
     assert longest(Span(0, 4, "dead", open_only=True)) == 4.0, "it became naked while no trader ran"
+    assert longest(Span(0, 4, "dead", open_only=True, under_way_s=1.1)) == 1.0, "IBKR took so long for a change"
 
 
 def test_an_adopted_position_counts_from_its_adoption_on() -> None:
