@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup run test coverage lint bench crash-test crash-campaign stop clean
+.PHONY: help setup run test coverage lint bench crash-test crash-campaign quirk-test stop clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ crash-test: $(VENV)/.run ## kills, power cuts and disk failures for a few minute
 
 crash-campaign: $(VENV)/.run ## the same for MINUTES=60 (SEED=N repeats what was drawn)
 	$(BIN)/python -m crashlab full --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
+
+quirk-test: $(VENV)/.run ## each step of a trade under each quirk of the paper gateway (QUIRK=, STEP=, PAIRS=, SEED=)
+	$(BIN)/python -m crashlab quirks $(if $(QUIRK),--quirk $(QUIRK)) $(if $(STEP),--step $(STEP)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(SEED),--seed $(SEED))
 
 stop: setup ## end the embedded paper gateway
 	-$(BIN)/python -m paper_gateway ctl stop

@@ -2,6 +2,7 @@
 
 python -m crashlab quick [--seed N] [--only storm,...]        minutes, bounded
 python -m crashlab full --minutes 60 [--seed N] [--only ...]  every point once, then the storm until the end
+python -m crashlab quirks [--quirk NAME] [--step NAME] ...    the quirk matrix, see crashlab.quirk_matrix
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from crashlab import (
     mutants,
     planted,
     powerloss,
+    quirk_report,
     storm,
     syscalls,
     trader_calls,
@@ -72,6 +74,8 @@ PARTS: dict[str, Part] = {
 
 def main(argv: Sequence[str]) -> int:
     """Run the requested parts; returns the exit code."""
+    if argv[:1] == ["quirks"]:
+        return quirk_report.main(argv[1:])
     given = _parser().parse_args(argv)
     logging.disable(logging.CRITICAL)  # the faults provoke errors, and the program logs them
     seed = given.seed if given.seed is not None else random.randrange(1_000_000)
