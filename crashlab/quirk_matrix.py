@@ -78,7 +78,7 @@ class Cell:
     reversals: int = 0
     double_entries: int = 0
     touched: int = 0
-    books: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     seconds: float = 0.0
@@ -204,7 +204,7 @@ class Run:
             if not found or time.monotonic() > deadline or self.stage.trader.process.poll() is not None:
                 break
             time.sleep(0.05)
-        self.cell.books = found
+        self.cell.differences = found
         self.cell.broken += [f"state: {message}" for message in found]
         if self.job.step == "adopt" and self.stage.held() != ADOPTED_SHARES:
             self.cell.broken.append(f"{self.stage.held()} of {ADOPTED_SHARES} adopted shares are left")

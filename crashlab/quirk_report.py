@@ -97,7 +97,7 @@ def _totals(cells: list[Cell]) -> list[str]:
         "reversals": sum(cell.reversals for cell in cells),
         "double entries": sum(cell.double_entries for cell in cells),
         "touched orders": sum(cell.touched for cell in cells),
-        "states that differ": sum(bool(cell.books) for cell in cells),
+        "states that differ": sum(bool(cell.differences) for cell in cells),
     }
     naked = max((cell.naked_ms for cell in cells), default=0.0)
     over = max((cell.over_closing_ms for cell in cells), default=0.0)

@@ -17,7 +17,7 @@ from paper_gateway.errors import ControlError
 from paper_gateway.testing import RunningGateway
 from state.errors import TraderError
 from state.storage.files import Folder
-from trader.runtime.control_socket import ask
+from trader.cli.control_client import ask
 
 AT_THE_BREAK = ("--start", "09:46:00", "--date", DATE)
 TRADED, ADOPTED = "TSLA", "AMD"
