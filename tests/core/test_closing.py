@@ -8,7 +8,7 @@ from core_day import CoreDay
 from msgspec.structs import replace
 
 from state.domain.model import Closing, Position
-from trader.broker.port import BrokerOrder, ConnectionFact, OrderFact, OrderTicket, PricesFact
+from trader.broker.port import BrokerOrder, ConnectionFact, MessageFact, OrderFact, OrderTicket, PricesFact
 from trader.core import effects as fx
 from trader.core import entries
 from trader.core.orders import closing
@@ -365,3 +365,27 @@ def test_no_exit_is_sent_while_the_stop_may_still_execute() -> None:
     scene.day.keeps_cancelled = False
     scene.day.pass_time(60)
     assert (scene.flat, scene.day._held["TSLA"]) == (True, 0)
+
+
+@pytest.mark.parametrize("kind", ["change", "partial"])
+def test_g21_a_change_that_ibkr_shows_before_it_refuses_it_is_refused(kind: str) -> None:
+    """The new terms once, then the error, then the old terms."""
+    scene = Scene()
+    scene.day.shows_changes = 1
+    (before,) = scene.day.snapshot().open_orders or ()
+    if kind == "change":
+        scene.move_stop()
+    else:
+        scene.take_partial()
+    assert scene.under_way.step == "confirm"
+    scene.day.shows_changes = 2
+    scene.refuse(of_children)
+    scene.day._keep(before)
+    scene.day.handle(MessageFact(10326, "refused", before.order_id, "TSLA", before.order_ref))
+    scene.day._keep(before)
+    scene.day.handle()
+    scene.day.pass_time(10)
+    assert scene.position.closing is None
+    held = scene.day._held["TSLA"]
+    assert [row[:2] for row in scene.live] == [("STP", held)]
+    assert scene.day.state.children_fixed

@@ -130,6 +130,7 @@ def _take_terms(turn: Turn, order: BrokerOrder) -> None:
     if event is not None:
         _record(turn, event)
         turn.view.changed.add(order.symbol)
+        turn.view.shown[order.order_ref] = 0  # these terms are shown for the first time
     known = turn.state.orders[order.order_ref]
     if known.change is None and known.stop_price is not None and shows(order, known.quantity, known.stop_price):
         turn.view.shown[order.order_ref] = turn.view.shown.get(order.order_ref, 0) + 1
@@ -167,7 +168,7 @@ def _take_refusal(turn: Turn, order: Order, fact: MessageFact) -> None:
     if meaning_of(fact.code).effect != "cancel_refused":
         text = f"{order.symbol}: {fact.code} {fact.text}"
         _record(turn, BrokerErrorCounted(time=turn.moment.now, text=text))
-    if order.change is not None:
+    if order.role == "stop":
         turn.view.refused[order.order_ref] = fact.code
     if order.is_live:
         doubt(turn, order, fact.code, fact.text)

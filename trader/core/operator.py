@@ -12,6 +12,7 @@ from trader.core.effects import ForgetPauseRequest, Reply, RequestSave
 from trader.core.market_data import monitor_symbol
 from trader.core.messages import OperatorRequest
 from trader.core.numbers import is_price
+from trader.core.orders.closing import replace_stop
 from trader.core.prices import price_of
 from trader.core.reconciliation.adoption import (
     Terms,
@@ -162,6 +163,8 @@ def continue_adoption(turn: Turn, symbol: str) -> None:
     kept = f"its own stop {own.order_ref} is kept" if own is not None else "a stop is placed"
     turn.log("warning", f"ADOPTED {symbol} {holding.quantity:+d}{at}: stop {stop:.2f}, {kept}.")
     turn.view.activity += 1  # an outstanding answer of IBKR is older than the adoption
+    if own is None:
+        replace_stop(turn, turn.state.positions[symbol])
     waiting.recorded, waiting.since_s = True, turn.moment.real_s
     turn.view.comparison.wanted = True
     turn.do(RequestSave())

@@ -190,11 +190,13 @@ def _order_signal(turn: Turn, closing: Closing, order: Order | None) -> Signal |
         if closing.kind == "exit" and closing.step == "market" and order.status == "filled":
             return "late"  # it was for a part of the shares: the next one is for the rest
         return None if _fills_missing(turn, order) else "gone"
+    as_sent = order.quantity == closing.quantity and same_price(order.stop_price, closing.stop_price)
     if closing.step == "change" and order.change is None:
-        shown = order.quantity == closing.quantity and same_price(order.stop_price, closing.stop_price)
-        return "shown" if shown else "refused"
+        return "shown" if as_sent else "refused"
     if closing.step == "confirm":
-        return "shown" if turn.view.shown.get(order.order_ref, 0) >= 2 else None
+        if not as_sent and order.order_ref in turn.view.refused:
+            return "refused"  # IBKR showed the change before it had decided
+        return "shown" if as_sent and turn.view.shown.get(order.order_ref, 0) >= 2 else None
     if closing.step == "place" and order.status == "working":
         return "shown"
     inactive = order.status == "inactive"
@@ -212,7 +214,7 @@ def _step(turn: Turn, position: Position, closing: Closing, following: ClosingSt
     kind, tries = closing.kind, closing.tries + (signal == "refused" or following == closing.step)
     if kind != "exit" and following != closing.step and signal != "refused" and closing.step != "wait":
         tries = 0
-    if closing.step == "change" and signal == "refused":
+    if closing.step in ("change", "confirm") and signal == "refused":
         if _may_be_retried(turn, closing):
             following = "change"
         else:
@@ -303,6 +305,8 @@ def _send_change(turn: Turn, position: Position, closing: Closing) -> Closing:
     change = modified(turn, stop, quantity, price, reason, closing=closing.kind == "exit")
     send_modified(turn, stop, change, f"{position.symbol}: {text}")
     turn.view.shown[stop.order_ref] = 0
+    if closing.tries == 0:
+        turn.view.refused.pop(stop.order_ref, None)
     return replace(closing, order_ref=stop.order_ref, quantity=quantity, stop_price=price)
 
 

@@ -17,10 +17,14 @@ Signal = Literal[
 ]
 Next = ClosingStep | Literal["end"]
 STEPS: dict[tuple[ClosingKind, ClosingStep, Signal], Next] = {
-    ("change", "change", "shown"): "end",
+    ("change", "change", "shown"): "confirm",
     ("change", "change", "refused"): "cancel",
     ("change", "change", "gone"): "place",
     ("change", "change", "late"): "change",
+    ("change", "confirm", "shown"): "end",
+    ("change", "confirm", "refused"): "cancel",
+    ("change", "confirm", "gone"): "place",
+    ("change", "confirm", "late"): "end",
     ("change", "cancel", "gone"): "place",
     ("change", "cancel", "late"): "cancel",
     ("change", "place", "shown"): "end",
