@@ -389,3 +389,17 @@ def test_g21_a_change_that_ibkr_shows_before_it_refuses_it_is_refused(kind: str)
     held = scene.day._held["TSLA"]
     assert [row[:2] for row in scene.live] == [("STP", held)]
     assert scene.day.state.children_fixed
+
+
+def test_an_exit_that_does_not_fill_through_the_stop_goes_to_the_market(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The price has moved away, or the symbol is halted: after five seconds the stop is cancelled."""
+    scene = Scene()
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.day, "_match", lambda _: None)
+        scene.close()
+        assert scene.under_way.step == "change"
+        scene.day.pass_time(4)
+        assert [row[0] for row in scene.live] == ["STP"]
+    scene.day.pass_time(5)
+    assert (scene.flat, scene.live) == (True, [])
+    assert len(scene.sent("MKT")) == 2

@@ -31,6 +31,7 @@ from trader.core.view import Recovery
 
 PAUSE_S = 0.1  # between two questions
 AGAIN_S = 2.1  # before the question that confirms an unexplained difference
+RESUMED_S = 1.0  # after which a change of a stop is sent again that IBKR does not show on the new connection
 PATIENCE_S = 5.0  # for which a missing answer keeps a recovery from ending
 LONGEST_PAUSE_S = 5.0
 TIMER = "recover"
@@ -53,6 +54,9 @@ def _begin(turn: Turn, kind: Literal["start", "reconnect"], reason: str) -> None
     turn.view.phase = "recovering"
     turn.view.recovery = Recovery(kind, reason, PAUSE_S, since_s=turn.moment.real_s, before=baseline(turn.state))
     forget_answers(turn)
+    for symbol, position in turn.state.positions.items():
+        if position.closing is not None and position.closing.step == "change":
+            turn.view.step_until_s[symbol] = turn.moment.real_s + RESUMED_S
     ask(turn)
 
 

@@ -176,9 +176,9 @@ def _signal(turn: Turn, position: Position, closing: Closing) -> Signal | None:
         found = "gone" if turn.state.working_entry(position) is None else None
     elif closing.step != "wait":
         found = _order_signal(turn, closing, order)
-    if found is None and turn.moment.real_s >= _until_s(turn, position):
-        return "late"
-    return found
+    if found is not None and next_step(closing.kind, closing.step, found) != closing.step:
+        return found
+    return "late" if turn.moment.real_s >= _until_s(turn, position) else found
 
 
 def _order_signal(turn: Turn, closing: Closing, order: Order | None) -> Signal | None:
