@@ -78,12 +78,14 @@ async def test_an_adoption_whose_stop_is_not_confirmed_times_out(
     monkeypatch.setattr(core_operator, "ADOPT_TIMEOUT_S", 0.8)
     gateway.ctl("trade", symbol="AMD", side="BUY", shares=40)
     async with live(gateway, tmp_path, gateway__answer_timeout_s=0.3) as run:
-        gateway.ctl("silence", kind="open_orders")
+        for kind in ("open_orders", "order_status"):
+            gateway.ctl("silence", kind=kind)
         adopting = asyncio.create_task(operator.asks("adopt", "AMD"))
         await run.until(lambda: "AMD" in run.state.positions)
         code, _, error = await adopting
         assert (code, "not confirmed its stop" in error) == (7, True)
-        gateway.ctl("silence", kind="open_orders", off=True)
+        for kind in ("open_orders", "order_status"):
+            gateway.ctl("silence", kind=kind, off=True)
         await run.until(lambda: not differences(run))
         assert len(live_stops(gateway.truth(), "AMD")) == 1
 
