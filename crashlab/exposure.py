@@ -2,7 +2,7 @@
 
 naked           shares of the trader's position that no live stop and no exit at the market covers
 over-closing    live orders that would close more than is held and than working entries may still add
-reversal        closing orders of the trader moved the position past zero
+reversal        closing orders of the trader moved the position past zero, or opened one
 double entry    two entry orders filled for one trade: two permIds under one orderRef, or two of one attempt
 touched         a request of the trader about an order of another client, or about a manual one
 
@@ -30,6 +30,7 @@ GAP_S = 0.05
 """A stop that lives shorter than this does not end a naked window: it was set Inactive or cancelled at once."""
 UNDER_WAY_S = 0.1
 _ENTRY = re.compile(r"(?:^|-)(?P<symbol>[A-Z0-9. ]{1,12})-(?P<side>[LS])-E(?P<attempt>\d{1,3})(?:-|$)")
+_CLOSING = re.compile(r"(?:^|-)[A-Z0-9. ]{1,12}-[LS]-[SX]\d{1,3}(?:-|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +214,8 @@ def judge_log(log: Log, until_s: float, context: Context) -> Judgement:
     reader.end(last_s)
     for window in (*judgement.naked, *judgement.over_closing):
         window.excluded_s = excluded(window.since_s, window.until_s, context.spans)
+    reversed_symbols = [text.partition(":")[0] for text in (*judgement.reversals, *judgement.manual_reversals)]
+    judgement.reversals += opened_by_closing(log.entries, reversed_symbols)
     judgement.double_entries += double_entries(log.entries)
     judgement.touched += touched(log.touched, context.client_ids)
     return judgement
@@ -230,6 +233,15 @@ def excluded(since_s: float, until_s: float, spans: Iterable[Span]) -> float:
         total += max(0.0, ends - max(begins, reached))
         reached = max(reached, ends)
     return total
+
+
+def opened_by_closing(entries: Iterable[dict[str, Any]], known: Collection[str]) -> list[str]:
+    """A sentence for each stop or exit that opened a position. known: symbols whose reversals the rows showed."""
+    return [
+        f"{entry['symbol']}: {entry['order_ref']} opened a position of {entry['filled']} shares"
+        for entry in entries
+        if _CLOSING.search(entry["order_ref"]) and entry["symbol"] not in known
+    ]
 
 
 def double_entries(entries: Iterable[dict[str, Any]]) -> list[str]:

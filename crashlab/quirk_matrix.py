@@ -24,7 +24,7 @@ from crashlab.compare import CLIENT_ID, differences
 from crashlab.exposure import Bounds, Context, Judgement, Span, judge_log, read_log
 from crashlab.processes import Trader, scanner
 from crashlab.quirk_cases import Case, naked_allowed, why_not_possible
-from crashlab.quirk_steps import ADOPTED, ADOPTED_SHARES, TRADED, Stage, Step, step_of, switch_on
+from crashlab.quirk_steps import ADOPTED, ADOPTED_SHARES, START_S, TRADED, Stage, Step, step_of, switch_on
 from crashlab.verdict import RECONNECT_S, without_trader
 from paper_gateway.testing import RunningGateway
 from state.storage.journal import read_journal
@@ -41,7 +41,7 @@ AFTER_S = 0.6  # for which the log goes on once the step is done
 COMPARE_S = 2.0  # for which state and gateway may still differ then
 SETTINGS = {"files_save_interval_s": "0.3"}
 BOUNDS = Bounds()
-TEXT_LENGTH = 300
+TEXT_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,9 @@ class Run:
         self.gateway = stack.enter_context(
             RunningGateway(*self.step.gateway, "--speed", str(self.step.speed), *flags)
         )
-        self.stage = Stage(self.gateway, self._start(), self.step.symbol, self.step.speed)
+        self.stage = Stage(
+            self.gateway, self._start(), self.step.symbol, self.step.speed, START_S + 2 * job.case.slow_s
+        )
 
     def go(self) -> None:
         """Reach the step, cause it, wait for it, and judge."""
@@ -197,7 +199,7 @@ class Run:
 
     def _compare(self) -> None:
         """Compare state and gateway, where the quirk leaves something to compare."""
-        deadline = time.monotonic() + COMPARE_S
+        deadline = time.monotonic() + COMPARE_S + self.job.case.slow_s
         while True:
             found = differences(self.stage.trader.status(), self.gateway.truth())
             found = [message for message in found if self._counts(message)]

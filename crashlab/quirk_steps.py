@@ -26,6 +26,7 @@ PART = 10  # shares of an entry that fill at first
 FAST, SLOW = 60.0, 1.0
 STEADY = 30.0  # where the trader's clock matters: it learns of another speed some seconds later only
 ENTRY_S = 5.0  # real seconds within which the sample scan's break is entered
+START_S = 8.0  # for a start
 ASK_AGAIN_S = 0.5
 FLATTEN_AT = "09:48"
 
@@ -65,6 +66,7 @@ class Stage:
     trader: Trader
     symbol: str
     speed: float
+    start_s: float = START_S
     shares: int = 0
     entry: float = 0.0
     stop: float = 0.0
@@ -138,10 +140,10 @@ def _nothing(_: Stage) -> None:
     pass
 
 
-def subscribed(stage: Stage, bound_s: float = 15.0) -> None:
+def subscribed(stage: Stage) -> None:
     """Wait until the trader monitors its symbols."""
-    stage.trader.wait_ready(bound_s)
-    wait_for(lambda: "Subscribed to" in stage.trader.output(), bound_s, "the subscription")
+    stage.trader.wait_ready(stage.start_s)
+    wait_for(lambda: "Subscribed to" in stage.trader.output(), what="the subscription")
 
 
 def run_until(stage: Stage, reached: Callable[[], Any], bound_s: float) -> bool:

@@ -161,6 +161,16 @@ def test_a_reversal_is_made_by_closing_executions_of_the_trader(rows: list[Row],
     assert (len(found.reversals), len(found.manual_reversals)) == (own, manual)
 
 
+def test_a_stop_or_an_exit_that_opens_a_position_is_a_reversal() -> None:
+    """The position was closed already; a second closing order found nothing to close."""
+    ref = "ps60-TSLA-L-S1-0h4kq9x2mz.0h4kq9x2n1"
+    opened = [entry(1, "ps60-TSLA-L-E1-0h4kq9x2mz"), entry(2, ref), entry(3, "ps60-TSLA-L-X1-0h4")]
+    rows = [row(0, 100), row(1, 0), row(2, -100)]
+    assert len(judge_log(Log(rows, opened), 3.0, Context()).reversals) == 2
+    reversed_at_once = [row(0, 100), row(1, -100)]
+    assert len(judge_log(Log(reversed_at_once, opened), 3.0, Context()).reversals) == 1, "told once"
+
+
 def test_time_in_which_the_trader_could_not_act_does_not_count() -> None:
     rows = [row(1, 100), row(5, 0)]
 
@@ -184,7 +194,13 @@ def test_an_adopted_position_counts_from_its_adoption_on() -> None:
 
 
 def entry(perm_id: int, order_ref: str, client_id: int = 7) -> dict[str, Any]:
-    return {"perm_id": perm_id, "order_ref": order_ref, "client_id": client_id}
+    return {
+        "perm_id": perm_id,
+        "order_ref": order_ref,
+        "client_id": client_id,
+        "symbol": "TSLA",
+        "filled": 100,
+    }
 
 
 @pytest.mark.parametrize(
