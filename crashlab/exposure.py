@@ -29,6 +29,7 @@ Kind = NakedKind | OverKind
 GAP_S = 0.05
 """A stop that lives shorter than this does not end a naked window: it was set Inactive or cancelled at once."""
 UNDER_WAY_S = 0.1
+"""How long IBKR takes, as a rule, to carry out what a trader sent before it was killed."""
 _ENTRY = re.compile(r"(?:^|-)(?P<symbol>[A-Z0-9. ]{1,12})-(?P<side>[LS])-E(?P<attempt>\d{1,3})(?:-|$)")
 _CLOSING = re.compile(r"(?:^|-)[A-Z0-9. ]{1,12}-[LS]-[SX]\d{1,3}(?:-|$)")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-UNDER_WAY_S = 0.1
+from crashlab.exposure import UNDER_WAY_S
 
 
 @dataclass(frozen=True, slots=True)

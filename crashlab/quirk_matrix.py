@@ -223,8 +223,8 @@ class Run:
     def _judge(self) -> None:
         ended_s = time.time()
         if self.killed_s:
-            span = without_trader(self.killed_s, self.started_s, self._ready_s())
-            self.cell.spans.append(_with_under_way(span, self.job.case.under_way_s))
+            under_way_s = self.job.case.under_way_s
+            self.cell.spans.append(without_trader(self.killed_s, self.started_s, self._ready_s(), under_way_s))
         context = Context(
             adopted=self._adopted(),
             refusing=self.job.case.refusing,
@@ -268,10 +268,6 @@ class Run:
         return self.stack.enter_context(
             Trader(self.gateway, self.folder, *flags, scanner_dir=scans, under=(), **settings)
         )
-
-
-def _with_under_way(span: Span, under_way_s: float) -> Span:
-    return Span(span.since_s, span.until_s, span.why, span.open_only, under_way_s)
 
 
 def _note(cell: Cell, found: Judgement) -> None:

@@ -46,6 +46,7 @@ SETTINGS = {
 NO_ENTRIES = {"entry_window_end": "09:46"}  # over when a round begins: the second trader only looks on
 REFUSED = 3
 BOUNDS = Bounds(manual=5.0)  # a count that no execution explains is acted upon once it was seen twice, 2 s apart
+UNDER_WAY_S = 0.7  # a quirk lets changes and cancels take effect half a second late
 CANCELLED_S = 2.0  # more than for any other replacement: a comparison has to show that the stop is gone
 
 
@@ -159,7 +160,9 @@ class Round:
         self.trader.process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
         self.trader.process.send_signal(signal.SIGCONT)
-        self.pending.append(Span(began_s, time.time() + RECONNECT_S, "asleep", open_only=True))
+        self.pending.append(
+            Span(began_s, time.time() + RECONNECT_S, "asleep", open_only=True, under_way_s=UNDER_WAY_S)
+        )
 
     def start_second(self) -> None:
         """Start a second trader with a folder and a client id of its own, and wait until it trades."""
@@ -176,7 +179,7 @@ class Round:
         self.trader.kill()
         self.tally.count("kills")
         time.sleep(down_s)
-        self.pending.append(without_trader(since_s, time.time()))
+        self.pending.append(without_trader(since_s, time.time(), under_way_s=UNDER_WAY_S))
 
     def _end_second(self) -> None:
         if self.second is None:

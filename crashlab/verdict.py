@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from crashlab.exposure import Bounds, Context, Judgement, Span, judge_log, read_log
+from crashlab.exposure import UNDER_WAY_S, Bounds, Context, Judgement, Span, judge_log, read_log
 from crashlab.report import Tally
 from paper_gateway.testing import RunningGateway
 
@@ -14,9 +14,12 @@ START_S = 5.0
 """After a start: until the new process has connected and guards what is held."""
 
 
-def without_trader(since_s: float, started_s: float, agreed_s: float = float("inf")) -> Span:
+def without_trader(
+    since_s: float, started_s: float, agreed_s: float = float("inf"), under_way_s: float = UNDER_WAY_S
+) -> Span:
     """The time from the end of a trader to the next one's agreement with IBKR, at most START_S after its start."""
-    return Span(since_s, min(agreed_s, started_s + START_S), "no trader", open_only=True)
+    until_s = min(agreed_s, started_s + START_S)
+    return Span(since_s, until_s, "no trader", open_only=True, under_way_s=under_way_s)
 
 
 def judge_gateway(
