@@ -1,11 +1,15 @@
 """The judge of the gateway's exposure log: naked and over-closing windows, reversals, entries, touched orders."""
 
+import time
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from crashlab.exposure import Bounds, Context, Judgement, Log, Row, Span, judge, judge_log, read_rows
+from crashlab.processes import wait_for
+from crashlab.report import Tally
+from crashlab.verdict import START_S, judge_gateway, without_trader
 from paper_gateway.testing import RunningGateway
 
 
@@ -239,3 +243,28 @@ def test_the_gateway_logs_each_change_once() -> None:
     assert (final["held"], final["own"], final["protecting"], final["closing"]) == (30, 0, 30, {"0": 30})
     assert all(left != right for left, right in pairwise(rows))
     assert [one["time_s"] for one in rows] == sorted(one["time_s"] for one in rows)
+
+
+def test_a_campaign_counts_what_a_gateway_logged() -> None:
+    tally = Tally("a campaign")
+    with RunningGateway("--speed", "1", "--start", "11:00", "--date", "2025-10-06") as gateway:
+        gateway.ctl("trade", symbol="TSLA", side="BUY", shares=30)
+        wait_for(lambda: judge(read_rows(gateway.port), time.time(), ["TSLA"]).longest_naked_s > 0.2)
+        judge_gateway(tally, gateway, Context(managed=["TSLA"]), "here", Bounds(replacement=0.2))
+        gateway.ctl("trade", symbol="TSLA", side="SELL", shares=30, stop=1.0)
+        gateway.ctl("trade", symbol="TSLA", side="SELL", shares=30, stop=1.0)
+        wait_for(lambda: judge(read_rows(gateway.port), time.time(), ["TSLA"]).longest_over_closing_s > 0.2)
+        judge_gateway(tally, gateway, Context(managed=["TSLA"]), "there", Bounds(manual=0.2))
+    assert (tally.unprotected, tally.wrong) == (1, 1)
+    assert tally.naked_ms is not None
+    assert tally.naked_ms > 200
+    assert [text.split(" for ")[0] for text in tally.failures] == [
+        "unprotected: here: TSLA: 30 shares naked",
+        "wrong: there: TSLA: 30 shares over-closed",
+    ]
+
+
+def test_the_time_without_a_trader_ends_with_the_next_ones_agreement() -> None:
+    assert without_trader(10.0, 11.0, agreed_s=12.5).until_s == 12.5
+    assert without_trader(10.0, 11.0).until_s == 11.0 + START_S
+    assert without_trader(10.0, 11.0).open_only
